@@ -12,7 +12,7 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,6 @@ from clipspool.intake.sidecar.layers import Find, Wanted, drafts
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
-from clipspool.jobs.values import dataclass
 from clipspool.scheduler import versions
 from clipspool.scheduler.commands import Refused
 from clipspool.scheduler.loop import Scheduler

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
-from clipspool.jobs.values import dataclass
 from clipspool.provider.protocol import Look, Provider, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands

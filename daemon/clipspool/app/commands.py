@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,6 @@ from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retire
 from clipspool.jobs.model import plain
 from clipspool.jobs.records import Peer, balance_json
 from clipspool.jobs.text import iso, text
-from clipspool.jobs.values import dataclass
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import account_in, jobs_in_view
 from clipspool.reporting.status import InboxView, status_json

@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.process import start_thread
 
 _ANSWER_SECONDS = 1.0

@@ -6,12 +6,11 @@ On a machine alone a term lasts as long as the process. In a farm it lasts while
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.app.build import open_send_marks, take_over
 from clipspool.app.settings import Settings
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Journal
 from clipspool.spool.send_marks import SendMarks
 from clipspool.system.signals import Signals

@@ -6,6 +6,7 @@ The values are those of `status --json` and `jobs --json`. Lines fit the width; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,6 @@ from clipspool.cli.suggestions import commands_for
 from clipspool.intake.names import readable
 from clipspool.jobs.records import Account
 from clipspool.jobs.text import span
-from clipspool.jobs.values import dataclass
 
 _REASON_MIN = 24
 """Cells that a reason needs beside a name; with fewer it stands below."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from clipspool.farm.lease import ask
 from clipspool.jobs.text import iso, span
-from clipspool.jobs.values import dataclass
 
 _AWAY = frozenset({"silent", "stopped"})
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -25,7 +25,6 @@ from clipspool.intake.types import Inspection, Rules
 from clipspool.intake.whole import Wholeness
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.model import Problem, Reference, Request
-from clipspool.jobs.values import dataclass
 from clipspool.media.boxes import Complete, Unrecognised
 from clipspool.spool.layout import REFERENCE
 from clipspool.spool.root import Root

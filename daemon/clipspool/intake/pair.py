@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -13,7 +14,6 @@ from clipspool.intake.names import TOML, TXT, Kind, readable
 from clipspool.intake.near import folded, meant_as_settings
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
-from clipspool.jobs.values import dataclass
 
 STILL_CHANGING = "it is still changing"
 

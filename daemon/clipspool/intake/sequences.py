@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from itertools import pairwise
 from statistics import median
@@ -38,7 +39,6 @@ from clipspool.jobs.sequence import (
     sequence_of,
 )
 from clipspool.jobs.text import span
-from clipspool.jobs.values import dataclass
 from clipspool.media.gaps import holes_in
 from clipspool.media.stills import Unfit, survey
 from clipspool.spool.guard import Unavailable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from clipspool.intake.examine import Ready
 from clipspool.intake.kinds import stem, suffix_of
@@ -17,7 +18,6 @@ from clipspool.intake.sidecar.parse import Layer
 from clipspool.intake.sidecar.references import spellings
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
-from clipspool.jobs.values import dataclass
 from clipspool.media.timelines import Cut
 from clipspool.spool.root import Root
 from clipspool.spool.timelines import PlannedCut

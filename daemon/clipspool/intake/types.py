@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from clipspool.jobs.model import Problem, Request
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import Rel
 
 Detect = Literal["auto", "events", "rescan"]

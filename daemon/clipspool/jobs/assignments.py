@@ -6,6 +6,7 @@ import json
 import secrets
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -13,7 +14,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from clipspool.jobs.events import Event, name_of
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, plain
-from clipspool.jobs.values import dataclass
 
 T = TypeVar("T")
 _EVENTS: dict[str, type[Event]] = {name_of(event): event for event in get_args(Event)}

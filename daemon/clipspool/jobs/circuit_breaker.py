@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clipspool.jobs import events as on
@@ -11,7 +11,6 @@ from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.pacing import Random, backoff_seconds
-from clipspool.jobs.values import dataclass
 
 _MOMENT_SECONDS = (1.0, 300.0)
 _ACCOUNT_SECONDS = (60.0, 3600.0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import ALL, Limits
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.records import ClipCost, Spend, Tally
 from clipspool.jobs.text import iso, local_time, sentences
-from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Working
 
 WHY = (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.model import Error, Held, Missing, Paid, Part, Result, Reuse
-from clipspool.jobs.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

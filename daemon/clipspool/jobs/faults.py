@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
-
-from clipspool.jobs.values import dataclass
 
 
 class FaultOf(StrEnum):

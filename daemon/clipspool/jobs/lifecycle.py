@@ -7,6 +7,7 @@ passes time and pace, and records the result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -16,7 +17,6 @@ from clipspool.jobs.events import Event
 from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.pacing import NEVER, Pace
-from clipspool.jobs.values import dataclass
 
 S = State
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from clipspool.jobs.hours import Hours
 from clipspool.jobs.records import ClipCost, Spend
 from clipspool.jobs.shares import Shares
-from clipspool.jobs.values import dataclass
 
 ALL = "*"
 """In the set of paused inboxes: all of them."""

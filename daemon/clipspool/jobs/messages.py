@@ -6,13 +6,13 @@ A listener is called in the scheduler's thread, after the commit: it must be qui
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.model import Clip, Job
 from clipspool.jobs.records import Peer
-from clipspool.jobs.values import dataclass
 
 InboxState = Literal["starting", "watching", "offline"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -24,7 +24,6 @@ from clipspool.jobs.request import FinishCodec as FinishCodec  # noqa: PLC0414
 from clipspool.jobs.request import FinishSize as FinishSize  # noqa: PLC0414
 from clipspool.jobs.request import LongClips as LongClips  # noqa: PLC0414
 from clipspool.jobs.request import Request as Request  # noqa: PLC0414
-from clipspool.jobs.values import dataclass
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike
 _EPOCH = 1_735_689_600  # 2025-01-01: keeps the time part of an id at six letters until 2059

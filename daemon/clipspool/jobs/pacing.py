@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.render_times import Durations
-from clipspool.jobs.values import dataclass
 
 Random = Callable[[], float]
 """Returns a number from 0 to below 1, evenly."""

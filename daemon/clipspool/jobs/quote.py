@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.jobs.model import Problem, Request
-from clipspool.jobs.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from clipspool.jobs.model import Held, State
-from clipspool.jobs.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipspool.jobs.values import dataclass
+from dataclasses import dataclass
 
 KEYFRAME_WORDS = frozenset({"first", "last"})
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from clipspool.jobs.events import TaskSucceeded
 from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Task
-from clipspool.jobs.values import dataclass
 
 _REMEMBERED = 50
 """How many of a model's last tasks count: older ones say little, since providers become faster or busier."""

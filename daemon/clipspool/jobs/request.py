@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from clipspool.jobs.references import Reference
-from clipspool.jobs.values import dataclass
 
 LongClips = Literal["refuse", "trim", "split"]
 """What happens with a clip that is longer than its model takes."""

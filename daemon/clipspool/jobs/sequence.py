@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
-
-from clipspool.jobs.values import dataclass
 
 PICTURES = "pictures"
 """The key of a clip's media facts that describes its folder; only such a clip has it."""

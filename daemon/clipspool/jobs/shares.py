@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from clipspool.jobs.records import Spend
-from clipspool.jobs.values import dataclass
 
 Key: TypeAlias = tuple[str, str]
 """An inbox and a model."""

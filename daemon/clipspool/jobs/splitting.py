@@ -8,13 +8,13 @@ and goes on when all of them are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from clipspool.jobs.events import PartsFetched, PartsSeen
 from clipspool.jobs.model import Error, Held, Job, Paid, Part, Reference, Request, State, part_id
 from clipspool.jobs.nouns import replace
-from clipspool.jobs.values import dataclass
 
 _SHOWN_MAX = 3
 """Parts that a reason names one by one."""

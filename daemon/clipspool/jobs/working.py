@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
-
-from clipspool.jobs.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.jobs.values import dataclass
 from clipspool.journal.files import JournalError, Lock, make_home
 from clipspool.journal.migrations import HEAD, version_of
 from clipspool.system.atomic import rename_new

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
-
-from clipspool.jobs.values import dataclass
 
 Row: TypeAlias = Mapping[str, Any]
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))

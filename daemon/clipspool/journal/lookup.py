@@ -10,11 +10,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import Entry, current_name
-from clipspool.jobs.values import dataclass
 from clipspool.journal.database import Place
 from clipspool.journal.looks import NoJournal
 from clipspool.journal.place import read_database

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clipspool.jobs.model import (
@@ -25,7 +26,6 @@ from clipspool.jobs.model import (
     Task,
     plain,
 )
-from clipspool.jobs.values import dataclass
 from clipspool.journal.database import Row, to_json
 
 NODE = "here"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict
+from dataclasses import Field, asdict, dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
-
-from clipspool.jobs.values import dataclass
 
 CALL_BYTES_MAX = 1 << 16
 PARTS_MAX = 200

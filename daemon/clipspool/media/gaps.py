@@ -11,11 +11,11 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import BinaryIO, Final
 
-from clipspool.jobs.values import dataclass
 from clipspool.media import ebml
 from clipspool.media.boxes import COPYING, Complete
 from clipspool.media.fragments import Fragments

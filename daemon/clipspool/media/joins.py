@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from typing import ClassVar
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import ClipPart, Probe, Value
 from clipspool.media.rates import constant_rate
 from clipspool.media.timeline import FRAMES_TO_TELL, Bars, FinishCodec, FinishPlan, finish_plan

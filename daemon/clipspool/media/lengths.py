@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
-
-from clipspool.jobs.values import dataclass
 
 _SHARE = 0.1
 _SECONDS = 0.5

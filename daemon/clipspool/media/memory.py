@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-from clipspool.jobs.values import dataclass
 
 if TYPE_CHECKING:
     import av.video

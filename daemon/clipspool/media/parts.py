@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import PARTS_MAX, ClipPart, Probe
 from clipspool.media.plan import Limits, Refuse
 from clipspool.media.rates import constant_rate, frames_of

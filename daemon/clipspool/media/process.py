@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import CALL_BYTES_MAX
 from clipspool.media.pool import Scratch, scratch_folder
 from clipspool.system.process import start_thread

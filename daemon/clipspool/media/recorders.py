@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.tables import read_at
 
 Recorder = Literal["mxf", "avi", "ts", "mpg", "gif"]

@@ -10,11 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import FileIO
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import MediaFault
 from clipspool.media.signing_child import FORMATS
 from clipspool.system import command

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import av.filter
 
-from clipspool.jobs.values import dataclass
 from clipspool.media import memory
 
 GOOD_QUALITY = 26.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, assert_never, cast
 
@@ -10,7 +11,6 @@ import av
 import av.error
 import av.filter
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.plan import AUDIO_BITS_PER_SECOND
 from clipspool.media.reading import audio_streams, foreign_errors, video_stream

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from io import FileIO
 from typing import BinaryIO, Final
 
 from clipspool.jobs.sequence import Facts, Sequence
-from clipspool.jobs.values import dataclass
 from clipspool.media.tables import read_at
 
 _HEAD_BYTES = 2048

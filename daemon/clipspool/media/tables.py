@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import BinaryIO
-
-from clipspool.jobs.values import dataclass
 
 MOOV_BYTES_MAX = 32 << 20
 TABLE_BYTES_MAX = 4 << 20

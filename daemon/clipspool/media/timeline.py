@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import Probe, Value, has_alpha, inside
 from clipspool.media.rates import constant_rate, frames_of
 

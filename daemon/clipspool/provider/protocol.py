@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.records import Balance
-from clipspool.jobs.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

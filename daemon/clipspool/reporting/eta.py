@@ -7,9 +7,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from clipspool.jobs.model import Job, State
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Look
 
 _LOOK_BACK = 300

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
 from clipspool.jobs.records import Spend, Tally
-from clipspool.jobs.values import dataclass
 from clipspool.scheduler.commands import conditions_of
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.workers import LANES

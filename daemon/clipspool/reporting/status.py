@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clipspool.jobs.conditions import WHY, Conditions
@@ -12,7 +13,6 @@ from clipspool.jobs.records import Account, Entry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.splitting import credits_of
 from clipspool.jobs.text import iso, sentences, text
-from clipspool.jobs.values import dataclass
 from clipspool.reporting.history import balance_in_words
 from clipspool.spool.peers import silence
 from clipspool.stages.provenance import as_sent, length_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Job
 from clipspool.jobs.records import Spend
 from clipspool.jobs.shares import Key
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Candidate
 
 

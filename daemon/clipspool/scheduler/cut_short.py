@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
 from clipspool.jobs.model import Held, Job, State
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Journal
 from clipspool.scheduler.dedup import TaskOwners
 from clipspool.scheduler.poison import Suspects

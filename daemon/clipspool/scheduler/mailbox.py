@@ -6,11 +6,11 @@ import queue
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from clipspool.jobs import events as on
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.values import dataclass
 from clipspool.scheduler.workers import Done, HookDone, Ready, Retirement, Swept
 from clipspool.system.process import Flag
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clipspool.jobs import events as on
 from clipspool.jobs.model import Clip, Job, Request, State
 from clipspool.jobs.model import job_id as make_job_id
 from clipspool.jobs.permissions import is_taken_over, may_run_again
-from clipspool.jobs.values import dataclass
 from clipspool.scheduler.commands import Refused, conditions_of, held_for_its_clip
 from clipspool.scheduler.loop import Scheduler
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -16,7 +16,6 @@ from clipspool.jobs.events import Event, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Held, Job
 from clipspool.jobs.records import HookRun
-from clipspool.jobs.values import dataclass
 from clipspool.scheduler.lane import Lane
 
 log = structlog.get_logger()

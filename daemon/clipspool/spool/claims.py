@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from clipspool.jobs.model import Clip
 from clipspool.jobs.naming import numbered
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.kept import forget, is_cut
 from clipspool.spool.layout import LEDGER, MANIFEST, SIDECAR, WORK

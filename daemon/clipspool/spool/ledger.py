@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from io import FileIO
 from typing import Any
 
 from clipspool.jobs.model import Part, part_id
-from clipspool.jobs.values import dataclass
 from clipspool.spool.layout import LEDGER
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 
 import structlog
@@ -19,7 +19,6 @@ import structlog
 from clipspool.jobs.events import TakenOver
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import status_mark
-from clipspool.jobs.values import dataclass
 from clipspool.spool.claims import is_claimed, is_in_work
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of

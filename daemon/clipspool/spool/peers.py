@@ -13,7 +13,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +22,6 @@ import tomli_w
 
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS, Rel, join, temporary_name, unlink

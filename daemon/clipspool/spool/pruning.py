@@ -11,10 +11,10 @@ import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from clipspool.jobs.model import Clip
-from clipspool.jobs.values import dataclass
 from clipspool.spool.layout import DONE, FAILED, POSTERS
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp, strangers

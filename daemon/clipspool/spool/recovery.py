@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -16,7 +16,6 @@ from clipspool.jobs.lifecycle import recovered, recovered_split
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
-from clipspool.jobs.values import dataclass
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of

@@ -15,11 +15,11 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from clipspool.jobs.values import dataclass
 from clipspool.system import mounts
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  (whose file it is gets looked at)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from clipspool.jobs.values import dataclass
 from clipspool.spool.layout import TIMELINES, WORK
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest

@@ -6,10 +6,9 @@ import threading
 import unicodedata
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.values import dataclass
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel
 

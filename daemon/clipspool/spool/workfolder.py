@@ -13,14 +13,13 @@ import threading
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tomli_w
 
 from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import marked
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import (
     CHANGED_NOTE,

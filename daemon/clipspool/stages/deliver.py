@@ -6,7 +6,7 @@ import errno
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from string import Formatter
 
 import structlog
@@ -14,7 +14,6 @@ import structlog
 from clipspool.jobs.events import Delivered, Event, Postponed, ResultGone
 from clipspool.jobs.model import Clip, Job, Result, utc
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.spool.sources import holds

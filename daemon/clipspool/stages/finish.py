@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import FileIO
 
@@ -11,7 +11,6 @@ import structlog
 from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Held, Job, Result
 from clipspool.jobs.text import text
-from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Report, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault

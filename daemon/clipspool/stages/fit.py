@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import FileIO
 from typing import Any, TypeVar
 
 from clipspool.jobs.events import Failed, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request
-from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Report, Working
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import ClipPart, MediaFault, Picture, Probe

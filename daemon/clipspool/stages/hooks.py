@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.jobs.events import Event, JobHeld, Postponed, StageFailed, Vetted
 from clipspool.jobs.model import Clip, Held, Job
 from clipspool.jobs.records import HookRun
-from clipspool.jobs.values import dataclass
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import join

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import tomli_w
 
 from clipspool.jobs.model import Clip, Job
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import Probe
 from clipspool.media.lengths import Length
 from clipspool.media.timeline import Bars

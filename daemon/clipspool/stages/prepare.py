@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 
@@ -14,7 +14,6 @@ from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
 from clipspool.jobs.sequence import Facts, exact_rate, in_words
-from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder

@@ -6,13 +6,12 @@ Nothing here is written, uploaded or asked of the provider.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clipspool.jobs.events import FellBack
 from clipspool.jobs.model import Problem, Request
 from clipspool.jobs.sequence import DEFAULT_RATE, PICTURES, Facts, at_rate, exact_rate, in_words
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import Probe
 from clipspool.media.parts import parts_of
 from clipspool.media.plan import Conform, Refuse

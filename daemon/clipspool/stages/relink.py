@@ -11,6 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,6 @@ import tomli_w
 from clipspool.jobs.model import Clip, Job, State, newest
 from clipspool.jobs.naming import numbered, portable
 from clipspool.jobs.text import text
-from clipspool.jobs.values import dataclass
 from clipspool.media import timelines
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 
@@ -11,7 +11,6 @@ import structlog
 
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.text import text
-from clipspool.jobs.values import dataclass
 from clipspool.media.facts import MediaFault
 from clipspool.media.signing import Ingredient, Order, Signed, Signer
 from clipspool.spool.watchfolder import Folders

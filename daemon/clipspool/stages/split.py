@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import FileIO
 
@@ -22,7 +22,6 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.model import Clip, Error, Held, Job, Part, Request, Result, plain
 from clipspool.jobs.splitting import request_of
-from clipspool.jobs.values import dataclass
 from clipspool.jobs.working import Report, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import ClipPart, MediaFault, Probe

@@ -12,9 +12,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import IO
-
-from clipspool.jobs.values import dataclass
 
 KEPT_BYTES = 4096
 """So much is kept of each output; what comes after it is read and dropped."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-
-from clipspool.jobs.values import dataclass
 
 _LOCAL = frozenset(
     "bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs fuseblk hfsplus jfs msdos nilfs2 ntfs ntfs3 overlay "  # noqa: SIM905 - two lines read better than thirty

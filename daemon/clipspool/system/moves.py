@@ -11,9 +11,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from operator import attrgetter
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
     Opened,

@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
     Opened,

@@ -10,10 +10,8 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from clipspool.jobs.values import dataclass
 
 UNIT_FOLDERS = (
     Path("/etc/systemd/system"),

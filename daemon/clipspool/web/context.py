@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
 from io import FileIO
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.quote import Quote
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Place
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.atomic import Rel

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 
 from clipspool.jobs.model import TERMINAL, State
-from clipspool.jobs.values import dataclass
 from clipspool.journal import UNDER_WAY, Filter, Page, Sort
 
 PAGE_SIZE = 50

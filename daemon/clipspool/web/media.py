@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from io import FileIO
 from urllib.parse import quote
 
@@ -18,7 +19,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.text import text
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Lookup
 from clipspool.spool.kept import open_source_of
 from clipspool.spool.watchfolder import Folders

@@ -7,9 +7,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from clipspool.jobs.values import dataclass
 from clipspool.journal import DaySpent, Look
 
 DAYS = 30

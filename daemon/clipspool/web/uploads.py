@@ -15,14 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from math import inf
 
 from clipspool.intake.names import TOML, readable
 from clipspool.intake.types import Rules
 from clipspool.jobs.naming import numbered
-from clipspool.jobs.values import dataclass
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.system.atomic import OURS, NotRegular, Rel, join, split_suffix

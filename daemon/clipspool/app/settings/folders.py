@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from clipspool.app.settings.keys import Settings
 from clipspool.app.settings.wording import Loc, Mistake
-from clipspool.jobs.values import dataclass
 from clipspool.system import mounts
 
 _SECONDS_MAX = 3.0

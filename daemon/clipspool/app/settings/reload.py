@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from clipspool.app.settings.keys import Settings
-from clipspool.jobs.values import dataclass
 
 _RESTART = frozenset(
     {

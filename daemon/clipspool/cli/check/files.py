@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote, QuotedJob
 from clipspool.jobs.records import ClipCost
 from clipspool.jobs.sequence import pictures_of
-from clipspool.jobs.values import dataclass
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.spool.layout import PRESETS

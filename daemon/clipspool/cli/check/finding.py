@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-from clipspool.jobs.values import dataclass
 
 Level = Literal["ok", "warn", "bad"]
 

@@ -6,9 +6,9 @@ import ctypes
 import os
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import OURS
 
 _RENAME_NOREPLACE = 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipspool.app.settings import InboxSettings
 from clipspool.cli.check.finding import Finding
-from clipspool.jobs.values import dataclass
 from clipspool.spool.layout import DONE, FAILED, WORK
 from clipspool.spool.root import Root
 from clipspool.system import mounts

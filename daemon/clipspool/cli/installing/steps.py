@@ -10,6 +10,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from clipspool.cli.check.dropin import folders_of
 from clipspool.cli.installing import user as users
 from clipspool.cli.installing.unit import drop_in_text, unit_text
 from clipspool.cli.installing.wish import CannotInstall, Wish, program
-from clipspool.jobs.values import dataclass
 
 SYSTEMD = Path("/run/systemd/system")
 _FOLDER_MODE = 0o2775

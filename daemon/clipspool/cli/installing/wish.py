@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.units import CONFIGURATIONS, credential_file, instance_of, state_of
 
 UNITS = Path("/etc/systemd/system")

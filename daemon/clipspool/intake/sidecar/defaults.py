@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import inf
 
 from clipspool.intake.advice import near_miss
@@ -14,7 +15,6 @@ from clipspool.intake.settle import Stamp
 from clipspool.intake.sidecar.parse import Layer, layer_of, wrong_layer
 from clipspool.intake.tree import up_to
 from clipspool.intake.types import Rules
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.system.atomic import Rel, join
 

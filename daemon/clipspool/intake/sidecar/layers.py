@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from unicodedata import normalize
 
@@ -13,7 +13,6 @@ from clipspool.intake.sidecar.parse import Layer
 from clipspool.intake.sidecar.references import is_absolute, is_address, is_inside, spellings
 from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import Rel, join
 
 Find = Callable[[str], Layer]

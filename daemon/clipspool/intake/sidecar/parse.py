@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -16,7 +16,6 @@ from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_
 from clipspool.intake.sidecar.mistakes import explain, placed
 from clipspool.intake.sidecar.quotes import straighten
 from clipspool.jobs.model import Problem
-from clipspool.jobs.values import dataclass
 from clipspool.system.atomic import Rel, name_of, parent
 
 _PLAIN = (

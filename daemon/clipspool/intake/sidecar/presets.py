@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
@@ -22,7 +22,6 @@ from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
 from clipspool.intake.sidecar.layers import Find
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, wrong_layer
 from clipspool.jobs.model import Problem
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import PRESETS, SUFFIXES
 from clipspool.spool.root import Root

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 
-from clipspool.jobs.values import dataclass
 from clipspool.media.timeline import DROP_FRAMES_A_MINUTE
 
 CUTS_MAX = 5000

@@ -6,11 +6,11 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
 import pybase64
 
-from clipspool.jobs.values import dataclass
 from clipspool.provider.protocol import Inline, encoded_length
 
 _READ_BYTES = 3 << 16  # a multiple of 3, so that base64 pads only at the end

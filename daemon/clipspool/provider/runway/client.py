@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,6 @@ from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.records import Balance
-from clipspool.jobs.values import dataclass
 from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urljoin
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.values import dataclass
 from clipspool.provider.protocol import Cut, Download
 from clipspool.system.http.asking import Answer, Asker
 from clipspool.system.http.faults import WireTrouble, describe, wire_fault

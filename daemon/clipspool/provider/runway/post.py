@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.values import dataclass
 from clipspool.provider.protocol import Gate, NotSent, Unclear
 from clipspool.provider.runway.body import Body, FileChanged
 from clipspool.system.failpoint import reach

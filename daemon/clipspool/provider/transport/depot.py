@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
 
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.values import dataclass
 from clipspool.media.plan import AsIs, Refuse
 from clipspool.provider.protocol import Inline
 from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way

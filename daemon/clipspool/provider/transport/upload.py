@@ -7,13 +7,13 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from io import FileIO
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.values import dataclass
 from clipspool.provider.runway.refusals import account_fault
 from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way
 from clipspool.system.atomic import CHUNK

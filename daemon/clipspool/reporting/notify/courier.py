@@ -9,13 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
 import structlog
 
 from clipspool.jobs.pacing import backoff_seconds
-from clipspool.jobs.values import dataclass
 from clipspool.reporting.notify.digest import Digest, Message
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 
-from clipspool.jobs.values import dataclass
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from clipspool.jobs.values import dataclass
 from clipspool.reporting.notify.courier import NotDelivered
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.signing import headers_of

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from clipspool.jobs.messages import Accepted, Happened, InboxChanged, News, NotR
 from clipspool.jobs.model import State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
-from clipspool.jobs.values import dataclass
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import DAY_SECONDS, account_in, conditions_in

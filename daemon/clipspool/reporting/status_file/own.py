@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME, other_status_name
-from clipspool.jobs.values import dataclass
 from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS, NotRegular
 

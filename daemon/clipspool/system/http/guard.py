@@ -6,10 +6,10 @@ import ipaddress
 import re
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:

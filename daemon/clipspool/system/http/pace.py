@@ -6,10 +6,9 @@ import http.client
 import io
 import socket
 import time
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
-
-from clipspool.jobs.values import dataclass
 
 READ_BYTES = 1 << 18
 

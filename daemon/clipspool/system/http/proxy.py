@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import re
 import socket
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.http.guard import Guard, Target, Unreachable
 from clipspool.system.http.pace import seconds_left
 

@@ -12,9 +12,8 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from clipspool.jobs.values import dataclass
 
 CUT = "\u25a1"
 """Replaces what was cut out; no pattern matches across it."""

@@ -10,12 +10,12 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any, Literal
 
-from clipspool.jobs.values import dataclass
 from clipspool.system.http.quoting import Own, is_own, without
 from clipspool.system.redaction import redact_line
 

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -16,7 +16,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from clipspool import __version__
-from clipspool.jobs.values import dataclass
 from clipspool.spool.guard import Unavailable
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
