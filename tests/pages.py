@@ -149,12 +149,12 @@ class Stage:
             count_wrong_token=self.count_wrong_token,
             **daemon,
         )
-        self.page = Page(server_socket, given, access or AccessRules((Token(TOKEN),)))
-        self.page.start()
+        page = self.page = Page(server_socket, given, access or AccessRules((Token(TOKEN),)))
+        page.start()
         try:
             yield Client(server_socket.socket.getsockname())
         finally:
-            self.page.stop()
+            page.stop()
 
 
 class Way:

@@ -102,7 +102,8 @@ def test_a_child_that_left_the_group_and_floods_the_pipes_keeps_nobody_waiting(s
         """
     )
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
-    assert ran.exit_code == 0
+    # Which of the two is seen first: its end, or the flood.
+    assert ran.exit_code == 0 or "it wrote more than" in ran.trouble
     assert len(ran.output) <= KEPT_BYTES
 
 

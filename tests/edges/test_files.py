@@ -130,7 +130,6 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(root, path, monke
         root.read("ledger", 2)
 
 
-@pytest.mark.usefixtures("outside", "way")
 def test_a_held_root_is_opened_once_and_closed_at_the_end(root, path):
     (path / "below").mkdir()
     with root.held():
@@ -151,6 +150,7 @@ def test_a_held_root_is_opened_once_and_closed_at_the_end(root, path):
         os.fstat(alone)
 
 
+@pytest.mark.usefixtures("outside", "way")
 def test_a_link_is_no_file_and_no_folder(root):
     before = descriptors()
     for act in (

@@ -119,9 +119,9 @@ class Dropping(RuleBasedStateMachine):
         path = self.bench.path / name
         if path.is_file() and not path.is_symlink():
             self._forget(path)
-            with path.open("ab") as file:
-                file.write(box(b"free", b"more"))
             self.count += 1
+            with path.open("ab") as file:
+                file.write(box(b"free", b"more %06d" % self.count))
             self.whole[self.count] = path.read_bytes()
             self.changed_at[path.read_bytes()] = self.bench.seconds
 

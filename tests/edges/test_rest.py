@@ -5,7 +5,7 @@ import time
 import pytest
 
 from clipspool.jobs.events import Delivered, Fetched, Prepared, TaskSeen, TaskSucceeded
-from clipspool.scheduler import loop
+from clipspool.scheduler import loop, mailbox
 from clipspool.scheduler.workers import Done, HookDone, Ready, Swept
 from fakes import Desk
 
@@ -62,7 +62,7 @@ def test_other_messages_wait_a_little_for_more(scheduler, monkeypatch, message):
 
 
 def test_an_urgent_message_that_one_turn_did_not_take_starts_the_next_at_once(scheduler, monkeypatch):
-    monkeypatch.setattr(loop, "_MESSAGES_MAX", 1)
+    monkeypatch.setattr(mailbox, "MESSAGES_MAX", 1)
     for _ in range(2):
         scheduler.call_soon(lambda _: None)
     scheduler.turn()

@@ -195,13 +195,11 @@ BUGS = {
         (
             (
                 "stages/runner.py",
-                "                return deliver(job, clip, folders, self.now(), self.may_send)\n",
+                "        event = deliver(job, clip, folders, self.now(), self.may_send)\n",
                 (
-                    "                event = deliver(job, clip, folders, self.now(), self.may_send)\n"
-                    "                from dataclasses import replace\n"
-                    "                from clipspool.jobs.model import State\n"
-                    "                retire(clip, [replace(job, state=State.DELIVERED)], folders, self.may_send)\n"
-                    "                return event\n"
+                    "        event = deliver(job, clip, folders, self.now(), self.may_send)\n"
+                    "        from clipspool.jobs.model import State\n"
+                    "        retire(clip, [replace(job, state=State.DELIVERED)], folders, self.may_send)\n"
                 ),
             ),
         ),
@@ -308,7 +306,7 @@ BUGS = {
     ),
     "key-shown-to-anybody": Bug(
         "the key goes to whoever serves the result",
-        (("provider/runway/download.py", "if is_ours and self._key:", "if self._key:"),),
+        (("provider/runway/download.py", "if is_ours and self.key else", "if self.key else"),),
         "edges/test_runway.py::test_the_key_goes_to_the_apis_own_host_only",
     ),
     "stage-files-without-attempt": Bug(

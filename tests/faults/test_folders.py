@@ -57,8 +57,8 @@ def test_an_outbox_that_fills_up_holds_the_result_back_until_there_is_room(mount
 @pytest.mark.parametrize(
     ("which", "how", "mended", "held", "words"),
     [
-        ("inbox", "size=400k", "size=200m", "disk", "bytes are missing"),
-        ("outbox", "size=400k", "size=200m", "outbox", "bytes are missing"),
+        ("inbox", "size=400k", "size=200m", "disk", "bytes more free space"),
+        ("outbox", "size=400k", "size=200m", "outbox", "bytes more free space"),
         ("outbox", "size=200m,nr_inodes=4", "nr_inodes=400", "outbox", "no inodes are left"),
         ("outbox", "size=200m,nr_inodes=1", "nr_inodes=400", "outbox", "no file can be made"),
         ("outbox", "size=200m,ro", "rw", "outbox", "mounted read-only"),
