@@ -133,6 +133,7 @@ def memory_of(decoder):
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
     megabytes = []
     for name in ("small_4_seconds.mp4", "small_40_seconds.mp4"):

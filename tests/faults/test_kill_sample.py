@@ -8,7 +8,7 @@ import pytest
 
 from faults.kill import LIVES, is_traceable, open_bench
 
-POINTS = {"plain": 4, "across": 2, "failed": 2, "variants": 3, "deleted": 2}
+POINTS = {"plain": 2, "across": 2, "failed": 2, "variants": 3, "deleted": 2}
 QUICK = ("plain",)
 SEED = int(os.environ.get("CLIPSPOOL_TEST_SEED") or random.Random().randrange(1 << 30))
 

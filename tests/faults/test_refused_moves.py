@@ -46,7 +46,7 @@ def test_where_no_name_can_be_kept_from_being_replaced_another_way_serves(bench,
 
 
 @pytest.mark.parametrize("error", sampled("EXDEV", "EIO"))
-@pytest.mark.parametrize("life", ["plain", "failed"])
+@pytest.mark.parametrize("life", ["plain", pytest.param("failed", marks=pytest.mark.slow)])
 def test_where_no_file_can_be_renamed_from_folder_to_folder_all_moves_copy(bench, life, error):
     bench.life = life
     bay = bench.new_bay()

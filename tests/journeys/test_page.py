@@ -421,8 +421,15 @@ def pages(tmp_path_factory, template):
         assert bay.stop() == 0
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        pytest.param(DESK, False, id="desk-light"),
+        pytest.param(PHONE, True, id="phone-dark"),
+        pytest.param(DESK, True, id="desk-dark", marks=pytest.mark.slow),
+        pytest.param(PHONE, False, id="phone-light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_page_fits_and_stands_in_nobodys_way(pages, browser, size, dark):
     home, paths = pages
     browser.driver.delete_all_cookies()

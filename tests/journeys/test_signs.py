@@ -77,6 +77,7 @@ def test_a_receiver_that_hangs_slows_no_clip_and_not_the_end(told):
         assert dropped["receiver"] == "webhook 127.0.0.1"
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_stopped_is_tried_again_and_told_later(told):
     with Receiver(500, 500, 200) as receiver:
         bay = told(receiver, 'events = ["failed"]')

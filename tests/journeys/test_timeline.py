@@ -196,6 +196,7 @@ def test_a_long_clip_that_may_not_be_cut_gets_a_note_that_says_how_long_it_is(ba
     assert is_kept(bay, long, "master.mp4")
 
 
+@pytest.mark.slow
 def test_a_crash_in_the_middle_of_conforming_costs_nothing_but_time(bay, master, tmp_path):
     bay.start()
     drop(bay, part_of(master, tmp_path / "part.mov"), 'prompt = "deep winter"\n')
