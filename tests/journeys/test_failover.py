@@ -108,5 +108,8 @@ def test_a_replica_that_lacks_the_last_second_sends_nothing_again_when_it_takes_
     bay.until(lambda: bay.told("status")["journal"]["restored"])
     assert bay.call("resume", "--accept-restored", "--yes").returncode == 0
     bay.until(lambda: bay.paid == len(NAMES) + 1)
+    held = [job["id"] for job in bay.told("jobs") if job["held"] == "from_backup"]
+    assert len(held) == len(NAMES)
+    assert bay.call("approve", "--yes", *held).returncode == 0
     bay.until(lambda: not {"queued", "submitting"} & set(bay.jobs().values()))
     assert set(bay.box.ledger.creates_by_clip().values()) == {1}

@@ -305,10 +305,14 @@ def test_a_database_that_forgot_what_was_sent_is_known_by_the_inbox_and_nothing_
         farm.start()
         a.call("resume")
         farm.drop(1, "t")
-        farm.until(lambda: {job["held"] for job in a.told("jobs")} == {"restored"})
+        farm.until(lambda: {job["held"] for job in a.told("jobs")} == {"from_backup", "restored"})
         assert a.told("status")["journal"]["restored"] is True
         assert farm.bay.paid == 3
         assert a.call("resume", "--accept-restored", "--yes").returncode == 0
         farm.until(lambda: farm.bay.paid == 4)
+        held = [job["id"] for job in a.told("jobs") if job["held"] == "from_backup"]
+        assert len(held) == 3
+        a.call("approve", "--yes", *held)
+        farm.until(lambda: "queued" not in farm.bay.jobs().values())
         time.sleep(1.0)
         assert farm.bay.paid == 4, "what its folders prove is in doubt, or failed"

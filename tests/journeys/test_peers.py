@@ -46,7 +46,9 @@ def test_a_survivor_says_so_on_every_surface_and_takes_over_what_the_dead_one_ha
             assert (peer["life"], peer["clips"], peer["command"]) == ("ended", 3, command)
             assert command in two.call("status").stdout
             two.until(
-                lambda: any(command in text for text in status_files(two)), 15, "the status file says so"
+                lambda: any(f"(journal {dead}) is not running" in text for text in status_files(two)),
+                15,
+                "the status file says so",
             )
             assert all(f"({dead[:6]})" not in text for text in status_files(two)), "the dead one's is gone"
             done = two.call("recover", "--from", dead[:8], "--yes")
