@@ -55,6 +55,33 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(tmp_pat
         asker.close()
 
 
+def one_answer_and_no_second(line):
+    line.read_request()
+    line.send(answer(200, b"one"))
+    line.read_request()
+
+
+def test_what_only_reads_is_sent_again_where_the_server_closes_a_kept_connection_at_that_moment(asker):
+    with Stub(one_answer_and_no_second, always(answer(200, b"two"))) as stub:
+        assert [ask(asker, stub)[2] for _ in range(3)] == [b"one", b"two", b"two"]
+        assert stub.connections == 2
+
+
+def test_what_changes_something_is_never_sent_again(asker):
+    with Stub(one_answer_and_no_second, always(answer(200, b"two"))) as stub:
+        ask(asker, stub)
+        with pytest.raises(ConnectionError):
+            ask(asker, stub, "DELETE")
+        assert stub.connections == 1
+
+
+def test_a_new_connection_that_the_server_closes_is_trouble(asker):
+    with Stub(says(b""), always(answer(200, b"two"))) as stub:
+        with pytest.raises(WireTrouble):
+            ask(asker, stub)
+        assert stub.connections == 1
+
+
 def test_a_connection_that_the_server_will_close_is_not_kept(asker):
     with Stub(says(answer(200, b"one", Connection="close")), always(answer(200, b"two"))) as stub:
         assert [ask(asker, stub)[2] for _ in range(2)] == [b"one", b"two"]
