@@ -182,10 +182,8 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("place", ["copying", "remembered", "kept"])
-@pytest.mark.parametrize("is_lost", [False, True])
-def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, monkeypatch, place, is_lost):
-    """Also where the journal was lost with it, so that another one takes over."""
+def die_in_a_claim(bench, monkeypatch, place):
+    """Drop a clip, and end the daemon at a place of its claim."""
 
     def die(name):
         if name == place:
@@ -197,6 +195,14 @@ def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, mon
     with pytest.raises(Killed):
         bench.look(3.0)
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("place", ["copying", "remembered", "kept"])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, monkeypatch, place, is_lost):
+    """Also where the journal was lost with it, so that another one takes over."""
+
+    die_in_a_claim(bench, monkeypatch, place)
     mine = "journal-2" if is_lost else "journal-1"
     if is_lost:
         found = adoptable("bay", bench.home, mine, set(), lambda _ids: set(), {"journal-1"})
@@ -225,16 +231,7 @@ def test_a_crash_in_a_claim_neither_loses_a_clip_nor_accepts_it_twice(bench, mon
 def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
     bench, monkeypatch, tmp_path, place, is_living, hours, gone, is_removed
 ):
-    def die(name):
-        if name == place:
-            raise Killed
-
-    bench.drop("a.mp4")
-    bench.look()
-    monkeypatch.setattr(kept, "reach", die)
-    with pytest.raises(Killed):
-        bench.look(3.0)
-    monkeypatch.undo()
+    die_in_a_claim(bench, monkeypatch, place)
     (work,) = (bench.home.path / ".clipspool/work").iterdir()
     for file in bench.home.path.glob(gone) if gone else ():
         file.unlink()
