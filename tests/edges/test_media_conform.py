@@ -9,7 +9,7 @@ import pytest
 from clipspool.media.decoder import Decoder, MediaFault
 from clipspool.media.facts import Conformed, Finished, Picture
 from clipspool.media.plan import Conform, Limits, plan
-from clipspool.media.timeline import Bars, finish_plan
+from clipspool.media.timeline import Bars, FinishChoices, finish_plan
 from media_clips import ffprobe, run
 
 LOSSLESS = ["-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p"]
@@ -151,7 +151,9 @@ def test_8k_is_made_to_fit_and_finished_within_the_memory(decoder, clips, tmp_pa
     _, made, found = conformed(decoder, clips("eight_k.mp4"), tmp_path / "made.mp4", limits, 3_700_000)
     assert isinstance(found, Conformed), found
     assert (found.facts.width, found.facts.height) == (made.width, made.height) == (4096, 2304)
-    target, done = finished(decoder, clips("plain.mp4"), clips("eight_k.mp4"), tmp_path, dimensions=True)
+    target, done = finished(
+        decoder, clips("plain.mp4"), clips("eight_k.mp4"), tmp_path, wanted=FinishChoices(dimensions=True)
+    )
     assert isinstance(done, Finished), done
     assert ffprobe(target, "stream=width,height,nb_frames") == {
         "width": "7680",
@@ -358,7 +360,9 @@ def test_sound_that_the_container_does_not_take_becomes_aac(decoder, clips, tmp_
 
 
 def test_a_result_is_scaled_to_its_source_when_asked(decoder, clips, tmp_path):
-    target, _ = finished(decoder, clips("wide.mp4"), clips("plain.mp4"), tmp_path, dimensions=True)
+    target, _ = finished(
+        decoder, clips("wide.mp4"), clips("plain.mp4"), tmp_path, wanted=FinishChoices(dimensions=True)
+    )
     assert ffprobe(target, "stream=width,height") == {"width": "320", "height": "180"}
 
 
@@ -467,7 +471,13 @@ def test_captions_and_tags_that_the_container_does_not_take_are_said_to_be_lost(
 
 @pytest.mark.parametrize(("codec", "name"), [("prores", "prores"), ("dnxhr", "dnxhd")])
 def test_a_result_becomes_a_codec_for_editing_when_asked(decoder, clips, tmp_path, codec, name):
-    target, _ = finished(decoder, clips("two_seconds.mp4"), clips("two_seconds.mp4"), tmp_path, codec=codec)
+    target, _ = finished(
+        decoder,
+        clips("two_seconds.mp4"),
+        clips("two_seconds.mp4"),
+        tmp_path,
+        wanted=FinishChoices(codec=codec),
+    )
     seen = ffprobe(target, "stream=codec_name,pix_fmt,nb_frames")
     assert seen == {"codec_name": name, "pix_fmt": "yuv422p10le", "nb_frames": "48"}
 

@@ -739,6 +739,20 @@ def test_all_that_is_held_for_its_price_is_approved_by_one_decision_and_doubts_c
     assert len(stage.commands[0][1]["ids"]) == 1030
 
 
+def test_a_timelines_jobs_are_one_group_with_its_price_and_one_approval(stage, web):
+    for number in range(3):
+        asked = a_request(timeline="t1", timeline_name="day/cut.edl", timeline_credits=30.0)
+        stage.add(f"cut{number}", held=Held.BUDGET, credits_estimated=10.0, request=asked)
+    stage.add("alone", held=Held.BUDGET, credits_estimated=10.0)
+    overview = web("GET", "/", BEARER).text
+    assert overview.count("about 30 credits for the whole timeline") == 1
+    assert overview.index("day/cut.edl") < overview.index('id="held-cut0"')
+    asked = web("GET", re.search(r'href="(/all/approve\?timeline=[^"]+)"', overview)[1], BEARER).text
+    assert "3 jobs will be sent and charged: about 30 credits" in asked
+    assert sorted(re.search(r'name="ids" value="([^"]+)"', asked)[1].split(",")) == ["cut0", "cut1", "cut2"]
+    assert web("GET", "/all/cancel?timeline=t1", BEARER).status == 404
+
+
 def test_failed_jobs_are_retried_together_when_all_is_said(stage, web):
     error = Error("INTERNAL", "it broke", retryable=True, paid=Paid.YES)
     for number in range(2):

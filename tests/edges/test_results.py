@@ -10,7 +10,7 @@ from clipspool.jobs.model import Error, Result, State
 from clipspool.media.facts import Finished
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind
 from clipspool.media.reading import BLACK
-from clipspool.media.timeline import finish_plan
+from clipspool.media.timeline import FinishChoices, finish_plan
 from clipspool.stages.finish import judge
 from clipspool.stages.retire import keep_results
 from fakes import Bench, a_job, a_task, lying
@@ -159,7 +159,7 @@ def test_as_many_pictures_under_another_rate_are_placed_one_by_one(decoder, tmp_
 def test_as_many_pictures_are_placed_one_by_one_where_they_have_to_be_coded_again(decoder, tmp_path):
     source = film(tmp_path / "source.mp4", rate=25)
     made = film(tmp_path / "made.mp4", rate=24, seconds=3.125, extra=["-vf", "scale=160:90"])
-    target, plan = finished(decoder, made, source, tmp_path, dimensions=True)
+    target, plan = finished(decoder, made, source, tmp_path, wanted=FinishChoices(dimensions=True))
     assert not plan.copy_video
     seen = ffprobe(target, "stream=nb_frames,avg_frame_rate,duration")
     assert seen == {"nb_frames": "75", "avg_frame_rate": "25/1", "duration": "3.000000"}

@@ -101,6 +101,23 @@ def test_an_edl_goes_there_and_back_and_says_what_it_could_not_link(open_bays, m
         assert bay.paid == 3
 
 
+def test_a_timeline_that_is_held_for_its_price_is_approved_by_its_name(open_bays, media):
+    with open_bays(render=Render.CANNED) as bay:
+        bay.is_checked = False
+        limit = "[budget]\ncredits_per_clip_max = 1.0\n"
+        bay.configure(top=limit, keys='duplicates = "run"')
+        bay.start()
+        drop(bay, "resolve.edl", media)
+        bay.until(lambda: [job["held"] for job in bay.told("jobs")] == ["budget"] * 3, what="all are held")
+        asked = bay.call("approve", "resolve.edl")
+        assert "Approve 3 jobs of resolve-edl/resolve.edl? This costs about" in asked.stderr
+        assert bay.call("approve", "other.edl", "--yes").returncode == 1
+        assert bay.paid == 0
+        done = bay.call("approve", "resolve-edl/resolve.edl", "--yes")
+        assert done.stdout.count(" is now queued") == 3, done.stderr
+        bay.until(lambda: bay.paid == 3, what="all are sent")
+
+
 @pytest.mark.slow
 def test_timelines_of_three_other_programs_go_there_and_back(open_bays, media):
     source = media / "A001_C003.mov"

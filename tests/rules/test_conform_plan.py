@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clipspool.media.facts import Audio, Probe, inside
 from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, plan
 from clipspool.media.rates import constant_rate
-from clipspool.media.timeline import Bars, FinishPlan, finish_plan, later_timecode
+from clipspool.media.timeline import BY_TIME, Bars, FinishChoices, FinishPlan, finish_plan, later_timecode
 
 CLIP = Probe(
     container="mp4",
@@ -40,6 +40,14 @@ def test_a_result_with_as_many_frames_under_another_rate_is_placed_one_by_one():
     assert made.copy_video, "only its label is another"
     assert "75 frames at 24 frames a second, placed one by one on the source's 75 at 25" in made.changes
     assert not any("cut off" in said or "held for" in said for said in made.changes)
+
+
+def test_a_result_with_as_many_frames_keeps_its_own_time_where_that_is_asked_for():
+    made = finish_plan(RESULT_AT_24, SOURCE_AT_25, wanted=FinishChoices(by_time=True))
+    assert (made.by_frame, made.copy_video, made.fps, made.frames) == (False, False, "25/1", 75)
+    rate, end = "25 frames a second (the result had 24)", "3 frames cut off to the source's length"
+    assert {BY_TIME, rate, end} <= {*made.changes}
+    assert finish_plan(CLIP, CLIP, wanted=FinishChoices(by_time=True)) == finish_plan(CLIP, CLIP)
 
 
 @pytest.mark.parametrize(
@@ -332,12 +340,14 @@ def test_what_the_pictures_are_is_said_in_one_sentence_with_what_the_source_was(
 
 @pytest.mark.parametrize(("codec", "said"), [("prores", "ProRes 422 HQ"), ("dnxhr", "DNxHR HQX")])
 def test_a_codec_for_editing_makes_a_mov_and_a_reel_name_too(codec, said):
-    made = finish_plan(CLIP, CLIP, codec=codec)
+    made = finish_plan(CLIP, CLIP, wanted=FinishChoices(codec=codec))
     assert (made.container, made.copy_video, made.codec) == ("mov", False, codec)
     assert f"pictures coded again as {said}" in made.changes
     reel = replace(CLIP, timecode="01:00:00:00", reel="A001")
     assert finish_plan(CLIP, reel).container == "mov"
-    assert finish_plan(replace(CLIP, video_codec="prores", container="mov"), CLIP, codec="prores").copy_video
+    assert finish_plan(
+        replace(CLIP, video_codec="prores", container="mov"), CLIP, wanted=FinishChoices(codec="prores")
+    ).copy_video
 
 
 def test_transparency_beside_the_pictures_makes_a_clip_be_converted_and_it_is_said():

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.media.facts import Audio, Probe
+from clipspool.media.facts import Audio, ClipPart, Probe
 from clipspool.media.joins import JoinPlan, join_plan
 from clipspool.media.parts import parts_of
 from clipspool.media.plan import Limits, Refuse
-from clipspool.media.timeline import Bars
+from clipspool.media.timeline import BY_TIME, Bars, FinishChoices
 
 SOURCE = Probe(
     container="mov",
@@ -123,13 +123,13 @@ def test_a_joined_film_has_the_rate_length_sound_timecode_and_reel_of_its_source
     assert (finish.audio, finish.timecode, finish.reel) == (("copy",), "10:00:00:00", "A001C003")
     assert not finish.is_part, "its sound goes to its own end"
     assert "pictures coded again as H.264" in finish.changes
-    assert joined(dimensions=True, codec="prores").finish.codec == "prores"
-    assert joined(dimensions=True).finish.width == 1920
+    assert joined(wanted=FinishChoices(dimensions=True, codec="prores")).finish.codec == "prores"
+    assert joined(wanted=FinishChoices(dimensions=True)).finish.width == 1920
 
 
 def test_as_it_is_a_joined_film_keeps_the_rate_of_the_results_and_has_the_sources_sound():
     source = replace(SOURCE, fps="50/1", frames=600)
-    parts = parts_of(source, LIMITS, cuts=(251,))
+    parts = [ClipPart(start=0, frames=250), ClipPart(start=250, frames=200), ClipPart(start=450, frames=150)]
     heard = replace(RESULT, audio=Audio("aac", 2, 48000))
     results = [result_of(part, "25/1", round(part.frames / 2), audio=heard.audio) for part in parts]
     finish = joined(results, parts, source, as_is=True).finish
@@ -138,6 +138,17 @@ def test_as_it_is_a_joined_film_keeps_the_rate_of_the_results_and_has_the_source
     assert "the result's own sound left out" in finish.changes
     assert not any("frames a second" in change for change in finish.changes)
     assert joined(results, parts, source).finish.fps == "50/1"
+
+
+def test_as_it_is_a_joined_film_has_the_sources_rate_where_a_part_begins_between_two_pictures():
+    source = replace(SOURCE, fps="50/1", frames=600)
+    parts = [ClipPart(start=0, frames=251), ClipPart(start=251, frames=349)]
+    plan = joined(
+        [result_of(part, "25/1", -(-part.frames // 2)) for part in parts], parts, source, as_is=True
+    )
+    assert (plan.finish.fps, plan.finish.frames) == ("50/1", 600)
+    assert [piece.frames for piece in plan.pieces] == [251, 349]
+    assert any("each picture shown several times" in change for change in plan.finish.changes)
 
 
 def test_results_of_prores_stay_prores():
@@ -154,6 +165,10 @@ def test_results_with_their_parts_frames_under_another_rate_are_placed_one_by_on
     assert "frames at 24 a second, placed one by one on the source's at 25" in plan.finish.changes, (
         plan.finish.changes
     )
+    wanted = joined(results, as_is=as_is, wanted=FinishChoices(by_time=True))
+    assert not any(piece.by_frame for piece in wanted.pieces)
+    assert (wanted.finish.fps, wanted.finish.frames) == (("24/1", 288) if as_is else ("25/1", 300))
+    assert BY_TIME in wanted.finish.changes
     by_time = joined([result_of(part, "24/1", part.frames - 4) for part in PARTS])
     assert not any(piece.by_frame for piece in by_time.pieces)
     assert "25 frames a second (the result had 24)" in by_time.finish.changes

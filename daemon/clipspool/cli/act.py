@@ -146,21 +146,26 @@ def approve(
 ) -> None:
     """Approve held jobs: held for price, a daily limit, as duplicate, poison, refused or from_backup.
 
+    A timeline can be named in place of its jobs: `clipspool approve cut.edl`, or `day1/cut.edl`.
+
     Shows the total cost and asks first. A result held because it is far shorter or longer than the clip is
     delivered as it is, at no further cost.
     """
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
-    from clipspool.cli.chosen import concerned, held_in, names_of
+    from clipspool.cli.chosen import concerned, held_in, names_of, of_timelines
     from clipspool.cli.offline import expect_inbox, open_to_read
     from clipspool.jobs.permissions import is_held_for_approval, price_to_approve
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
-        chosen = held_in(journal, inbox, folder) if inbox else concerned(journal, jobs, is_held_for_approval)
+        timelines, chosen = of_timelines(journal, jobs)
+        ids = [one for one in jobs if one not in timelines]
+        named = held_in(journal, inbox, folder) if inbox else concerned(journal, ids, is_held_for_approval)
+        names = [job.id for job in named] if inbox else names_of(ids, [*chosen, *named])
+        chosen = [*chosen, *(job for job in named if job not in chosen)]
         question = _approval(chosen, journal)
-    names = [job.id for job in chosen] if inbox else names_of(jobs, chosen)
     if not names:
         say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
         return
@@ -180,7 +185,9 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     if not chosen:
         return question or "Approve these jobs?"
     known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
-    question = f"{question} Approve {len(chosen)} job{'s' * (len(chosen) != 1)}?".strip()
+    timelines = sorted({job.request.timeline_name for job in chosen} - {""})
+    of = f" of {', '.join(timelines)}" if timelines else ""
+    question = f"{question} Approve {len(chosen)} job{'s' * (len(chosen) != 1)}{of}?".strip()
     if known:
         question += f" This costs about {sum(known):,.10g} credits in total."
     if len(known) < len(chosen):

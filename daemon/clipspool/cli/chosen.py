@@ -8,6 +8,9 @@ from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.splitting import is_waiting_for_parts, ordered
 from clipspool.journal import Journal
 
+_HELD = frozenset({Held.BUDGET, Held.DUPLICATE, Held.FROM_BACKUP})
+"""What an approval of many jobs at once releases."""
+
 
 def named(journal: Journal, ids: Sequence[str]) -> list[Job]:
     """Return the jobs that exist, each once."""
@@ -33,12 +36,26 @@ def failed_jobs(journal: Journal, code: str | None) -> list[Job]:
     return [job for job in found if not job.part or job.whole_id in waiting]
 
 
+def of_timelines(journal: Journal, names: Sequence[str]) -> tuple[list[str], list[Job]]:
+    """Return which names are those of timelines with held jobs, and these jobs.
+
+    A timeline is named by its path in the inbox, or by its file name alone.
+    """
+    found: dict[str, Job] = {}
+    meant: set[str] = set()
+    for job in journal.find(states=(State.QUEUED,)):
+        path = job.request.timeline_name
+        if path and job.held in _HELD and (said := {path, path.rpartition("/")[2]} & {*names}):
+            found[job.id] = job
+            meant |= said
+    return [one for one in names if one in meant], list(found.values())
+
+
 def held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
     """Return an inbox's jobs that a person has to let go on, or those of one folder of it."""
-    kinds = {Held.BUDGET, Held.DUPLICATE, Held.FROM_BACKUP}
     within = f"{folder.strip('/')}/" if folder else ""
     return [
         job
         for job in journal.find(states=(State.QUEUED,))
-        if job.inbox == inbox and job.held in kinds and job.path.startswith(within)
+        if job.inbox == inbox and job.held in _HELD and job.path.startswith(within)
     ]

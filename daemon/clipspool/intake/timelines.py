@@ -36,6 +36,7 @@ from clipspool.intake.timeline_media import Dropped, Made, Media, Medium
 from clipspool.intake.tree import Group, Tree, up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
+from clipspool.jobs.model import Request
 from clipspool.jobs.naming import numbered
 from clipspool.media import timelines
 from clipspool.media.timelines import Cut, NoTimeline
@@ -293,10 +294,7 @@ class Timelines:
         # Written before the first claim: what is claimed must know which timeline waits for it.
         keep(self._root, plan, dropped.document, dropped.settings)
         for one in made:
-            requests = tuple(
-                (variant, replace(request, timeline=plan.id, timeline_credits=plan.credits))
-                for variant, request in one.ready.requests
-            )
+            requests = tuple((variant, _of(plan, request)) for variant, request in one.ready.requests)
             self._on_accepted(self._acceptance.accept(replace(one.ready, requests=requests)))
             self._gone(one.ready.pairing.clip)
         for path in unmarked:
@@ -329,6 +327,11 @@ class Timelines:
         self._examination.forget(path)
         self._waiting_files.clear_note(path)
         self._waiting_files.remove(path)
+
+
+def _of(plan: Plan, request: Request) -> Request:
+    name = readable(plan.path)
+    return replace(request, timeline=plan.id, timeline_name=name, timeline_credits=plan.credits)
 
 
 def _problem(path: Rel, why: str) -> Waits:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from clipspool.jobs.model import Request
 
 _NOT_SENT = {"priority", "not_before", "seed_is_drawn", "ratio_is_chosen", "again", "was_put_back", "preset"}
-_NOT_SENT |= {"instead_of", "finish", "finish_size", "finish_codec", "keep_untouched", "keep_parts"}
-_NOT_SENT |= {"timeline", "timeline_credits"}
+_NOT_SENT |= {"instead_of", "finish", "finish_size", "finish_codec", "finish_timing"}
+_NOT_SENT |= {"keep_untouched", "keep_parts"}
+_NOT_SENT |= {"timeline", "timeline_name", "timeline_credits"}
 """Keys of a request that change when it is sent, or what becomes of the result, but not what is rendered."""
 
 

@@ -22,6 +22,7 @@ from clipspool.jobs.request import Duplicates as Duplicates  # noqa: PLC0414
 from clipspool.jobs.request import Finish as Finish  # noqa: PLC0414
 from clipspool.jobs.request import FinishCodec as FinishCodec  # noqa: PLC0414
 from clipspool.jobs.request import FinishSize as FinishSize  # noqa: PLC0414
+from clipspool.jobs.request import FinishTiming as FinishTiming  # noqa: PLC0414
 from clipspool.jobs.request import LongClips as LongClips  # noqa: PLC0414
 from clipspool.jobs.request import Request as Request  # noqa: PLC0414
 

@@ -15,6 +15,8 @@ Duplicates = Literal["hold", "run", "reuse"]
 Finish = Literal["as_is", "timeline"]
 """Whether a result is delivered as the provider made it, or made to fit its source's place in a timeline."""
 FinishCodec = Literal["", "prores", "dnxhr"]
+FinishTiming = Literal["frames", "time"]
+"""How a result is placed that has its source's frames under another rate: frame by frame, or by its time."""
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
 
@@ -45,6 +47,7 @@ class Request:
     finish: Finish = "as_is"
     finish_size: FinishSize = "result"
     finish_codec: FinishCodec = ""
+    finish_timing: FinishTiming = "frames"
     keep_untouched: bool = False
     """With `finish = "timeline"`: the provider's own file is delivered too."""
     target_aspect: str = ""
@@ -63,6 +66,8 @@ class Request:
     instead_of: str = ""  # the model that was asked for, where a fallback is used
     timeline: str = ""
     """The id of the one that the clip came with, and that its result is linked into."""
+    timeline_name: str = ""
+    """Where that timeline was dropped, relative to the inbox."""
     timeline_credits: float | None = None
     """What all jobs of that timeline were to cost together."""
     was_put_back: bool = False
@@ -81,7 +86,7 @@ class Request:
         return self._set(
             (
                 *("long_clips", "start_seconds", "length_seconds", "finish", "finish_size", "keep_untouched"),
-                *("target_aspect", "output_format", "finish_codec", "frames_per_second"),
+                *("target_aspect", "output_format", "finish_codec", "finish_timing", "frames_per_second"),
                 *("overlap_frames", "keep_parts"),
             )
         )

@@ -12,7 +12,15 @@ from typing import ClassVar
 
 from clipspool.media.facts import ClipPart, Probe, Value
 from clipspool.media.rates import constant_rate
-from clipspool.media.timeline import FRAMES_TO_TELL, Bars, FinishCodec, FinishPlan, finish_plan
+from clipspool.media.timeline import (
+    AS_USUAL,
+    BY_TIME,
+    FRAMES_TO_TELL,
+    Bars,
+    FinishChoices,
+    FinishPlan,
+    finish_plan,
+)
 
 _FRAMES_OFF_MAX = 1
 """A result whose rate is labelled otherwise may have so many frames more or less than its part."""
@@ -51,19 +59,20 @@ def join_plan(
     *,
     as_is: bool = False,
     overlap_frames: int = 12,
-    dimensions: bool = False,
     bars: Bars | None = None,
-    codec: FinishCodec | None = None,
+    wanted: FinishChoices = AS_USUAL,
 ) -> JoinPlan:
     """Compare the results of a clip's parts, in order, with their source, and plan how to join them.
 
     The film replaces the source in the timeline, as a single result does; `as_is` it keeps the results' own
-    rate. In both cases it has the source's sound: what a model may add to parts that it made one by one does
-    not fit together where they meet. Parts are faded over `overlap_frames` at most.
+    rate, if each part begins with one of its pictures. In both cases it has the source's sound: what a model
+    may add to parts that it made one by one does not fit together where they meet. Parts are faded over
+    `overlap_frames` at most.
     """
     rate, own = constant_rate(source), _rate_of(results)
-    by_frame = own is not None and own != rate and _are_relabelled(results, parts)
-    grid = own if as_is and own is not None and not by_frame else rate
+    is_relabelled = own is not None and own != rate and _are_relabelled(results, parts)
+    by_frame = is_relabelled and not wanted.by_time
+    grid = own if as_is and own is not None and not by_frame and not _is_between(own, rate, parts) else rate
     spans = [(_on(grid / rate, part.start), _on(grid / rate, part.end)) for part in parts]
     crops = [bars.kept_of(result) if bars else (0, 0) for result in results]
     pieces = tuple(
@@ -83,7 +92,7 @@ def join_plan(
         frames=None,  # not known, so that it is not copied: it is coded once, here
         audio=next((result.audio for result in results if result.audio), None),
     )
-    finish = finish_plan(whole, like, dimensions=dimensions, bars=bars, codec=codec)
+    finish = finish_plan(whole, like, bars=bars, wanted=wanted)
     said = [_meetings_said(pieces)]
     if by_frame:
         said.append(
@@ -91,6 +100,10 @@ def join_plan(
             f"{float(rate):.6g}"
         )
     else:
+        if is_relabelled:
+            said.append(BY_TIME)
+        if as_is and own is not None and own != grid:
+            said.append("each picture shown several times: parts begin between two of the results' pictures")
         said += _lengths_said(results, spans, grid)
     if other := sum((result.width, result.height) != (chief.width, chief.height) for result in results):
         said.append(f"{other} of {len(results)} parts had another size, and were scaled")
@@ -98,6 +111,15 @@ def join_plan(
         finish=replace(finish, frames=total, changes=(*said, *finish.changes)),
         pieces=pieces,
     )
+
+
+def _is_between(own: Fraction, rate: Fraction, parts: Sequence[ClipPart]) -> bool:
+    """Whether a part begins between two pictures of the results, at a half or a third of the source's rate.
+
+    At the results' own rate such a part would be shown too late; at the source's each picture has its time.
+    """
+    step = rate / own
+    return step.denominator == 1 and any(part.start % step for part in parts)
 
 
 def _on(scale: Fraction, frame: int) -> int:

@@ -21,6 +21,7 @@ SHAPE_TOLERANCE = 0.01
 FRAMES_TO_TELL = 12
 """With fewer, two clips may have the same number by chance."""
 
+BY_TIME = "as many frames as the source under another rate, placed by their own time"
 Sound = Literal["copy", "pcm", "aac"]
 FinishCodec = Literal["h264", "prores", "dnxhr"]
 CODECS_SAID: dict[FinishCodec, str] = {"h264": "H.264", "prores": "ProRes 422 HQ", "dnxhr": "DNxHR HQX"}
@@ -60,20 +61,34 @@ class FinishPlan(Value):
     changes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FinishChoices:
+    """What is asked for of a finished film besides its place in the timeline."""
+
+    dimensions: bool = False
+    """Those of the source."""
+    codec: FinishCodec | None = None
+    """None: pictures stay as they are where they can."""
+    by_time: bool = False
+    """A result keeps its own time also where it has its source's frames under another rate."""
+
+
+AS_USUAL = FinishChoices()
+
+
 def finish_plan(
     result: Probe,
     source: Probe,
     *,
     start_seconds: float = 0.0,
     seconds: float | None = None,
-    dimensions: bool = False,
     bars: Bars | None = None,
-    codec: FinishCodec | None = None,
+    wanted: FinishChoices = AS_USUAL,
 ) -> FinishPlan:
     """Compare a result with its source, or the part of it that was sent, and plan how to finish it.
 
     `bars` were put around the source's pictures before they were sent. A result is its own source where it
-    only has to lose what was added. `codec` is asked for; else pictures stay as they are where they can.
+    only has to lose what was added.
 
     A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
     sound stays identical; so does a reel name.
@@ -82,14 +97,14 @@ def finish_plan(
     frames = frames_of(source, fps, start_seconds, seconds)
     codecs = (source.audio.codecs or (source.audio.codec,)) if source.audio else ()
     is_mov = result.container == "mov" or any(_is_pcm(each) or each in LOSSLESS_AUDIO for each in codecs)
-    is_mov = is_mov or bool(source.reel and source.timecode) or codec in {"prores", "dnxhr"}
+    is_mov = is_mov or bool(source.reel and source.timecode) or wanted.codec in {"prores", "dnxhr"}
     container: Literal["mp4", "mov"] = "mov" if is_mov else "mp4"
     kept: FinishCodec = "prores" if result.video_codec == "prores" and is_mov else "h264"
     crop = bars.kept_of(result) if bars else (0, 0)
     shown = crop if any(crop) else (result.width, result.height)
-    width, height = (source.width, source.height) if dimensions else shown
+    width, height = (source.width, source.height) if wanted.dimensions else shown
     width, height = width - width % 2, height - height % 2
-    by_frame = _is_mislabelled(result, fps, frames)
+    is_mislabelled = _is_mislabelled(result, fps, frames)
     timecode = source.timecode and later_timecode(source.timecode, round(start_seconds * fps), fps)
     bare = FinishPlan(
         container=container,
@@ -103,14 +118,16 @@ def finish_plan(
         is_part=start_seconds > 0 or frames < frames_of(source, fps),
         timecode=timecode,
         reel=source.reel,
-        codec=codec or kept,
-        by_frame=by_frame,
+        codec=wanted.codec or kept,
+        by_frame=is_mislabelled and not wanted.by_time,
         crop_width=crop[0],
         crop_height=crop[1],
     )
-    copy_video = codec in {None, result.video_codec} and _serves_as_it_is(result, bare)
+    copy_video = wanted.codec in {None, result.video_codec} and _serves_as_it_is(result, bare)
     bare = replace(bare, copy_video=copy_video)
     changes = _changes(result, source, bare, bars)
+    if is_mislabelled and wanted.by_time:
+        changes = (BY_TIME, *changes)
     is_nothing = not changes and copy_video and container == result.container
     kind = _kind_said(result, source, bare)
     return replace(bare, changes=(*changes, kind), is_nothing=is_nothing, kind=kind)

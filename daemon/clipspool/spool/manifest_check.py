@@ -24,7 +24,7 @@ _NUMBER_MAX = 1 << 63
 _TEXT_MAX = 65_536
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prompt", "preset", "model", "instead_of", "long_clips", "finish", "finish_size"), str),
-    **dict.fromkeys(("target_aspect", "output_format", "finish_codec"), str),
+    **dict.fromkeys(("target_aspect", "output_format", "finish_codec", "finish_timing"), str),
     **dict.fromkeys(("keep_untouched", "again", "was_put_back", "ratio_is_chosen", "keep_parts"), bool),
     **dict.fromkeys(("content_moderation", "extra"), dict),
     **dict.fromkeys(("seed", "priority", "overlap_frames"), int),
@@ -32,7 +32,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "references": tuple,
     "not_before": (int, float, type(None)),
     "start_seconds": (int, float),
-    "timeline": str,
+    **dict.fromkeys(("timeline", "timeline_name"), str),
     **dict.fromkeys(("length_seconds", "timeline_credits"), (int, float, type(None))),
     "frames_per_second": (int, float),
 }

@@ -9,14 +9,14 @@ from io import FileIO
 import structlog
 
 from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
-from clipspool.jobs.model import Clip, Held, Job, Result
+from clipspool.jobs.model import Clip, Held, Job, Request, Result
 from clipspool.jobs.text import text
 from clipspool.jobs.working import Report, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
 from clipspool.media.signing import Ingredient
-from clipspool.media.timeline import FinishPlan, finish_plan
+from clipspool.media.timeline import FinishChoices, FinishPlan, finish_plan
 from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
@@ -65,6 +65,12 @@ def finish(
     return replace(fetched, results=tuple(results))
 
 
+def wanted_of(request: Request) -> FinishChoices:
+    """Return what a job asks for of its finished film."""
+    codec, by_time = request.finish_codec or None, request.finish_timing == "time"
+    return FinishChoices(request.finish_size == "source", codec, by_time)
+
+
 @dataclass(frozen=True, slots=True)
 class _Finishing:
     job: Job
@@ -110,17 +116,8 @@ class _Finishing:
         origin = self.decoder.probe(source.fileno())
         if isinstance(origin, MediaFault):
             return origin
-        codec = self.job.request.finish_codec or None
-        is_sized = self.job.request.finish_size == "source"
-        return finish_plan(
-            seen,
-            origin,
-            start_seconds=start,
-            seconds=seconds,
-            dimensions=is_sized,
-            bars=bars,
-            codec=codec,
-        )
+        wanted = wanted_of(self.job.request)
+        return finish_plan(seen, origin, start_seconds=start, seconds=seconds, bars=bars, wanted=wanted)
 
     def _make(
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO

@@ -37,6 +37,7 @@ from clipspool.spool.sources import open_source
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
+from clipspool.stages.finish import wanted_of
 from clipspool.stages.fit import Workbench, choose_for, make_file, media_trouble
 from clipspool.stages.payload import bars_sent, read_sent
 from clipspool.stages.sign import UNSIGNED, Signing, sign
@@ -286,9 +287,8 @@ def _join_plan(
         probes[-1],
         tuple(map(clip_part, job.parts)),
         as_is=request.finish == "as_is",
-        dimensions=request.finish_size == "source",
         bars=bars_sent(read_sent(folders.inbox, clip, job)),
-        codec=request.finish_codec or None,
+        wanted=wanted_of(request),
         overlap_frames=request.overlap_frames,
     )
 

@@ -111,7 +111,8 @@ class ActionRoutes:
         act = request.path_params["act"]
         ids = _ids(",".join(request.query_params.getlist("ids")))
         kind, inbox = request.query_params.get("kind", ""), request.query_params.get("inbox", "")
-        is_kind = act == "approve" and kind in APPROVED_TOGETHER
+        timeline = request.query_params.get("timeline", "")
+        is_kind = act == "approve" and (kind in APPROVED_TOGETHER or bool(timeline))
         if act not in _FOR_SEVERAL or not (ids or is_kind):
             return self._views.missing(request)
         conditions = self._views.snapshot.get().conditions
@@ -119,7 +120,8 @@ class ActionRoutes:
         with self._views.lookup.look() as look:
             if is_kind:
                 held = waiting.jobs(look, waiting.ids(self._views.lookup)[:_SEVERAL_MAX])
-                jobs = [job for job in held if job.held == kind and inbox in {"", job.inbox}]
+                held = [job for job in held if kind in {"", job.held} and inbox in {"", job.inbox}]
+                jobs = [job for job in held if timeline in {"", job.request.timeline}]
             else:
                 jobs = list(look.load(ids).values())
         found = [job for job in jobs if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT]

@@ -75,6 +75,7 @@ EXAMPLES: dict[str, str] = {
     "finish": '"timeline"',
     "finish_size": '"source"',
     "finish_codec": '"prores"',
+    "finish_timing": '"time"',
     "keep_untouched": "true",
     "again": "true",
     "target_aspect": '"16:9"',

@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from typing import Any, get_args
 
 from clipspool.intake.sidecar.references import trouble_with
-from clipspool.jobs.model import KEYFRAME_WORDS, Finish, FinishSize, LongClips, has_date
+from clipspool.jobs.model import KEYFRAME_WORDS, Finish, FinishSize, FinishTiming, LongClips, has_date
 from clipspool.jobs.sequence import RATE_MAX, RATE_MIN
 from clipspool.system.redaction import is_redacted
 
@@ -279,6 +279,7 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
     "finish": _one_of(*get_args(Finish)),
     "finish_size": _one_of(*get_args(FinishSize)),
     "finish_codec": _one_of("prores", "dnxhr"),
+    "finish_timing": _one_of(*get_args(FinishTiming)),
     "keep_untouched": _TRUTH,
     "again": _TRUTH,
     "content_moderation": _Table(_content_moderation),
