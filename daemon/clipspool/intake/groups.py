@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_typo_of
@@ -13,6 +14,17 @@ _SIDECARS = frozenset({Kind.SIDECAR, Kind.PROMPT, Kind.NEAR})
 _CLIPS = frozenset({Kind.CLIP, Kind.TEMPORARY})
 _SIMILAR_MAX = 200
 """In a folder with more names typing errors are not searched for."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What came, changed, settled or went in a folder since `take_changes` was last called."""
+
+    settings: bool = False
+    """`_defaults.toml`, `_prompt.txt` or `_pause`."""
+    images: bool = False
+    loose: bool = False
+    """A file that is neither clip nor sidecar, or a program's package."""
 
 
 class Groups:
@@ -65,6 +77,11 @@ class Groups:
     def names(self, base: str) -> list[str]:
         """Return the files of one base name, including loose ones."""
         return [*self._groups.get(base, ()), *self._beside.get(base, ())]
+
+    def is_alone(self, name: str) -> bool:
+        """Return whether no other file has the base name of this one."""
+        base = self._names.base(name)
+        return len(self._groups.get(base, ())) + len(self._beside.get(base, ())) == 1
 
     def bases(self) -> list[str]:
         """Return every base name that is judged."""

@@ -5,40 +5,29 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from clipspool.intake.groups import LOOSE, Groups
+from clipspool.intake.groups import LOOSE, Changes, Groups
 from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of
+from clipspool.intake.listing import NOT_REGULAR, STAMPED, listed, stamp_or_not_regular
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
-from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.intake.settle import SIZE, Settling
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, is_claimed_name, is_temporary
+from clipspool.system.mounts import FolderMark, FolderMarks
 
-_STAMPED = frozenset({Kind.CLIP, Kind.SIDECAR, Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.IMAGE, Kind.TIMELINE})
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
-_NOT_REGULAR: Stamp = (1, 0, 0, 0, 0)
-"""Stands for a link, FIFO, socket or device: no file of ours has inode 0."""
 _TARGETED_LOOKS_MAX = 256
-
-
-@dataclass(slots=True)
-class Changes:
-    """What came, changed, settled or went in a folder since `take_changes` was last called."""
-
-    settings: bool = False
-    """`_defaults.toml`, `_prompt.txt` or `_pause`."""
-    images: bool = False
-    loose: bool = False
-    """A file that is neither clip nor sidecar, or a program's package."""
+_TURNS = 8
+"""Where no name came or went, a settled clip without a sidecar is looked at again in one scan of so many."""
 
 
 class Folder:
     """One folder of an inbox, as last seen."""
 
-    def __init__(self, rel: Rel, names: Names, settle_seconds: float) -> None:
+    def __init__(self, rel: Rel, names: Names, settle_seconds: float, marks: FolderMarks) -> None:
         self.rel = rel
         self.below: set[str] = set()
         """Folders in it that are searched for clips."""
@@ -69,6 +58,10 @@ class Folder:
         self._settings: set[str] = set()
         """`_defaults.toml`, `_prompt.txt` and near-misses of them."""
         self._changes = Changes()
+        self._marks = marks
+        self._mark: FolderMark | None = None
+        self._turns: list[list[str]] = []
+        """Files to look at in each of the next scans, while no name comes or goes."""
         # What is known of one file or of all, as `Settling` and `Groups` say it.
         self.settled, self.since, self.pause = (
             self._settling.settled,
@@ -83,49 +76,52 @@ class Folder:
     def scan(self, root: Root, now: float) -> set[str]:
         """Check everything; return the base names of which a file came, changed, went or settled.
 
-        Raises OSError if the folder cannot be read.
+        Where no name came or went since the last scan, the names are not read again. Raises OSError if the
+        folder cannot be read.
         """
-        kinds, known = self._kinds, self._settling.stamps
-        stamps: dict[str, Stamp] = {}
-        others: set[str] = set()
-        below: set[str] = set()
-        fresh: set[str] = set()
-        denied: PermissionError | None = None
-        with root.folder(self.rel) as fd, os.scandir(fd) as entries:
-            for entry in entries:  # a tight loop: it runs for each of 100,000 files every `rescan_seconds`
-                name = entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    below.add(name)
-                    continue
-                kind = kinds.get(name)
-                if kind is None:
-                    kinds[name] = kind = self._names.kind(name, self.rel)
-                    fresh.add(name)
-                if kind not in _STAMPED and (kind is not Kind.PROMPT or name not in self.groups.prompts):
-                    others.add(name)
-                elif entry.is_file(follow_symlinks=False):
-                    try:
-                        s = entry.stat(follow_symlinks=False)
-                    except OSError as error:  # it went, or it alone is broken: it is left out
-                        denied = error if isinstance(error, PermissionError) else denied
-                        continue
-                    stamp = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev)
-                    before = known.get(name)
-                    stamps[name] = before if before == stamp else stamp  # the same object compares at once
-                else:
-                    stamps[name] = _NOT_REGULAR
-        if denied is not None and not stamps:  # names can be read here, but nothing else
-            for name in fresh:
-                del kinds[name]
-            raise denied
+        with root.folder(self.rel) as fd:
+            mark = self._marks.of(fd)
+            affected, is_whole = set[str](), False
+            if mark is not None and mark == self._mark:
+                affected, is_whole = self._look(fd, self._take_turn(), now)
+            return self._bases_of(affected if is_whole else affected | self._read(fd, mark, now))
+
+    def _read(self, fd: int, mark: FolderMark | None, now: float) -> set[str]:
+        """Check every name in the open folder; return those that came, changed, went or settled."""
+        self._mark, self._turns = None, []
+        found = listed(
+            fd,
+            self._kinds,
+            lambda name: self._names.kind(name, self.rel),
+            self._settling.stamps,
+            self.groups.prompts,
+        )
+        if found.denied is None:  # else all is read again
+            self._mark = mark
         known_prompts = self.groups.prompts.copy()
-        affected = self._update_folders(below)
-        affected |= self._settling.see_all(stamps, now)
-        affected |= self._enroll(fresh, now)
-        if len(stamps) + len(others) != len(kinds):
-            affected |= self._drop(kinds.keys() - stamps.keys() - others)
-        affected |= self._stat_prompts(root, self.groups.prompts - known_prompts, now)
-        return self._bases_of(affected)
+        affected = self._update_folders(found.folders)
+        affected |= self._settling.see_all(found.stamps, now)
+        affected |= self._enroll(found.fresh, now)
+        if len(found.stamps) + len(found.others) != len(self._kinds):
+            affected |= self._drop(self._kinds.keys() - found.stamps.keys() - found.others)
+        return affected | self._stat_prompts(fd, self.groups.prompts - known_prompts, now)
+
+    def _take_turn(self) -> list[str]:
+        """Return the files to look at in a scan for which no name came or went.
+
+        A settled clip without a sidecar waits for one, which is a new name, and is looked at again before it
+        is accepted: so that it was written to meanwhile may be noticed later. All others are due each time.
+        """
+        if not self._turns:
+            resting = {name for name in self._settling.stamps if self._is_resting(name)}
+            others = [name for name in self._settling.stamps if name not in resting]
+            clips = sorted(resting)
+            self._turns = [others + clips[turn::_TURNS] for turn in range(_TURNS)]
+        return self._turns.pop()
+
+    def _is_resting(self, name: str) -> bool:
+        is_clip = self._kinds[name] is Kind.CLIP and self.settled(name) is not None
+        return is_clip and self.groups.is_alone(name)
 
     def _is_new_folder(self, name: str) -> bool:
         if name in self.below | self.bundles | self.pauses:
@@ -152,51 +148,62 @@ class Folder:
         self.pauses = pauses
         return before ^ self.below
 
-    def _stat_prompts(self, root: Root, names: set[str], now: float) -> set[str]:
+    def _stat_prompts(self, fd: int, names: set[str], now: float) -> set[str]:
         """Stamp `.txt` files that have become prompts; return their names."""
-        if names:
-            with root.folder(self.rel) as fd:
-                for name in names:
-                    try:
-                        seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    except OSError:
-                        self._drop({name} & self._kinds.keys())
-                    else:
-                        self._settling.see(name, _stamp_of(seen), now)
+        for name in names:
+            try:
+                seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError:
+                self._drop({name} & self._kinds.keys())
+            else:
+                self._settling.see(name, stamp_or_not_regular(seen), now)
         return names
 
     def peek(self, root: Root, names: Iterable[str], now: float) -> set[str]:
         """Check some files only; falls back to `scan` if that is cheaper or one of them is a folder."""
         names = set(names)
-        if len(names) > _TARGETED_LOOKS_MAX and 4 * len(names) > len(self._kinds):
-            return self.scan(root, now)
+        affected, is_whole = set[str](), False
+        if len(names) <= _TARGETED_LOOKS_MAX or 4 * len(names) <= len(self._kinds):
+            with root.folder(self.rel) as fd:
+                affected, is_whole = self._look(fd, names, now)
+        bases = self._bases_of(affected)
+        if not is_whole:
+            self._mark = None
+            bases |= self.scan(root, now)
+        return bases
+
+    def _look(self, fd: int, names: Iterable[str], now: float) -> tuple[set[str], bool]:
+        """Check some files in the open folder.
+
+        Return those that came, changed, went or settled, and False if all has to be read, since a folder is
+        among them.
+        """
         affected: set[str] = set()
         known_prompts = self.groups.prompts.copy()
-        with root.folder(self.rel) as fd:
-            for name in names:
-                try:
-                    seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                except OSError:
-                    if name in self.below or name in self.bundles or name in self.pauses:
-                        break
-                    if self._settling.see(name, None, now):
-                        affected.add(name)
-                    affected |= self._drop({name} & self._kinds.keys())
-                    continue
-                if stat.S_ISDIR(seen.st_mode):
-                    if self._is_new_folder(name):
-                        break
-                    continue
-                if name not in self._kinds:
-                    self._kinds[name] = self._names.kind(name, self.rel)
-                    affected |= self._enroll({name}, now)
-                is_stamped = self._kinds[name] in _STAMPED or name in self.groups.prompts
-                if is_stamped and self._settling.see(name, _stamp_of(seen), now):
+        for name in names:
+            try:
+                seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError:
+                if name in self.below or name in self.bundles or name in self.pauses:
+                    return affected, False
+                if self._settling.see(name, None, now):
                     affected.add(name)
-            else:
-                affected |= self._stat_prompts(root, self.groups.prompts - known_prompts, now)
-                return self._bases_of(affected)
-        return self._bases_of(affected) | self.scan(root, now)
+                affected |= self._drop({name} & self._kinds.keys())
+                continue
+            if stat.S_ISDIR(seen.st_mode):
+                if self._is_new_folder(name):
+                    return affected, False
+                continue
+            if name not in self._kinds:
+                self._kinds[name] = self._names.kind(name, self.rel)
+                affected |= self._enroll({name}, now)
+            is_stamped = self._kinds[name] in STAMPED or name in self.groups.prompts
+            if is_stamped and self._settling.see(name, stamp_or_not_regular(seen), now):
+                affected.add(name)
+        affected |= self._stat_prompts(fd, self.groups.prompts - known_prompts, now)
+        if affected:
+            self._turns = []
+        return affected, True
 
     def _enroll(self, fresh: Iterable[str], now: float) -> set[str]:
         """Add new names to their groups; return those without a stamp that change how others are judged."""
@@ -226,8 +233,8 @@ class Folder:
         matters = meant_as_settings(name) is not None
         if matters:
             self._settings.add(name)
-        if kind is Kind.TEMPORARY or kind in LOOSE or (kind in _STAMPED and kind not in _SETTINGS):
-            matters |= self.groups.add(name, kind) and kind not in _STAMPED
+        if kind is Kind.TEMPORARY or kind in LOOSE or (kind in STAMPED and kind not in _SETTINGS):
+            matters |= self.groups.add(name, kind) and kind not in STAMPED
         return matters
 
     def _drop(self, names: set[str]) -> set[str]:
@@ -300,7 +307,7 @@ class Folder:
             since=self.since(name),
             is_settled=self.settled(name) is not None,
             size=stamp[SIZE],
-            is_regular=stamp != _NOT_REGULAR,
+            is_regular=stamp != NOT_REGULAR,
         )
 
     def controls(self, clip: str) -> list[str]:
@@ -335,7 +342,3 @@ class Folder:
     def known_since(self, name: str) -> float:
         """Return since when, in monotonic seconds, a file that is neither clip nor sidecar is known."""
         return self.loose[name] if name in self.loose else self.since(name)
-
-
-def _stamp_of(status: os.stat_result) -> Stamp:
-    return stamp_of(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from clipspool.intake.unwatched import with_clips
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.system.mounts import FolderMarks
 
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500
@@ -48,8 +50,17 @@ def up_to(rel: Rel) -> Iterator[Rel]:
 class Tree:
     """The folders of an inbox, and which groups of files in them must be judged."""
 
-    def __init__(self, root: Root, rules: Rules, follow: Callable[[set[str], set[str]], None]) -> None:
-        """`follow` gets the names of the top folders before they are searched, and which of them are new."""
+    def __init__(
+        self,
+        root: Root,
+        rules: Rules,
+        follow: Callable[[set[str], set[str]], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`follow` gets the names of the top folders before they are searched, and which of them are new.
+
+        `now` is Unix time in seconds, as the file system has it.
+        """
         self.folders: dict[Rel, Folder] = {}
         self.affected: OrderedDict[Group, None] = (
             OrderedDict()
@@ -63,6 +74,7 @@ class Tree:
         self._rules = rules
         self._names = Names(rules.extensions, rules.ignore)
         self._follow = follow
+        self._marks = FolderMarks(now)
         self._followed: set[str] = set()
         self._busy: set[Rel] = set()
         self._have_images_changed = False
@@ -70,6 +82,7 @@ class Tree:
 
     def walk(self, now: float) -> None:
         """Scan everything. Raises Unavailable."""
+        self._marks.forget_mounts()
         self._scan("", now, deep=True)
         skipped = self.folders[""].passed_by if "" in self.folders else ()
         found = dict.fromkeys(with_clips(self._root, skipped, self._names), PASSED_BY)
@@ -155,7 +168,7 @@ class Tree:
             rel = pending.pop()
             folder = self.folders.get(rel)
             if folder is None:
-                folder = self.folders[rel] = Folder(rel, self._names, self._rules.settle_seconds)
+                folder = self.folders[rel] = Folder(rel, self._names, self._rules.settle_seconds, self._marks)
             before = folder.below
             if not self._update(folder, lambda f: f.scan(self._root, now)):
                 continue

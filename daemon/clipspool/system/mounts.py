@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,10 @@ _NETWORK_FUSE = frozenset(
 )
 _WITH_UUID = frozenset({"btrfs", "ext2", "ext3", "ext4", "zfs"})
 """Types whose number, by statvfs, comes from the disk's UUID: names of devices change at a start."""
+_WITH_CHANGE_TIMES = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs", "zfs"})
+"""Types whose kernel sets a folder's ctime whenever a name in it changes; no program can set that time."""
+_CHANGE_SECONDS = 2.0
+"""A younger ctime may stand for two changes: it is as coarse as the kernel's tick."""
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -167,6 +171,39 @@ def _mount_id(path: str) -> int | None:
         finally:
             os.close(fd)
     return None
+
+
+FolderMark = tuple[int, int, int]
+"""Device, inode and ctime in nanoseconds of a folder."""
+
+
+class FolderMarks:
+    """Marks what names a folder holds: while its mark is the same, none came, went or got another file.
+
+    Only on local disks: on NFS and SMB the times of a folder come from a cache.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now` is Unix time in seconds."""
+        self._now = now
+        self._has_change_times: dict[int, bool] = {}
+
+    def forget_mounts(self) -> None:
+        """Find out again of which type the file systems are: a device's number may be another's by now."""
+        self._has_change_times.clear()
+
+    def of(self, folder: int) -> FolderMark | None:
+        """Return an open folder's mark, to be taken before its names are read; None where it has none."""
+        there = os.fstat(folder)
+        if self._now() - there.st_ctime < _CHANGE_SECONDS:
+            return None
+        if there.st_dev not in self._has_change_times:
+            number = _mount_of_descriptor(folder)
+            types = {mount.type for mount in read() if mount.id == number}
+            self._has_change_times[there.st_dev] = bool(types & _WITH_CHANGE_TIMES)
+        return (
+            (there.st_dev, there.st_ino, there.st_ctime_ns) if self._has_change_times[there.st_dev] else None
+        )
 
 
 def place_of(path: Path) -> tuple[str, PurePosixPath]:
