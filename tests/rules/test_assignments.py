@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipspool.jobs.assignments import (
@@ -53,6 +53,7 @@ def some(kind):
 
 @pytest.mark.parametrize("kind", get_args(Event), ids=name_of)
 def test_every_event_is_read_as_it_was_written(kind):
+    @settings(max_examples=30)  # of each of 41 kinds
     @given(some(kind))
     def check(event):
         text = event_to_text(event)

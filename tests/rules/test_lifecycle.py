@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import get_args
 
@@ -61,7 +62,7 @@ from clipspool.jobs.model import Error, Held, Missing, Paid, Part, Reuse, State
 from clipspool.jobs.pacing import NEVER
 from clipspool.jobs.permissions import may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
-from repository import PACKAGE
+from repository import PACKAGE, parsed
 
 S = State
 ERROR = Error("SAFETY.INPUT.TEXT", "the prompt was moderated", "Change the prompt.")
@@ -231,16 +232,24 @@ def test_an_event_leads_where_the_table_says_or_is_a_bug(state, event):
         assert after(job, event).state is goes_to
 
 
+@cache
+def of_every_past(state):
+    """Return jobs in a state that differ in what they went through before."""
+    pasts = product([None, REUSE], [0, 1], [False, True], [(), PARTS])
+    jobs = []
+    for reuse, doubts, succeeded, parts in pasts:
+        job = in_state(state, reuse=reuse, doubts=doubts, parts=parts)
+        jobs.append(replace(job, task=job.task and replace(job.task, succeeded=succeeded)))
+    return jobs
+
+
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
 def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the_job_went_through(
     state, event
 ):
     ways, reached = set(targets(state, type(event))), set()
-    of_two = [[None, REUSE], [0, 1], [PACE, RESUBMITS], [False, True], [(), PARTS]]
-    for reuse, doubts, pace, succeeded, parts in product(*of_two):
-        job = in_state(state, reuse=reuse, doubts=doubts, parts=parts)
-        job = replace(job, task=job.task and replace(job.task, succeeded=succeeded))
+    for job, pace in product(of_every_past(state), [PACE, RESUBMITS]):
         if ways:
             reached.add(after(job, event, pace=pace).state)
         else:
@@ -260,7 +269,7 @@ def test_no_other_module_gives_a_job_another_state():
     """Only `lifecycle` names a state for a job; the journal reads back the one it recorded."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(
                     func=ast.Name(id="Job" | "replace") | ast.Attribute(attr="replace" | "__replace__")
