@@ -87,7 +87,7 @@ class Accounts:
         """GET organization: credits, limits and use [PROVIDER 2.8]."""
         if not self.options.organization:
             return answers.error(account.shape, 404, "", "Not found")
-        # Whole numbers in the SDK's types, never null [PROVIDER 8]: no limit is a very high one.
+        # The SDK's types have numbers here, never null [PROVIDER 8]: a very high one stands for no limit.
         concurrency, daily = self.options.concurrency, self.options.daily_generations
         limit = {
             "maxConcurrentGenerations": NO_LIMIT if concurrency is None else concurrency,

@@ -80,7 +80,7 @@ class Change:
         if given.get("preset") is not None:
             keys["preset"] = given["preset"]
         if isinstance(keys.get("not_before"), str):
-            with suppress(ValueError):  # what is no date is a problem of the key, and told as one
+            with suppress(ValueError):  # the check of the keys reports a value that is no date
                 keys["not_before"] = datetime.fromisoformat(keys["not_before"])
         return cls(
             str(given["by"]),

@@ -116,7 +116,7 @@ class Dispatch:
         return left
 
     def stop(self) -> None:
-        """Pass on and report nothing more. What nodes have goes on, and the next leader asks for it."""
+        """Hand out no more stages. Those that nodes run go on, and the next leader collects their events."""
         self._is_stopping = True
         self._notice()
         if self._thread is not None:

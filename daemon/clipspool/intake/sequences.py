@@ -259,7 +259,7 @@ def odd_count(count: int) -> str:
 
 
 def rate_problems(own: Iterable[Layer], made: Iterable[Draft], *, is_film: bool) -> list[Problem]:
-    """Return what is wrong with the rate that is asked for: a film has its own, a folder of pictures one."""
+    """Return what is wrong with the rate asked for: none for a film, one for a whole folder of pictures."""
     written = next((layer for layer in own if _RATE in layer.keys), None)
     if is_film and written is not None:
         message = "is for folders of numbered pictures: a film has a rate of its own, so delete the line"

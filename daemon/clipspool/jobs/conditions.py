@@ -96,7 +96,7 @@ class Conditions:
         """Return what would hold the jobs of a clip, by model and price, if they were ordered now.
 
         In a word and in a sentence, as `why_waiting` does; `cost` is what the clip's jobs cost so far. What a
-        limit would hold is said with the price: nobody is to learn it from a clip that does not come.
+        limit would hold is said with the price, before anybody waits for a result that does not come.
         """
         cost = cost or ClipCost()
         cost = replace(cost, waiting=(*cost.waiting, *(price for _, price in jobs)))

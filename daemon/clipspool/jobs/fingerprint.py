@@ -17,10 +17,10 @@ _NOT_SENT |= {"timeline", "timeline_name", "timeline_credits"}
 
 
 def fingerprints_alike(request: Request, source_sha256: str, images: Sequence[str]) -> tuple[str, ...]:
-    """Return the other fingerprints that a job may have whose request is sent with the same words.
+    """Return the fingerprints of requests that differ only in who chose the seed and the ratio.
 
-    A provenance names the seed that was drawn and the ratio that was chosen: dropped again it asks for the
-    same. Whether seed and ratio agree has to be checked on the jobs found by these: `is_sent_alike`.
+    A provenance names the seed that was drawn and the ratio that was chosen: as a sidecar it asks for the
+    same. Whether the jobs found have the same seed and ratio is still to be checked: `is_sent_alike`.
     """
     seeds = {request.seed_is_drawn, True}
     ratios = {request.ratio_is_chosen, request.ratio is not None}

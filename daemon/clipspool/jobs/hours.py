@@ -79,7 +79,7 @@ class Hours:
         return any(window.is_open(at) for window in self.windows)
 
     def opens_at(self, at: float) -> float:
-        """Return when sending may begin, from a moment on (Unix seconds): that moment itself where it may."""
+        """Return the first moment at or after `at` (Unix seconds) when sending is allowed."""
         return min(window.opens_at(at) for window in self.windows)
 
     def in_words(self) -> str:

@@ -135,7 +135,7 @@ def shifted(job: Job, by: float) -> Job:
 
 
 def due_by(job: Job, now: float) -> Job:
-    """Return a job that is due now, or when its editor wants it: its times are those of a clock since set."""
+    """Return a job whose times a clock that was set back left in the future: due now, or at `not_before`."""
     not_before = job.request.not_before if job.state is State.QUEUED else None
     task = job.task
     if task is not None and task.created_at is not None:

@@ -19,7 +19,7 @@ KINDS = {
 }
 """What a picture is, by its suffix in lower case."""
 DEFAULT_RATE = 24.0
-"""Pictures a second where nobody says."""
+"""Pictures a second unless a sidecar or the defaults name a rate."""
 RATE_MIN, RATE_MAX = 1, 240
 PICTURES_MIN = 3
 """Fewer are reference images, and no clip."""

@@ -91,4 +91,4 @@ class Database(Protocol):
         """Make the transaction durable."""
 
     def rollback(self) -> None:
-        """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
+        """Undo the open transaction, if there is one. A reader sees newer data from its next question on."""

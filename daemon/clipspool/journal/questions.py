@@ -312,7 +312,7 @@ class Questions:
         return self._database.value("last_event") or 0
 
     def last_written(self) -> float | None:
-        """Return when, by the clock of then, the last event was written."""
+        """Return when the last event was written, by the clock at that time."""
         rows = self._database.rows("last_event")
         return rows[0]["at"] if rows else None
 

@@ -159,7 +159,7 @@ class SQLiteDatabase:
         self._identity.make_sure()
 
     def rollback(self) -> None:
-        """Undo the open transaction, if there is one; what a reader asks next is answered as of then."""
+        """Undo the open transaction, if there is one. A reader sees newer data from its next question on."""
         self._connection.rollback()
         self.in_transaction = False
 

@@ -41,7 +41,7 @@ class RestoreGuard:
     def __init__(self, journal: Journal, decide: Callable[[Job, Event], object]) -> None:
         """Read how far the journal has come, before anything is added. `decide` records an event of a job."""
         self.restored = int(journal.fact(_RESTORED) or 0)
-        """The mark that the journal has not reached; 0 for none."""
+        """The highest mark beyond what the journal has reached; 0 where there is none."""
         self.accepts = False
         """The operator started with `--accept-restored`."""
         self.proven: set[str] | None = None
@@ -55,8 +55,8 @@ class RestoreGuard:
     def begin(self, inboxes: Collection[str], *, accepts: bool = False) -> None:
         """Record, beyond this run, how far the journal had come while an inbox's mark was not read.
 
-        An inbox that stays offline for a run keeps its mark, while the journal counts on with the events of
-        others: compared with the later count, an older journal would pass for the newest.
+        While an inbox is offline its mark stays, and events of other inboxes raise the journal's count.
+        Compared with that later count, an older journal would pass for the newest.
         """
         self.accepts = accepts
         before = self._unproven

@@ -68,9 +68,9 @@ class Stages(Protocol):
         """Run a hook after a job's end."""
 
     def retire(self, clip: Clip, jobs: Sequence[Job]) -> tuple[Clip, str]:
-        """Move a clip's source out of its work folder; return the clip with its new place.
+        """Move a clip's source out of its work folder; return the clip with its new place, and a text.
 
-        And how its source differs from what was sent; empty where it does not.
+        The text says how the source differs from what was sent; it is empty where both are the same.
         """
 
     def sweep(self, clip: Clip) -> None:

@@ -181,7 +181,7 @@ def bring_prompt(root: Root, manifest: Manifest) -> None:
 
 
 def settle_in(root: Root, manifest: Manifest, *, is_ours: bool = True) -> None:
-    """Do what follows a clip's claim; done again after a crash."""
+    """Finish a claim: bring its prompt in, remove an old error note. After a crash it is called again."""
     bring_prompt(root, manifest)
     # With the note left, the next copy of that name would be paid for like one that its editor moved back.
     # Another daemon's clip may be failing anew at this moment, and the note may be about that.

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 def deliver(job: Job, clip: Clip, folders: Folders, now: float, may_publish: Callable[[], bool]) -> Event:
-    """Publish every result of a job into the outbox; done again after a crash it changes nothing.
+    """Publish every result of a job into the outbox; a second call changes nothing.
 
     `may_publish` is asked right before each name: a machine that was frozen may have an heir that delivered.
     Raises OSError (full, read-only, Unavailable); what is published by then stays and is found again.

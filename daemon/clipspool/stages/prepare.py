@@ -49,7 +49,7 @@ class PrepareTools:
 def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, attempt: str) -> Event:
     """Hash the clip, checking before and after whether somebody still writes to it; then make it fit.
 
-    A retired clip is moved back into its work folder. Costs no money; done again after a crash it makes anew
+    A retired clip is moved back into its work folder. Costs no money; after a crash it makes anew
     only what is not whole. Raises OSError, Unavailable among them.
     """
     try:

@@ -33,7 +33,7 @@ _NOTE_BYTES_MAX = 1 << 20
 
 
 def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable[[], bool]) -> Clip:
-    """Move the source, and return the clip with its new place; done again after a crash it changes nothing.
+    """Move the source, and return the clip with its new place; a second call changes nothing.
 
     `may_move` is asked right before anything is moved: a machine that was frozen may have an heir, and the
     clip may be needed again by a job that was retried there. Raises OSError where it is not so.
@@ -169,7 +169,7 @@ def _is_taken(root: Root, rel: Rel, beside: Rel | None, note: bytes) -> bool:
         return root.read(error_note_of(rel), _NOTE_BYTES_MAX) != note
     except FileNotFoundError:
         return False
-    except (NotRegular, ValueError):  # a folder, a link, a large file: none of ours
+    except (NotRegular, ValueError):  # a folder, a link or a large file: not a note of ours
         return True
 
 

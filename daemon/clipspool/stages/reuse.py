@@ -16,7 +16,7 @@ from clipspool.system.failpoint import reach
 
 
 def reuse(job: Job, clip: Clip, folders_of: Mapping[str, Folders], given: Reuse, *, attempt: str) -> Event:
-    """Copy each result into the work folder; done again after a crash it copies anew.
+    """Copy each result into the work folder; after a crash all are copied again.
 
     Where a result is gone or changed, the job is held for a person. Raises OSError.
     """

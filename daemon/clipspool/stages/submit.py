@@ -96,7 +96,7 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
 
 
 def _no_room(folders: Folders, size: int) -> on.StageFailed | None:
-    """Return what would keep a result from being fetched or delivered, before anything is spent."""
+    """Return why a result would have no room, in the inbox or the outbox; asked before anything is spent."""
     if why := lacking(folders.inbox, size):
         return on.StageFailed("DISK.FULL", f"{why}; nothing was sent", held=Held.DISK)
     try:

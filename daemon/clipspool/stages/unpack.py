@@ -48,7 +48,7 @@ def unpack(
     stopping: Callable[[], bool],
     report: Report,
 ) -> Fetched | PartlyFetched:
-    """Unpack each fetched archive of pictures; done again after a crash it does the same. Raises OSError."""
+    """Unpack each fetched archive of pictures; after a crash it may be called again. Raises OSError."""
     results: list[Result] = []
     for result in fetched.results:
         if result.suffix != ZIP or result.finished or result.is_untouched:

@@ -197,7 +197,7 @@ def range_of(header: str, size: int) -> Part | None:
 
 
 class _FileResponse(StreamingResponse):
-    """Sends a part of an open file, and closes it however that ends."""
+    """Sends a part of an open file, and closes it in any case."""
 
     def __init__(
         self, file: FileIO, part: Part, limiter: anyio.CapacityLimiter, headers: dict[str, str], kind: str

@@ -140,7 +140,7 @@ class BudgetSettings(Part):
 
 
 class ContentCredentialsSettings(Part):
-    """`[content_credentials]`: the certificate with which films are signed that were coded anew here."""
+    """`[content_credentials]`: the certificate that signs films which were coded again here."""
 
     certificate: AnyPath | None = None
     """PEM: the certificate, then those that lead to its authority. Unset: nothing is signed."""

@@ -46,7 +46,7 @@ def look_at_database(address: Address) -> Iterator[Finding]:
         yield Finding(
             "warn",
             _WHAT,
-            f"synchronous_commit is {value}; clipspool sets it for its own changes, others go without",
+            f"synchronous_commit is {value}; clipspool sets it for its own changes only",
             "set synchronous_commit = on",
         )
     if found.replicas and not found.settings["synchronous_standby_names"]:
@@ -54,6 +54,6 @@ def look_at_database(address: Address) -> Iterator[Finding]:
             "warn",
             _WHAT,
             f"{found.replicas} replica{'s' * (found.replicas != 1)} and no synchronous standby: when one "
-            "takes over, the last second may be lost, and nothing is sent until you accept that",
+            "takes over, the last second's changes may be lost, and nothing is sent until you accept that",
             "set synchronous_standby_names",
         )

@@ -103,8 +103,8 @@ class Witness(HTTPConnection):
     def _wait_to_write(self) -> None:
         """Wait until the socket can be written, and read what the server sends meanwhile.
 
-        A server that refuses early answers and closes. Once our bytes reached the closed connection, TLS may
-        no longer hand out the answer; so it is read as it comes, and kept for `answer`.
+        A server that refuses a request early answers and closes. Bytes that we send after that can make TLS
+        discard the answer; so what arrives is read at once, and kept for `answer`.
         """
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT | (select.POLLIN if self._reads_early else 0))

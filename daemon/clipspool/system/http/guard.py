@@ -66,7 +66,7 @@ class Target:
 
 @lru_cache(maxsize=16)
 def _parsed(url: str) -> Url:
-    """Parse an address, which is asked for several times on its way out. Raises Forbidden."""
+    """Parse an address; cached, since each request checks the same one several times. Raises Forbidden."""
     # Here, since commands import this module for its classes alone, and urllib3 takes 30 ms.
     from urllib3.exceptions import LocationParseError  # noqa: PLC0415
     from urllib3.util import parse_url  # noqa: PLC0415

@@ -69,7 +69,7 @@ class Films:
 
     @asynccontextmanager
     async def opened(self, upload: Upload) -> AsyncIterator[FileIO]:
-        """Open an upload's bytes to add to them; they are synced in the end, however that comes."""
+        """Open an upload's bytes to add to them; they are synced at the end, also after an error."""
         context: AbstractContextManager[FileIO] = self.uploads.open_part(upload)
         file: FileIO = await self.in_thread(context.__enter__)
         try:
