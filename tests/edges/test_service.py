@@ -45,23 +45,6 @@ def test_an_empty_status_says_nothing(systemd):
     assert heard() == ["WATCHDOG=1"]
 
 
-@pytest.mark.parametrize(
-    ("env", "seconds"),
-    [
-        ({"WATCHDOG_USEC": "120000000"}, 120.0),
-        ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": str(os.getpid())}, 5.0),
-        ({"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({"WATCHDOG_USEC": "-5"}, None),
-        ({}, None),
-    ],
-)
-def test_the_watchdog_is_for_us_or_not_at_all(env, seconds):
-    assert Service({"NOTIFY_SOCKET": "/run/notify", **env}).watchdog_seconds == seconds
-    assert Service(env).watchdog_seconds is None
-
-
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/there", "@" + "x" * 500, "vsock:2:1234"])
 def test_nobody_listening_is_borne(address):
     service = Service({"NOTIFY_SOCKET": address})

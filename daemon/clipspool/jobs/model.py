@@ -16,14 +16,14 @@ from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
 from clipspool.jobs.parts import Part as Part  # noqa: PLC0414
-from clipspool.jobs.references import KEYFRAME_WORDS as KEYFRAME_WORDS  # noqa: PLC0414
-from clipspool.jobs.references import Reference as Reference  # noqa: PLC0414
+from clipspool.jobs.request import KEYFRAME_WORDS as KEYFRAME_WORDS  # noqa: PLC0414
 from clipspool.jobs.request import Duplicates as Duplicates  # noqa: PLC0414
 from clipspool.jobs.request import Finish as Finish  # noqa: PLC0414
 from clipspool.jobs.request import FinishCodec as FinishCodec  # noqa: PLC0414
 from clipspool.jobs.request import FinishSize as FinishSize  # noqa: PLC0414
 from clipspool.jobs.request import FinishTiming as FinishTiming  # noqa: PLC0414
 from clipspool.jobs.request import LongClips as LongClips  # noqa: PLC0414
+from clipspool.jobs.request import Reference as Reference  # noqa: PLC0414
 from clipspool.jobs.request import Request as Request  # noqa: PLC0414
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, so that no two letters look alike

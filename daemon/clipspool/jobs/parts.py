@@ -37,11 +37,6 @@ class Part:
         return self.start / Fraction(self.fps)
 
     @property
-    def frames_of_clip(self) -> tuple[int, int, int]:
-        """Which frames of the clip it shows: what a plan made anew has to agree with."""
-        return self.start, self.frames, self.overlap
-
-    @property
     def seconds(self) -> Fraction:
         """How long it is as it is sent."""
         return self.frames / Fraction(self.fps)

@@ -1,12 +1,10 @@
-"""The effective request of a job: what a sidecar and its layers asked for, frozen at acceptance."""
+"""The effective request of a job and its images: what a sidecar asked for, frozen at acceptance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
-
-from clipspool.jobs.references import Reference
 
 LongClips = Literal["refuse", "trim", "split"]
 """What happens with a clip that is longer than its model takes."""
@@ -19,6 +17,31 @@ FinishTiming = Literal["frames", "time"]
 """How a result is placed that has its source's frames under another rate: frame by frame, or by its time."""
 FinishSize = Literal["result", "source"]
 """Whose dimensions a result has that is made ready for the timeline."""
+KEYFRAME_WORDS = frozenset({"first", "last"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image or keyframe: an https address, or a file copied into the work folder."""
+
+    uri: str = ""
+    """The address, or empty where `file` is set."""
+    name: str = ""
+    """The path inside the inbox as the sidecar gave it."""
+    file: str = ""
+    """The copy's path inside the clip's work folder."""
+    at: str = ""
+    """Where a keyframe guides the result: `first`, `last`, or seconds; empty for a reference image."""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields that are set."""
+        fields = (("uri", self.uri), ("name", self.name), ("file", self.file), ("at", self.at))
+        return {k: v for k, v in fields if v}
+
+    @property
+    def position(self) -> str | float:
+        """Where a keyframe guides the result, as a sidecar has it: `first`, `last`, or seconds."""
+        return self.at if self.at in KEYFRAME_WORDS else float(self.at)
 
 
 @dataclass(frozen=True, slots=True)

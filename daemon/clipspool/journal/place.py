@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipspool.journal.database import Address, Database, Fence, Place
-from clipspool.journal.files import JournalError, JournalUnreachable
+from clipspool.journal.files import JournalError
 from clipspool.journal.sqlite import SQLiteDatabase
 
 
@@ -37,20 +37,6 @@ def read_database(place: Place) -> Database | None:
             from clipspool.journal.postgres import PostgresDatabase  # noqa: PLC0415
 
             return PostgresDatabase.read(place)
-
-
-def why_unreachable(place: Place) -> str:
-    """Return why a journal's server does not answer now; empty where it does. Raises JournalError."""
-    if isinstance(place, Path):
-        return ""
-    require_driver()
-    from clipspool.journal.server import connect  # noqa: PLC0415
-
-    try:
-        connect(place).close()
-    except JournalUnreachable as error:
-        return str(error)
-    return ""
 
 
 def require_driver() -> None:

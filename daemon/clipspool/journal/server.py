@@ -81,15 +81,6 @@ def conninfo_of(address: Address, *, target: str = "read-write") -> str:
     return make_conninfo("", **{**defaults, **given, **secret})
 
 
-def why_unreachable(address: Address) -> str:
-    """Try to connect once; return why it failed, empty where it did not. Raises JournalError."""
-    try:
-        connect(address, {}).close()
-    except JournalUnreachable as error:
-        return str(error)
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What a server does with what it is told."""

@@ -67,12 +67,6 @@ def parts_of(
     return even if costs_more or len(parts) > PARTS_MAX else parts
 
 
-def seconds_of_parts(probe: Probe, parts: Sequence[ClipPart]) -> tuple[float, ...]:
-    """Return how many seconds of a clip are sent with each part."""
-    rate = constant_rate(probe)
-    return tuple(float(part.frames / rate) for part in parts)
-
-
 @dataclass(frozen=True, slots=True)
 class _Span:
     """Divides the frames between two scene changes; lengths are in frames."""

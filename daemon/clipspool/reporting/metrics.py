@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,7 +25,6 @@ from clipspool.reporting.snapshot import LaneLoad, StateSnapshot
 
 # Otherwise each counter has a second series of no use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 _TASK_SECONDS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
@@ -82,7 +81,7 @@ class Metrics:
         registry.register(_Gauges(self, inboxes))
 
     def text(self) -> bytes:
-        """Return all metrics in the text format; its content type is `CONTENT_TYPE`."""
+        """Return all metrics in the text format, version 0.0.4."""
         return generate_latest(self._registry)
 
     def expect(self, inboxes: Iterable[str]) -> None:

@@ -17,11 +17,9 @@ class Service:
     """The notifications of this process to systemd; they never raise."""
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        """Read systemd's socket and watchdog time from the environment."""
+        """Read systemd's socket from the environment."""
         address = env.get("NOTIFY_SOCKET", "")
         self._address = {"/": address, "@": "\0" + address[1:]}.get(address[:1], "")
-        self.watchdog_seconds = _watchdog_seconds(env) if self._address else None
-        """`watchdog()` has to be called within this time, best twice as often. None: no watchdog."""
 
     def ready(self, status: str = "") -> None:
         """Report that clips are accepted from now on; it also ends a reload."""
@@ -57,12 +55,3 @@ class Service:
 def _status(text: str) -> list[str]:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return [f"STATUS={line[:_STATUS_MAX]}"] if line else []
-
-
-def _watchdog_seconds(env: Mapping[str, str]) -> float | None:
-    try:
-        microseconds = int(env.get("WATCHDOG_USEC", "0"))
-        is_for_us = int(env.get("WATCHDOG_PID", os.getpid())) == os.getpid()
-    except ValueError:
-        return None
-    return microseconds / 1_000_000 if microseconds > 0 and is_for_us else None

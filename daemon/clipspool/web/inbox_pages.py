@@ -16,9 +16,9 @@ from clipspool.jobs.model import TERMINAL, Job, State
 from clipspool.journal import Filter, Look
 from clipspool.reporting.status_file.text import for_editors
 from clipspool.web.api.sidecars import SidecarRoutes
-from clipspool.web.context import ClipDoors, Right
+from clipspool.web.context import ClipDoors
 from clipspool.web.forms import read_form
-from clipspool.web.security import LARGE_FORM_BYTES_MAX, may, name_of
+from clipspool.web.security import LARGE_FORM_BYTES_MAX, name_of
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.versions import presets_of
 from clipspool.web.views import Views
@@ -134,11 +134,6 @@ class InboxPages:
             return self._views.draw(request, "inbox.html", status=409, **about)
         back = f"/inbox/{quote(name)}?{urlencode({'saved': path})}"
         return RedirectResponse(f"{back}#waiting", 303)
-
-
-def may_add(request: Request) -> bool:
-    """Whether a caller may send clips."""
-    return may(request, Right.ADD)
 
 
 def _folders(look: Look, inbox: str) -> list[str]:

@@ -74,11 +74,6 @@ def finder(root: Root, configured: Configured) -> Find:
     return partial(_find, configured, lambda: _names(root), partial(_read_now, root))
 
 
-def no_presets(name: str) -> Layer:
-    """Find no preset: there are none."""
-    return _unknown(name, ())
-
-
 class Presets:
     """The presets of one inbox for clips that are about to be accepted: a file counts once it has settled."""
 
