@@ -1,5 +1,6 @@
 """Real clips of many kinds, made by Debian's ffmpeg when a test first asks for them."""
 
+import os
 import subprocess
 
 PICTURE = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=24:d=1"]
@@ -173,7 +174,7 @@ RECIPES = {
 
 
 def clip(folder, name):
-    """Give the path of a clip, made once a folder."""
+    """Give the path of a clip, made once a folder; of workers that make it at once each has it whole."""
     path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +182,7 @@ def clip(folder, name):
             arguments = ["-i", str(clip(folder, "plain.mp4")), "-c", "copy", "-metadata:s:v", "rotate=270"]
         else:
             arguments = RECIPES[name]
-        part = folder / f"making-{name}"
+        part = folder / f"making-{os.getpid()}-{name}"
         frames = ["-frames:v", "1"] if name == "glass.png" else []
         run(["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments, *frames, str(part)])
         part.rename(path)

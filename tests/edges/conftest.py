@@ -1,6 +1,7 @@
 """What edge tests share."""
 
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -47,14 +48,15 @@ def driver(request, tmp_path):
     return request.param(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def decoder():
-    """Give a decoder for the tests of a module."""
+    """Give one decoder for all tests that look at what it makes, not at its process."""
     with closing(Decoder()) as shared:
         yield shared
 
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory):
-    """Give a way to a clip by its name, which is made once."""
-    return partial(clip, tmp_path_factory.getbasetemp() / "clips")
+    """Give a way to a clip by its name, which is made once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return partial(clip, (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "clips")

@@ -12,14 +12,14 @@ from fakes import NOON, a_clip, a_job
 from journals import DRIVERS, InFile, InServer
 from many import DAY, fill
 
-COUNT = 3000
+COUNT = 1000
 OPEN = tuple(state for state in State if not state.is_terminal)
 
 
 @pytest.fixture(scope="module", params=DRIVERS.values(), ids=DRIVERS.keys())
 def many(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("journal") / "journal.db"
-    fill(path, COUNT, NOON, queued=300)
+    fill(path, COUNT, NOON, queued=100)
     if request.param is InFile:
         return Lookup(path)
     server = InServer(path)
@@ -61,8 +61,8 @@ def test_all_pages_together_hold_every_job_once_newest_first(many):
         (Filter(OPEN), lambda j: j.state in OPEN),
         (Filter(inbox="bay-2"), lambda j: j.inbox == "bay-2"),
         (Filter(word="TAKE 12"), lambda j: "take 12" in j.request.prompt),
-        (Filter(word="shot2999.mp4"), lambda j: j.path == "day/shot2999.mp4"),
-        (Filter(word="task-1234"), lambda j: j.task is not None and j.task.task_id == "task-1234"),
+        (Filter(word="shot899.mp4"), lambda j: j.path == "day/shot899.mp4"),
+        (Filter(word="task-234"), lambda j: j.task is not None and j.task.task_id == "task-234"),
         (Filter(word="internal"), lambda j: j.error is not None),
         (Filter((State.FAILED,), "bay-0", "take"), lambda j: j.state is State.FAILED and j.inbox == "bay-0"),
         (Filter(word="100%_'\"\\"), lambda _: False),

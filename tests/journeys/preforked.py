@@ -1,7 +1,7 @@
-"""Starts the command as a process that is forked from one where its modules are loaded already.
+"""Starts the command and its decoder as processes that are forked from ones where their modules are loaded.
 
-A process of its own, with its own files, signals and end, for a tenth of the processor time: most of a start
-is the loading of modules.
+Each is a process of its own, with its own files, signals and end, for a tenth of the processor time: most of
+a start is the loading of modules.
 """
 
 import atexit
@@ -13,12 +13,14 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import selectors
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import types
 from pathlib import Path
 
 import clipspool
@@ -26,7 +28,15 @@ import clipspool
 REQUEST_BYTES_MAX = 1 << 20
 NOT_LOADED = ("clipspool.media.", "clipspool.__main__", "clipspool.cli.demo", "clipspool.cli.check.trials")
 LATE = (
-    *("pydantic_settings", "pydantic_settings.exceptions", "difflib", "rich.table", "rich.live", "zoneinfo"),
+    *(
+        "clipspool.media.process",
+        "pydantic_settings",
+        "pydantic_settings.exceptions",
+        "difflib",
+        "rich.table",
+        "rich.live",
+        "zoneinfo",
+    ),
     *(
         "rich.progress",
         "encodings.utf_8_sig",
@@ -45,22 +55,28 @@ class Preforked:
         """Begin; only root can begin as another user."""
         self.args, self.returncode = ["clipspool", *arguments], None
         about = {"arguments": arguments, "env": env, "cwd": str(cwd), "umask": umask(), "user": user}
+        about["decoders"] = _decoder_server() if user is None else None
         request = json.dumps(about).encode()
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open() as nothing:
             files = [theirs.fileno(), nothing.fileno(), stdout.fileno(), stderr.fileno()]
             socket.send_fds(_server(), [request], files)
+        self._lock = threading.Lock()
         self.pid = int(self._answers.recv(64))
 
     def poll(self):
-        return self._ended(socket.MSG_DONTWAIT)
+        with self._lock:
+            if self.returncode is None:
+                with contextlib.suppress(BlockingIOError):
+                    self.returncode = int(self._answers.recv(64, socket.MSG_DONTWAIT))
+                    self._answers.close()
+        return self.returncode
 
     def wait(self, timeout=None):
-        if self.returncode is None:
-            self._answers.settimeout(timeout)
-            if self._ended(0) is None:
+        with contextlib.suppress(ValueError):  # it is closed: another thread has read the end
+            if not select.select([self._answers], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout)
-        return self.returncode
+        return self.poll()
 
     def send_signal(self, number):
         # Its parent keeps the number from being used again until the end is read here.
@@ -73,14 +89,19 @@ class Preforked:
     def kill(self):
         self.send_signal(9)
 
-    def _ended(self, flags):
-        if self.returncode is None:
-            try:
-                self.returncode = int(self._answers.recv(64, flags))
-            except (BlockingIOError, TimeoutError):
-                return None
-            self._answers.close()
-        return self.returncode
+
+class PreforkedDecoder(Preforked):
+    """The decoding process of a command, begun with what its `subprocess.Popen` was given."""
+
+    def __init__(self, words, *, pass_fds, decoders, **_):
+        self.args, self.returncode = words, None
+        self._lock = threading.Lock()
+        self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+            server.connect(decoders)
+            request = {"decoder": words[5:], "umask": umask()}
+            socket.send_fds(server, [json.dumps(request).encode()], [theirs.fileno(), *pass_fds])
+        self.pid = int(self._answers.recv(64))
 
 
 def run(arguments, seconds_max, *, begin=Preforked, **how):
@@ -105,13 +126,30 @@ def umask():
 
 @functools.cache
 def _server():
+    """Start the process that commands are forked from; return the socket that takes requests."""
+    return _start()
+
+
+@functools.cache
+def _decoder_server():
+    """Start the process that decoders are forked from; return the address that commands connect to."""
+    address = f"\0clipspool-decoders-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(address)
+        listening.listen(100)
+        _start(listening)
+    return address
+
+
+def _start(*listening):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES_MAX)
     with theirs:
+        files = [theirs.fileno(), *(one.fileno() for one in listening)]
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(theirs.fileno())],
+            [sys.executable, "-P", __file__, *map(str, files)],
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"},
-            pass_fds=[theirs.fileno()],
+            pass_fds=files,
             start_new_session=True,
         )
     atexit.register(_end, process, ours)
@@ -134,25 +172,36 @@ def load():
     for name in LATE:
         importlib.import_module(name)
     assert "av" not in sys.modules
-    assert threading.active_count() == 1, "a fork would lose the other threads"
+    keep()
+
+
+def load_decoder():
+    """Load what the decoder's process loads before it takes a call."""
+    importlib.import_module("clipspool.media.child")._import_all_of_av()
+    keep()
+
+
+def keep():
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork would lose the other threads"
     gc.collect()
     gc.freeze()
 
 
-def serve(control):
-    """Fork for each request, until the tests have ended; returns in the new process, as the command."""
+def serve(control, listening=None):
+    """Fork for each request, until the tests have ended; returns the request in the new process."""
     watched = selectors.DefaultSelector()
-    watched.register(control, selectors.EVENT_READ)
+    for one in (control, listening):
+        if one is not None:
+            watched.register(one, selectors.EVENT_READ)
     while True:
         for key, _ in watched.select():
-            if key.fileobj is control:
-                request, files, _, _ = socket.recv_fds(control, REQUEST_BYTES_MAX, 4)
-                if not request:
-                    os._exit(0)
-                pid = os.fork()
+            if key.data is None:
+                if (forked := fork(key.fileobj, is_control=key.fileobj is control)) is None:
+                    continue
+                pid, request, files = forked
                 if pid == 0:
                     leave(watched)
-                    return become(json.loads(request), files)
+                    return request, files
                 answers = socket.socket(fileno=files[0])
                 answers.send(str(pid).encode())
                 for file in files[1:]:
@@ -167,6 +216,15 @@ def serve(control):
                     answers.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
+def fork(asked, *, is_control):
+    """Take one request from the tests, or from a command that connects; return it with the new process."""
+    with contextlib.nullcontext(asked) if is_control else asked.accept()[0] as one:
+        request, files, _, _ = socket.recv_fds(one, REQUEST_BYTES_MAX, 4)
+    if not request and is_control:
+        os._exit(0)
+    return (os.fork(), json.loads(request), files) if request else None
+
+
 def leave(watched):
     """Let go of the server's own files: an object that goes later would close another file of its number."""
     for key in watched.get_map().values():
@@ -177,7 +235,7 @@ def leave(watched):
     watched.close()
 
 
-def become(request, files):
+def become_command(request, files):
     for place, file in enumerate(files[1:]):
         os.dup2(file, place)
     os.closerange(3, 1024)
@@ -185,6 +243,10 @@ def become(request, files):
     os.environ.update(request["env"])
     if (at_start := Path(request["env"].get("PYTHONPATH", ""), "sitecustomize.py")).exists():
         runpy.run_path(str(at_start))
+    elif request["decoders"]:
+        begin = functools.partial(PreforkedDecoder, decoders=request["decoders"])
+        how = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired, "Popen": begin}
+        sys.modules["clipspool.media.process"].subprocess = types.SimpleNamespace(**how)
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     if request["user"] is not None:
@@ -195,7 +257,23 @@ def become(request, files):
     sys.orig_argv[:] = [sys.executable, "-m", *sys.argv]  # a daemon that lost its database begins anew by it
 
 
+def become_decoder(request, files):
+    os.dup2(files[1], 3)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for place in range(3):
+        os.dup2(nothing, place)
+    os.closerange(4, 1024)
+    os.umask(request["umask"])
+    sys.argv[:] = ["clipspool.media.child", "3", *request["decoder"]]
+
+
 if __name__ == "__main__":
-    load()
-    serve(socket.socket(fileno=int(sys.argv[1])))
-    importlib.import_module("clipspool.cli").main()
+    sockets = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
+    if len(sockets) == 1:
+        load()
+        become_command(*serve(*sockets))
+        importlib.import_module("clipspool.cli").main()
+    else:
+        load_decoder()
+        become_decoder(*serve(*sockets))
+        sys.modules["clipspool.media.child"].main()
