@@ -7,6 +7,7 @@ in `test_journal_file.py`.
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_whatever_changes_of_a_job_comes_back_as_it_was_recorded(driver, journal
     assert beside.job("clip1") == FULL
     beside.close()
     assert journal.job("clip1") == FULL
+
+
+def test_a_writer_counts_its_open_jobs_anew_after_each_change(journal):
+    assert journal.open_jobs().by_state == {}
+    with journal.turn():
+        journal.accept(CLIP, [a_job()])
+        journal.flush()
+        assert journal.open_jobs().by_state == {State.QUEUED: 1}
+        journal.accept(a_clip("clip2"), [a_job("clip2")])
+    assert journal.open_jobs().by_state == {State.QUEUED: 2}
+    with suppress(InterruptedError), journal.turn():
+        journal.accept(a_clip("clip3"), [a_job("clip3")])
+        journal.flush()
+        assert journal.open_jobs().by_state == {State.QUEUED: 3}
+        raise InterruptedError
+    assert journal.open_jobs().by_state == {State.QUEUED: 2}
 
 
 def test_what_happens_to_a_clip_in_one_turn_is_kept_in_its_order(driver, journal):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 import postgres
 from clipspool.farm.lease import LeaseLost, ask
@@ -167,8 +168,9 @@ def test_a_former_term_of_the_same_node_writes_nothing_either(farm):
     with pytest.raises(LeaseLost), journal.turn():
         journal.set_fact("paused", ["bay"])
     journal.close()
-    old._renew(old._open())
-    assert old.lease.is_ended, "it renews no lease of the next term"
+    mine = {**old._names, "sees": Jsonb([]), "doing": "", "epoch": 1, "seconds": SECONDS}
+    (row,) = ask(old._open(), "beat", mine)
+    assert not row["is_renewed"], "it renews no lease of the next term"
     ask(old._open(), "release", {"node": "a", "epoch": 1, "heir": ""})
     assert farm.ask("SELECT epoch, node, until > now() FROM leader") == [(2, "a", True)], "nor gives it back"
 
@@ -183,6 +185,34 @@ def test_a_lease_that_is_ended_here_lets_nothing_more_be_written_though_the_data
     with pytest.raises(LeaseLost):
         write(journal)
     journal.close()
+
+
+def test_a_node_whose_name_was_taken_renews_no_lease(farm):
+    old = farm.node("a", place="here")
+    old.beat()
+    farm.node("a", place="there")._open()  # it enters itself
+    farm.ask("UPDATE leader SET until = now() + interval '1 second'")
+    old.beat()
+    assert old.lease.is_ended
+    assert farm.ask("SELECT until < now() + interval '2 seconds' FROM leader") == [(True,)]
+
+
+def test_a_heartbeat_sees_the_orders_that_wait_for_the_leader(farm):
+    a = farm.node("a")
+    a.beat()
+    given = (
+        "INSERT INTO orders (node, command, arguments, taken_by, answered_at) VALUES ('b', 'pause', '{}', "
+    )
+    for order, waits in (
+        ("1, NULL)", False),
+        ("NULL, now())", False),
+        ("0, NULL)", True),
+        ("NULL, NULL)", True),
+    ):
+        farm.ask(given + order)
+        a.beat()
+        assert a.has_orders is waits
+        farm.ask("DELETE FROM orders")
 
 
 def test_of_two_nodes_that_see_a_lease_run_out_at_once_one_takes_it(farm):
@@ -306,7 +336,7 @@ def test_the_time_that_the_database_took_is_not_counted_as_lease(farm, monkeypat
 
     def late(connection, name, values=None):
         answer = ask(connection, name, values)
-        a.clock.at += SECONDS / 2 if name in {"take_over", "renew"} else 0.0
+        a.clock.at += SECONDS / 2 if name in {"take_over", "beat"} else 0.0
         return answer
 
     monkeypatch.setattr("clipspool.farm.membership.ask", late)

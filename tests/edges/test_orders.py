@@ -7,9 +7,10 @@ import time
 from functools import partial
 
 import pytest
+from psycopg.types.json import Jsonb
 
 import postgres
-from clipspool.farm.lease import Lease
+from clipspool.farm.lease import Lease, ask
 from clipspool.farm.orders import NotAnswered, OrderDesk, give
 from clipspool.farm.sight import Sight
 from clipspool.journal.postgres import connect_beside, make_schema
@@ -29,8 +30,9 @@ def leader(opened):
     """Gives a desk that looks at once, and what it was asked."""
     desks = []
 
-    def make(answer, epoch=1):
-        desk = OrderDesk(opened, Lease("a", epoch, 30.0, time.monotonic(), passed=time.monotonic), answer)
+    def make(answer, epoch=1, has_orders=lambda: False):
+        lease = Lease("a", epoch, 30.0, time.monotonic(), passed=time.monotonic)
+        desk = OrderDesk(opened, lease, answer, has_orders)
         desks.append(desk)
         return desk
 
@@ -52,6 +54,18 @@ def test_an_order_of_another_node_is_carried_out_and_answered_soon(opened, leade
     assert give(opened, "b", "retry", {"ids": ["j1"], "by": "ann"}, 30.0) == ["done"]
     assert time.monotonic() - begun < 10.0
     assert asked == [("retry", {"ids": ["j1"], "by": "ann"})]
+
+
+def test_an_order_whose_notice_was_lost_is_taken_up_when_the_heartbeat_has_seen_it(opened, leader):
+    taken, seen = threading.Semaphore(0), threading.Event()
+    leader(lambda *_: taken.release(), has_orders=seen.is_set).start()
+    give(opened, "b", "retry", {}, 30.0)  # so it listens, and has looked for the first time
+    assert taken.acquire(timeout=30.0)
+    with opened() as beside:
+        beside.execute("INSERT INTO orders (node, command, arguments) VALUES ('b', 'retry', '{}')")
+    assert not taken.acquire(timeout=0.5), "nobody has noticed it"
+    seen.set()
+    assert taken.acquire(timeout=30.0)
 
 
 def test_what_the_leader_refuses_is_said_to_who_gave_the_order(opened, leader):
@@ -117,6 +131,15 @@ def test_an_order_that_is_a_minute_old_is_not_carried_out(opened, leader):
         leader(lambda *order: asked.append(order)).look(connection)
     assert asked == []
     assert rows(opened) == [(None, True, "no node that leads took it up in time; nothing was done")]
+
+
+def test_a_leader_that_was_replaced_keeps_no_snapshot_over_its_successors(opened):
+    with opened() as connection:
+        for epoch, body in ((2, "new"), (1, "of before"), (2, "newer")):
+            ask(connection, "keep_snapshot", {"epoch": epoch, "body": Jsonb(body)})
+            told = [row["body"] for row in ask(connection, "snapshot")]
+            assert told == [{"of before": "new"}.get(body, body)]
+    assert rows(opened, "SELECT epoch FROM snapshot") == [(2,)]
 
 
 def test_an_inbox_that_cannot_be_reached_or_does_not_answer_is_not_seen():

@@ -221,7 +221,9 @@ class Node:
             journal = Journal.open(self._address, lease.as_fence)
             self._daemon = daemon = Daemon(self.settings, self._term(lease, journal))
             daemon.scheduler.work_elsewhere(self._stages.elsewhere())
-            self._desk = desk = OrderDesk(self._connect, lease, daemon.answers.answer)
+            self._desk = desk = OrderDesk(
+                self._connect, lease, daemon.answers.answer, lambda: self._membership.has_orders
+            )
             desk.start()
             daemon.run(until_idle=until_idle, accept_restored=accept_restored)
         except JournalError as error:

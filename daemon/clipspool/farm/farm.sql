@@ -9,11 +9,6 @@ SELECT 1 FROM leader
 WHERE node = %(node)s AND epoch = %(epoch)s AND until > clock_timestamp() + make_interval(secs => %(spare)s)
 FOR SHARE;
 
--- name: renew
-UPDATE leader SET until = now() + make_interval(secs => %(seconds)s)
-WHERE node = %(node)s AND epoch = %(epoch)s AND until > now()
-RETURNING epoch;
-
 -- name: take_over
 -- One statement, so one transaction: of two nodes that try, one finds the row locked, or another epoch in it. A
 -- transaction of the leader that has begun is not waited for here, but passed over until the next heartbeat.
@@ -52,15 +47,24 @@ ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, place = excluded.
     is_drained = known.is_drained AND known.place = excluded.place AND known.pid = excluded.pid;
 
 -- name: beat
--- One statement for what a node that follows does most of the time: it enters itself, and looks who leads.
+-- One statement for what a node does most of the time: it enters itself, renews the lease of that epoch if it has it,
+-- and looks who leads and whether orders wait. A node whose name another one has taken renews nothing.
 WITH beaten AS (
     UPDATE nodes SET seen_at = now(), sees = %(sees)s, doing = %(doing)s
     WHERE name = %(name)s AND instance = %(instance)s
     RETURNING is_drained
+), renewed AS (
+    UPDATE leader SET until = now() + make_interval(secs => %(seconds)s)
+    FROM beaten WHERE node = %(name)s AND epoch = %(epoch)s AND until > now()
+    RETURNING epoch
 )
-SELECT beaten.is_drained, leader.node, leader.epoch, leader.place, leader.heir,
-    extract(epoch FROM leader.until - clock_timestamp())::float8 AS left_seconds
-FROM leader LEFT JOIN beaten ON true;
+SELECT beaten.is_drained, renewed.epoch IS NOT NULL AS is_renewed,
+    leader.node, leader.epoch, leader.place, leader.heir,
+    extract(epoch FROM leader.until - clock_timestamp())::float8 AS left_seconds,
+    EXISTS (
+        SELECT 1 FROM orders WHERE answered_at IS NULL AND (taken_by IS NULL OR taken_by < leader.epoch)
+    ) AS has_orders
+FROM leader LEFT JOIN beaten ON true LEFT JOIN renewed ON true;
 
 -- name: namesake
 SELECT instance, place, host, pid FROM nodes WHERE name = %(name)s;
@@ -89,7 +93,7 @@ INSERT INTO orders (node, command, arguments) VALUES (%(node)s, %(command)s, %(a
 
 -- name: take_orders
 -- An order is taken once: what became of one whose leader ended is looked at by a person, and never tried again. No
--- order is both too old and taken. One statement, since a leader at rest does this every 2 s.
+-- order is both too old and taken.
 WITH expired AS (
     UPDATE orders SET answered_at = now(), trouble = CASE WHEN taken_by IS NULL THEN %(late)s ELSE %(lost)s END
     WHERE answered_at IS NULL

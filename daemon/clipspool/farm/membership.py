@@ -69,6 +69,8 @@ class Membership:
         """All nodes, read at each heartbeat of the node that leads."""
         self.heir = ""
         """The node that sees more inboxes than this one, which leads; empty for none."""
+        self.has_orders = False
+        """Whether orders waited for the leader at the last heartbeat."""
         self._connect, self._seconds = connect, lease_seconds
         self._sees, self._doing, self._leads_on, self._passed = sees, doing, leads_on, passed
         self._beat_seconds = min(lease_seconds / _BEATS, _BEAT_SECONDS_MAX)
@@ -159,9 +161,18 @@ class Membership:
         Raises psycopg.Error and JournalError.
         """
         connection = self._open()
-        (row,) = ask(
-            connection, "beat", {**self._names, "sees": Jsonb(sorted(self._sees())), "doing": self._doing()}
-        )
+        leads = self.leads
+        lease = self.lease if leads and self._leads_on() else None  # else it may run out
+        values = {
+            **self._names,
+            "sees": Jsonb(sorted(self._sees())),
+            "doing": self._doing(),
+            "epoch": None if lease is None else lease.epoch,
+            "seconds": self._seconds,
+        }
+        # Counted from before the question: this node must never believe that its lease lasts longer.
+        asked_at = self._passed()
+        (row,) = ask(connection, "beat", values)
         is_drained = row["is_drained"]  # None where this node is not entered
         if is_drained is None and not self._register_again(connection):
             return self._beat_seconds
@@ -171,9 +182,14 @@ class Membership:
             self._drained_at = self._passed()
         if self._in_contact_since is None:
             self._in_contact_since = self._passed()
-        self.trouble = ""
-        if self.leads:
-            self._renew(connection)
+        self.trouble, self.has_orders = "", row["has_orders"]
+        if lease is not None:
+            if row["is_renewed"]:
+                lease.renewed(asked_at)
+            elif is_drained is not None:
+                self._lose_lease("it ran out")
+            self._look_for_heir(connection)
+        if leads:
             return self._beat_seconds
         return self._take_over_if_free(connection, row)
 
@@ -217,18 +233,6 @@ class Membership:
             self._connection = None
 
     # --- the lease ----------------------------------------------------------------------------------------
-
-    def _renew(self, connection: psycopg.Connection[Any]) -> None:
-        lease = self.lease
-        if lease is None or not self._leads_on():
-            return
-        # Counted from before the question: this node must never believe that its lease lasts longer.
-        asked_at = self._passed()
-        if ask(connection, "renew", {"node": lease.node, "epoch": lease.epoch, "seconds": self._seconds}):
-            lease.renewed(asked_at)
-        else:
-            self._lose_lease("it ran out")
-        self._look_for_heir(connection)
 
     def _look_for_heir(self, connection: psycopg.Connection[Any]) -> None:
         """Find the node to hand over to, where this one lacks an inbox that the other sees."""

@@ -74,13 +74,20 @@ class OrderDesk:
     """Takes up orders for the leader, for one term, in a thread with a connection of its own."""
 
     def __init__(
-        self, connect: Connect, lease: Lease, answer: Callable[[str, Mapping[str, Any]], Any]
+        self,
+        connect: Connect,
+        lease: Lease,
+        answer: Callable[[str, Mapping[str, Any]], Any],
+        has_orders: Callable[[], bool],
     ) -> None:
-        """`answer` carries out a command; what it raises is the order's answer."""
+        """`answer` carries out a command; what it raises is the order's answer.
+
+        `has_orders`: whether orders waited when somebody else looked, a moment ago.
+        """
         self.snapshot: Mapping[str, Any] = {}
         """What only the leader knows, kept for the other nodes whenever it changed."""
         self._kept: Mapping[str, Any] = {}
-        self._connect, self._lease, self._answer = connect, lease, answer
+        self._connect, self._lease, self._answer, self._has_orders = connect, lease, answer, has_orders
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -102,15 +109,16 @@ class OrderDesk:
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         ask(connection, "forget_orders")
+        is_noticed = True  # what came before it listened
         while not self._stopping.is_set() and not self._lease.is_ended:
-            self.look(connection)
+            # A notice is a hint, and one may be lost: then the heartbeat has seen the order.
+            if is_noticed or self._has_orders():
+                self.look(connection)
             if self.snapshot != self._kept:
                 self._kept = self.snapshot
                 row = {"epoch": self._lease.epoch, "body": Jsonb(dict(self._kept))}
                 ask(connection, "keep_snapshot", row)
-            # A notice is a hint: one may be lost, so it looks now and then in any case.
-            for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
-                pass
+            is_noticed = any(True for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1))
 
     def look(self, connection: psycopg.Connection[Any]) -> None:
         """Take up what is there, each order in a thread of its own.

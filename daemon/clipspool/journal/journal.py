@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import Any, Self
@@ -19,7 +19,7 @@ from clipspool.jobs.model import STILL_TRIED, Clip, Job, State, Task, plain
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.pacing import NEVER
 from clipspool.jobs.records import HookRun
-from clipspool.journal.database import Database, Fence, Place, to_json
+from clipspool.journal.database import Database, Fence, Place, Row, to_json
 from clipspool.journal.place import open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
 from clipspool.journal.rows import clip_row, job_change, job_row, path_bytes, task_row
@@ -62,6 +62,8 @@ class Journal(Questions):
         self._jobs_kept: OrderedDict[str, Job] = OrderedDict()
         self._soonest: float | None = None
         """When the first clip is due to retire, infinity where none is; None: it has to be asked."""
+        self._open_counted: Sequence[Row] | None = None
+        """The open jobs as they were last counted; None: they have to be counted."""
         self._on_commit: Callable[[float], object] = lambda _seconds: None
         """Called with the seconds that each commit took."""
 
@@ -126,7 +128,7 @@ class Journal(Questions):
         """End a look: later questions are answered by the journal as it is then."""
         self._clips_kept.clear()
         self._jobs_kept.clear()
-        self._soonest = None
+        self._soonest = self._open_counted = None
         self._database.rollback()
 
     def flush(self) -> None:
@@ -157,7 +159,7 @@ class Journal(Questions):
 
     def _begin(self) -> None:
         """Begin the transaction with the first write, so that a turn without one holds no lock."""
-        self._soonest = None
+        self._soonest = self._open_counted = None
         if not self._database.in_transaction:
             self._database.begin()
 
@@ -330,6 +332,11 @@ class Journal(Questions):
     ) -> list[tuple[Clip, list[Job], int]]:
         """Return an inbox's clips that are due to retire; nothing is asked where none is, in any inbox."""
         return [] if self._first_retirement() > now else super().to_retire(inbox, now, most, but=but)
+
+    def _count_open(self) -> Sequence[Row]:
+        if self._open_counted is None:
+            self._open_counted = super()._count_open()
+        return self._open_counted
 
     def next_retire(self, now: float) -> float | None:
         """Return when the next clip is due to retire, after `now`."""

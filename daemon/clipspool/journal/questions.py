@@ -9,13 +9,13 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Held, Job, State
 from clipspool.jobs.records import ClipCost, Entry, OpenJobs, Spend, Tally, current_name
 from clipspool.jobs.render_times import Seen
-from clipspool.journal.database import Database
+from clipspool.journal.database import Database, Row
 from clipspool.journal.rows import Candidate, read_candidate, read_clip, read_job
 
 OPEN = [state.value for state in State if state not in TERMINAL]
@@ -235,7 +235,7 @@ class Questions:
     def open_jobs(self, inbox: str | None = None) -> OpenJobs:
         """Count the open jobs, of one inbox or of all."""
         counted = OpenJobs(Counter(), Counter())
-        for row in self._database.rows("count_open", open=OPEN):
+        for row in self._count_open():
             if inbox is not None and row["inbox"] != inbox:
                 continue
             if row["held"] is None:
@@ -247,9 +247,12 @@ class Questions:
     def open_by_inbox(self) -> Counter[str]:
         """Count the open jobs of each inbox."""
         counted: Counter[str] = Counter()
-        for row in self._database.rows("count_open", open=OPEN):
+        for row in self._count_open():
             counted[row["inbox"]] += row["number"]
         return counted
+
+    def _count_open(self) -> Sequence[Row]:
+        return self._database.rows("count_open", open=OPEN)
 
     def open_tasks(self) -> dict[str, str]:
         """Return the job of each task that is still to be followed or fetched."""

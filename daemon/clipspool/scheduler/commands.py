@@ -236,6 +236,8 @@ def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:
 
 def doubts_of_lost_leads(scheduler: Scheduler, inbox: str) -> Sequence[Job]:
     """Return the jobs of an inbox in doubt whose request a former leader of the farm had."""
+    if not scheduler.journal.present[State.IN_DOUBT]:
+        return []
     return [
         job
         for job in scheduler.journal.find(states=(State.IN_DOUBT,))
