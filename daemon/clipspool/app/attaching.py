@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
-from clipspool.provider.protocol import Look, Provider, TaskStatus
+from clipspool.provider.protocol import Followed, Look, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
@@ -18,7 +18,7 @@ from clipspool.system.process import start_thread
 ASK_SECONDS = 20.0
 """How long the provider may take to answer; the operator waits meanwhile."""
 
-Follow = Callable[[str], Provider | None]
+Follow = Callable[[str], Followed | None]
 """Returns the provider for a task's profile; None where this key must not be shown to that address."""
 Ask = Callable[[Callable[[Scheduler], Any]], Any]
 """Runs a function in a turn of the scheduler and returns its answer."""
@@ -32,7 +32,7 @@ class Sighting:
     answer: str
 
 
-def sight(task_id: str, provider: Provider | None, seconds: float = ASK_SECONDS) -> Sighting:
+def sight(task_id: str, provider: Followed | None, seconds: float = ASK_SECONDS) -> Sighting:
     """Ask the provider about a task once, for at most `seconds`."""
     if provider is None:
         return Sighting("unasked", "it was made with another key, which is no longer configured")

@@ -24,8 +24,9 @@ from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
 from clipspool.journal import Address, Journal, JournalError, JournalUnreachable, Lock, Place
 from clipspool.journal.files import make_for_owner, make_home, mark_node
+from clipspool.provider.addresses import OneAccount
 from clipspool.provider.catalog import DEFAULT_MODEL
-from clipspool.provider.protocol import Provider
+from clipspool.provider.protocol import Followed, Provider
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status import job_json
 from clipspool.reporting.status_file import Kept
@@ -245,31 +246,24 @@ def pace_of(settings: Settings, durations: Durations | None = None) -> Pace:
     )
 
 
-def older_address(profile: str, current: str) -> str | None:
-    """Return the address at which to follow a task of `profile`: empty for the current one, None for nowhere.
-
-    Another key of the same provider may see the task; this key must not be shown elsewhere.
-    """
-    address, _, print_ = profile.partition("#")
-    ours, _, our_print = current.partition("#")
-    if address == ours:
-        return ""
-    return address if print_ == our_print else None
-
-
 def follows(
-    current: Callable[[], Provider], make: Callable[[str], Provider]
-) -> Callable[[str], Provider | None]:
-    """Return what finds the provider for a task's profile: the current one, or one made for its address."""
-    older: dict[str, Provider] = {}
+    current: Callable[[], Provider], make: Callable[[str], Provider], addresses: Collection[str] = ()
+) -> Callable[[str], Followed | None]:
+    """Return what finds the provider for a task's profile; None where this key must not be shown.
 
-    def follow(profile: str) -> Provider | None:
-        address = older_address(profile, current().profile)
-        if not address:
-            return current() if address is not None else None
-        if address not in older:
-            older[address] = make(address)
-        return older[address]
+    Another key of the same provider may see the task. `addresses` are those of the one account that is in
+    use; `make` makes a provider for an address.
+    """
+
+    def follow(profile: str) -> Followed | None:
+        address, _, print_ = profile.partition("#")
+        ours, _, our_print = current().profile.partition("#")
+        if len(addresses) > 1 and {address, ours} <= set(addresses):
+            providers = {one: current() if one == ours else make(one) for one in addresses}
+            return OneAccount(providers, ours, address)
+        if address == ours:
+            return current()
+        return make(address) if print_ == our_print else None
 
     return follow
 

@@ -13,19 +13,18 @@ import structlog
 from clipspool import __version__
 from clipspool.app.binding import Binding
 from clipspool.app.build import (
-    follows,
     hooks_of,
     inspection_of,
     kept_of,
     name_secret_of,
     pace_of,
-    provider_of,
     rules_of,
     warn_of_orphans,
 )
 from clipspool.app.commands import Answers, DaemonCalls
 from clipspool.app.control import Listener, socket_of
 from clipspool.app.folders import InboxFolders
+from clipspool.app.gateway import Gateway
 from clipspool.app.monitoring import Monitoring
 from clipspool.app.page import PageHost
 from clipspool.app.reload import CannotReload, Reloads, reread
@@ -85,14 +84,14 @@ class Daemon:
         self._inboxes: dict[str, Inbox] = {}
         self._bindings: dict[str, Binding] = {}
         self.monitoring = Monitoring(settings, self.journal, lambda: self._inboxes, now, term.node)
-        self._provider = self.monitoring.measured(provider_of(settings))
+        self._gateway = Gateway(settings, self.monitoring.measured, self.wake)
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._stages = self._stage_runner()
         self.scheduler = Scheduler(
             self.journal,
             self._stages,
-            profile=self._provider.profile,
+            profile=self._gateway.provider.profile,
             pace=pace_of(settings, self._durations),
             now=now,
             node=term.node,
@@ -117,7 +116,7 @@ class Daemon:
         self._control = Listener(socket_of(settings.journal.path), self.answers.answer)
         self._status_at = 0.0
         self._balance_reader = BalanceReader(
-            lambda: self._provider.ask_balance(),  # noqa: PLW0108 - a reload replaces the provider
+            lambda: self._gateway.provider.ask_balance(),  # noqa: PLW0108 - it is replaced
             self.scheduler.call_soon,
             now,
         )
@@ -139,15 +138,12 @@ class Daemon:
 
     def _tools(self) -> Tools:
         settings = self.settings
-        follow = follows(
-            lambda: self._provider, lambda address: self.monitoring.measured(provider_of(settings, address))
-        )
         return Tools(
             self._folders.of(settings),
-            self._provider,
+            self._gateway.provider,
             Catalog.load(settings.models),
             depot_of(settings, self._secret, self._now),
-            follow,
+            self._gateway.follow,
             hooks_of(settings, self._now),
             signer=signer_of(settings),
             draws_posters=bool(settings.web.listen or settings.journal.url),  # a farm's page may be another's
@@ -159,12 +155,14 @@ class Daemon:
         self.scheduler.hooks.use(settings.hooks.commands)
         quoting = self._stages.tools.quoting
         self.scheduler.fallbacks.use(quoting.fallback, quoting.patience)
+        self.scheduler.short_of_credits.use(quoting.covered)
         pace = pace_of(settings, self._durations)
-        self.scheduler.configure(self._provider.profile, pace, settings.duplicates)
+        self.scheduler.configure(self._gateway.provider.profile, pace, settings.duplicates)
 
     @property
     def _troubles(self) -> list[str]:
-        return [*self.settings.troubles, *self._page.troubles, *self._stages.tools.troubles]
+        ours = [*self.settings.troubles, *self._page.troubles]
+        return [*ours, *self._gateway.troubles, *self._stages.tools.troubles]
 
     def _next_turn(self, command: Callable[[Scheduler], None]) -> None:
         self.scheduler.call_soon(command)
@@ -221,6 +219,7 @@ class Daemon:
             self.scheduler.call_soon(commands.accept_restored)
         self._control.start()
         self._balance_reader.start()
+        self._gateway.start()
         self._page.open(self.scheduler, self.answers, self._stages, lambda: self.settings, self.monitoring)
         for inbox in self._inboxes.values():
             inbox.start()
@@ -263,7 +262,7 @@ class Daemon:
         self.monitoring.close()
         self._decoder.close()
         self._stages.tools.depot.close()
-        self._provider.close()
+        self._gateway.close()
         self.journal.close()
         self._term.close(bool(self.scheduler.in_flight))
 
@@ -286,6 +285,7 @@ class Daemon:
         self._report_alive()
         if self._signals.wants_reload() | self._reloads.is_asked:
             self._reloads.answer(self._reload)
+        self._gateway.change(self.scheduler, self._stages)
         self._marks.keep()
         self.answers.housekeeping.start_if_due()
         self._page.retry_if_due()
@@ -326,13 +326,13 @@ class Daemon:
         old_names = set(self._inboxes)
         self.settings = new
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
-        old_profile = self._provider.profile
-        self._provider = self.monitoring.measured(provider_of(new))
+        old_profile = self._gateway.provider.profile
+        self._gateway.use(new)
         self.monitoring.apply(new)
-        # The former ways to the provider are not closed: a worker may be using one.
         self._stages.equip(self._tools())
         self._configure_scheduler()
-        if self._provider.profile != old_profile:
+        if self._gateway.provider.profile != old_profile:
+            self.scheduler.withdraw_connecting()
             self.scheduler.call_soon(lambda scheduler: scheduler.braking.release())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:

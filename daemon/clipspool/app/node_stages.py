@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 
 from clipspool.app.build import follows, name_secret_of, provider_of
 from clipspool.app.folders import InboxFolders
@@ -125,7 +125,7 @@ class NodeStages:
             folders = InboxFolders(journal, settings.journal.path, lambda _: None)
             secret = name_secret_of(journal)
         provider = provider_of(settings)
-        follow = follows(lambda: provider, partial(provider_of, settings))
+        follow = follows(lambda: provider, cache(partial(provider_of, settings)), settings.provider.addresses)
         catalog = Catalog.load(settings.models)
         # The address of an upload is kept in the memory of who uploaded, which has to be who submits.
         ways = [PutLater(way) if way.name == "upload" else way for way in ways_of(settings, Names(secret))]

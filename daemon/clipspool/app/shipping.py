@@ -12,6 +12,7 @@ import structlog
 
 from clipspool import __version__
 from clipspool.app.settings import BucketSettings, Settings
+from clipspool.app.settings.keys import VENDOR_HOSTS
 from clipspool.media.signing import Signer
 from clipspool.provider.transport import Depot, Names, Way
 from clipspool.provider.transport.bucket import Bucket
@@ -19,9 +20,6 @@ from clipspool.provider.transport.folder import ServedFolder
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.system.http.proxy import Proxy
-
-VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
-"""Hosts known to accept uploads [PROVIDER 2.1, 2.5]; for others set `mode = "upload"`."""
 
 _CERTIFICATE_BYTES_MAX = 1 << 20
 

@@ -57,14 +57,10 @@ class OperatorCommands:
 
         def command(scheduler: Any) -> Any:
             from clipspool.app.attaching import attach
-            from clipspool.app.build import older_address, provider_of
+            from clipspool.app.build import follows, provider_of
 
-            current = provider_of(self._settings)
-
-            def follow(profile: str) -> Any:
-                address = older_address(profile, current.profile)
-                return None if address is None else provider_of(self._settings, address or None)
-
+            current, settings = provider_of(self._settings), self._settings
+            follow = follows(lambda: current, partial(provider_of, settings), settings.provider.addresses)
             # No other process has this journal: asking within the turn delays nobody.
             return attach(lambda do: do(scheduler), follow, **arguments)
 

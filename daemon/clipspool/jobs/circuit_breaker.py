@@ -141,9 +141,9 @@ class Brake:
             case on.NotSubmitted(fault=Fault(of=FaultOf.MODEL) as fault):
                 model = job.request.model
                 pressed = self.models.get(model, Brake()).pressed(fault, now, random, job=job)
-                return replace(self._answered(), models={**self.models, model: pressed})
+                return replace(self.answered(), models={**self.models, model: pressed})
             case on.Failed() if job.state is State.SUBMITTING:
-                return self._answered()
+                return self.answered()
             case on.NotSubmitted(fault=fault) if fault.of is not FaultOf.CLIP:
                 return self.pressed(fault, now, random, job=job)
             case on.AnswerLost(message=message, evidence=evidence):
@@ -165,7 +165,7 @@ class Brake:
             return replace(self, models=models)
         return replace(self, until=now, fresh_at=None, pressed_at=min(self.pressed_at, now), models=models)
 
-    def _answered(self) -> Brake:
+    def answered(self) -> Brake:
         """Return the brake without a temporary fault: a clear answer shows that the provider is reachable."""
         is_over = self.fault is not None and self.fault.of is FaultOf.MOMENT
         return Brake(suspects=self.suspects, models=self.models) if is_over else self

@@ -11,7 +11,7 @@ from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, Sort
-from clipspool.journal.rows import Candidate
+from clipspool.journal.rows import Candidate, candidate
 
 __all__ = [
     "SORTED_MAX",
@@ -33,4 +33,5 @@ __all__ = [
     "Sort",
     "Spend",
     "Tally",
+    "candidate",
 ]

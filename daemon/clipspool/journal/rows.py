@@ -50,6 +50,22 @@ class Candidate:
     """It is sent in parts, and spends nothing itself."""
 
 
+def candidate(job: Job) -> Candidate:
+    """Return what the choice needs of a queued job."""
+    return Candidate(
+        job.id,
+        job.clip_id,
+        job.inbox,
+        job.priority,
+        job.prepared,
+        job.approved,
+        job.credits_estimated,
+        job.request.model,
+        job.part,
+        not job.part and bool(job.parts),
+    )
+
+
 def job_row(job: Job) -> list[Any]:
     """Return the values of a new job for `insert_jobs`."""
     request = to_json(job.request.to_dict())

@@ -131,15 +131,8 @@ Gate = Callable[[Callable[[], bool]], bool]
 """
 
 
-class Provider(Protocol):
-    """A provider of paid, asynchronous video tasks. Every method may be called from several threads."""
-
-    @property
-    def profile(self) -> str:
-        """The account that makes tasks: base URL and a fingerprint of the key; no secret."""
-
-    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
-        """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected."""
+class Followed(Protocol):
+    """Follows tasks that were made. Every method may be called from several threads."""
 
     def look(self, task_id: str) -> Look | Fault:
         """Read a task's state. A Fault says nothing about the task itself."""
@@ -149,6 +142,17 @@ class Provider(Protocol):
 
     def download(self, url: str, offset: int, etag: str) -> Download | Fault:
         """Open a result. The key goes to the API's host only; each hop must be a public https address."""
+
+
+class Provider(Followed, Protocol):
+    """A provider of paid, asynchronous video tasks. Every method may be called from several threads."""
+
+    @property
+    def profile(self) -> str:
+        """The account that makes tasks: base URL and a fingerprint of the key; no secret."""
+
+    def submit(self, call: Call, gate: Gate) -> SubmitAnswer:
+        """Connect (TLS included), wait for `gate`, then send once: never twice, never redirected."""
 
     def ask_account(self) -> dict[str, Any] | Fault:
         """Check the key at no cost; read balance and limits where the provider has them."""

@@ -17,15 +17,18 @@ from clipspool.journal import Candidate
 class Probes:
     """Decides which submissions a brake allows: all, or one at a time, those not refused yet first."""
 
-    def __init__(self, brake: Brake, now: float, under_way: Sequence[Job]) -> None:
-        self._brake, self._now = brake, now
+    def __init__(
+        self, brake: Brake, now: float, under_way: Sequence[Job], excused: Collection[str] = ()
+    ) -> None:
+        """`excused` are jobs that the brake does not hold, but for their model's."""
+        self._brake, self._now, self._excused = brake, now, excused
         self._submitting = len(under_way)
         self._of_model = Counter(job.request.model for job in under_way)
 
     @property
     def may_begin(self) -> bool:
         """Whether any submission may begin now."""
-        return self._brake.room(self._now, 1, self._submitting) > 0
+        return bool(self._excused) or self._brake.room(self._now, 1, self._submitting) > 0
 
     def in_order(self, found: Iterable[Candidate]) -> Iterable[Candidate]:
         """Return candidates with those that were refused last."""
@@ -37,7 +40,9 @@ class Probes:
     def allows(self, one: Candidate) -> bool:
         """Whether this one may begin now."""
         of_model = self._brake.models.get(one.model, Brake())
-        is_let = self._brake.room(self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id))
+        is_let = one.id in self._excused or self._brake.room(
+            self._now, 1, self._submitting, is_fresh=not self._brake.rank(one.id)
+        )
         is_fresh = not of_model.rank(one.id)
         return bool(is_let and of_model.room(self._now, 1, self._of_model[one.model], is_fresh=is_fresh))
 

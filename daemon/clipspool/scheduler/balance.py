@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from clipspool.jobs.events import BalanceSeen, Connected, NotCharged, Prepared
+from clipspool.jobs.events import BalanceSeen, Connected, NotCharged, NotSubmitted, Prepared
 from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Job, State, utc
 from clipspool.jobs.records import Balance
 from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.short_of_credits import NO_CREDITS
 from clipspool.system.process import start_thread
 
 _FACT = "balance"
@@ -33,7 +34,7 @@ _PROOF_CREDITS_MIN = 1.0
 
 
 class BalanceReader:
-    """Reads the balance in its own thread: at the start, while clips are sent, and after each doubt."""
+    """Reads the balance in its own thread: at the start, while clips are sent, after doubts and refusals."""
 
     def __init__(
         self,
@@ -73,7 +74,9 @@ class BalanceReader:
             self._wake.set()  # the thread has to sleep until then, and no longer
             return
         is_stale = self._now() - self._asked_at > FRESH_SECONDS
-        if news.after.state is State.IN_DOUBT and news.before.state is not State.IN_DOUBT:
+        is_doubt = news.after.state is State.IN_DOUBT and news.before.state is not State.IN_DOUBT
+        is_refusal = isinstance(news.event, NotSubmitted) and news.event.fault.code == NO_CREDITS
+        if is_doubt or is_refusal:
             self._request(_SETTLE_SECONDS)
         elif is_stale and isinstance(news.event, Prepared | Connected):
             self._request()

@@ -22,6 +22,10 @@ class Braking:
         """Let submissions go on at once: the operator says that the fault is over."""
         self.set(Brake())
 
+    def reached(self) -> None:
+        """Let submissions go on where only the provider was out of reach: another address is used."""
+        self.set(self.brake.answered())
+
     def set(self, brake: Brake) -> None:
         """Record what holds submissions back, and publish what changed."""
         if brake == self.brake:

@@ -9,10 +9,11 @@ from clipspool.jobs import events as on
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import Event, FellBack
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.model import Job, Paid, Request, State
+from clipspool.jobs.model import Job, Request, State
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.text import span
 from clipspool.journal import Journal
+from clipspool.scheduler.short_of_credits import may_change
 
 Choose: TypeAlias = Callable[[Request, Mapping[str, Any], Collection[str]], FellBack | None]
 """Returns the first fallback that takes a request for a clip, not one of the given models; None for none."""
@@ -99,9 +100,7 @@ class Fallbacks:
         return None
 
     def _instead(self, job: Job, shut: Collection[str], why: str) -> FellBack | None:
-        # Only while no request of it may have been paid: another model is another paid task. All parts of a
-        # film are made by one model: they wait for it.
-        if job.paid is not Paid.NO or job.part or job.reuse or self._journal.parts_of(job):
+        if not may_change(job) or self._journal.parts_of(job):
             return None
         clip = self._journal.clip(job.clip_id)
         event = self._choose(job.request, clip.media, shut) if clip else None

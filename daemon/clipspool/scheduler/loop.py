@@ -248,11 +248,12 @@ class Scheduler(Recorder):
         self.mailbox.sleep(min(soonest - self.now(), seconds))
 
     def _pick(self, now: float) -> None:
-        due = self.fallbacks.due(self.brake, self.in_flight, now)
-        if [self.happen(job, event) for job, event in due]:
-            self.journal.flush()
+        self.fall_back(now)
         polls = self.pace.poll.per_second_max
-        picks = self.picker.pick(now, self.brake, self.spending.today, self.retiring.inboxes, polls)
+        excused = self.short_of_credits.excused(self.brake, self.in_flight, self.profile)
+        picks = self.picker.pick(
+            now, self.brake, self.spending.today, self.retiring.inboxes, polls, excused=excused
+        )
         for whose, why in picks.spent.items():
             if self.spending.is_first_today(whose):
                 self.publish(DailyLimitReached(why))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 
 import structlog
 
 from clipspool.jobs import events as on
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import Event
-from clipspool.jobs.lifecycle import advance, may
+from clipspool.jobs.lifecycle import Stage, advance, may
 from clipspool.jobs.messages import Accepted, Happened, Listener, News
 from clipspool.jobs.model import Duplicates, Job, State
 from clipspool.jobs.nouns import replace
@@ -29,6 +30,7 @@ from clipspool.scheduler.log_lines import log_line
 from clipspool.scheduler.parts import Parts
 from clipspool.scheduler.retirement import Retiring
 from clipspool.scheduler.selection import InFlight
+from clipspool.scheduler.short_of_credits import ShortOfCredits
 from clipspool.scheduler.workers import Workers
 
 log = structlog.get_logger()
@@ -66,6 +68,7 @@ class Recorder:
         self.retiring = Retiring(journal, workers, self.defer)
         self.hooks = Hooks(journal, workers, self.defer)
         self.fallbacks = Fallbacks(journal)
+        self.short_of_credits = ShortOfCredits(journal)
         self.spending = Spending(journal, now)
         self.owners = TaskOwners(journal.open_tasks())
         self._deferred: list[Callable[[], object]] = []
@@ -119,9 +122,27 @@ class Recorder:
         self.fallbacks.on_change(job, event, now)
         if job.state is State.SUBMITTING and moved.state in {State.QUEUED, State.FAILED}:
             self.spending.recount()
-        self.braking.set(self.brake.after(job, event, now, self.pace.random, self.profile))
+        if not self.short_of_credits.passes(job, event, self.brake):
+            self.braking.set(self.brake.after(job, event, now, self.pace.random, self.profile))
+        self.short_of_credits.on_change(job, moved, event, now)
         self.publish(Happened(job, moved, event))
         return moved
+
+    def fall_back(self, now: float) -> None:
+        """Give jobs another model whose own the provider refuses, or the account does not cover."""
+        refused = self.fallbacks.due(self.brake, self.in_flight, now)
+        uncovered = self.short_of_credits.due(self.brake, self.in_flight, self.profile)
+        if [self.happen(job, event) for job, event in chain(refused, uncovered)]:
+            self.journal.flush()
+
+    def withdraw_connecting(self) -> None:
+        """Send nothing over connections that wait for their gate: another address or key counts from now on.
+
+        What is recorded before a request is sent names the one that it is sent with.
+        """
+        for flying in self.in_flight.values():
+            if flying.stage is Stage.SUBMIT and flying.job.state is State.QUEUED and not flying.job.is_split:
+                flying.is_stale = True
 
     def run_again(self, job: Job, event: on.Again) -> Job:
         """Enter a new job of a known clip, queued; its source is brought back when it is prepared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +13,7 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Clip, Held, Job, State
 from clipspool.jobs.pacing import PollBudget
 from clipspool.jobs.records import Spend
-from clipspool.journal import Candidate, Journal
+from clipspool.journal import Candidate, Journal, candidate
 from clipspool.scheduler.allowance import Probes, Shut, Used, shut_models
 from clipspool.scheduler.lane import Lane
 from clipspool.scheduler.pauses import Pauses
@@ -88,8 +88,13 @@ class Picker:
         spend: Spend,
         retiring: Mapping[str, str],
         polls_per_second_max: float = 20.0,
+        *,
+        excused: Collection[str] = (),
     ) -> Picks:
-        """Choose what starts now; `retiring` has the inbox of each clip that is being retired."""
+        """Choose what starts now; `retiring` has the inbox of each clip that is being retired.
+
+        `excused` are queued jobs that the brake does not hold.
+        """
         self.polls_per_second_max = polls_per_second_max
         picks = Picks()
         shares = self._shares(retiring)
@@ -102,7 +107,7 @@ class Picker:
         for inbox in self._in_turn():
             self._pick_transfers(inbox, now, shares, picks)
         if self._journal.present[State.QUEUED] and not self.pauses.are_all:
-            self._pick_from_queue(now, brake, spend, shares, retiring, picks)
+            self._pick_from_queue(now, brake, spend, shares, retiring, picks, excused)
         self._pick_retirements(now, shares, retiring, picks)
         return picks
 
@@ -146,13 +151,15 @@ class Picker:
         shares: Counter[tuple[str, Lane]],
         retiring: Mapping[str, str],
         picks: Picks,
+        excused: Collection[str],
     ) -> None:
         connecting = [
             f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT and f.job.state is State.QUEUED
         ]
         at_provider = self._journal.running.total() + len(connecting)
         slots = max(self.limits.running_max - at_provider, 0)
-        probes = Probes(brake, now, [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT])
+        under_way = [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT]
+        probes = Probes(brake, now, under_way, excused)
         room = {
             Stage.SUBMIT: min(slots, self._workers.room(Stage.SUBMIT, "")) if probes.may_begin else 0,
             Stage.VET: self._workers.room(Stage.VET, "")
@@ -171,7 +178,7 @@ class Picker:
         used = Used(self.limits, spend, self._journal.running, connecting)
         wanted = sum(room.values()) + sum(len(one.refused) for one in (brake, *brake.models.values()))
         shut = Shut(bool(why), shut_models(brake, now) + used.full_models())
-        queues = self._queues(now, wanted, retiring, shut, used)
+        queues = self._queues(now, wanted, retiring, shut, used, excused)
         for one in probes.in_order(self._order.merge(queues)):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if one.prepared and not one.part and self._must_ask(one.id):
@@ -213,20 +220,42 @@ class Picker:
         return self.limits.is_timeline_too_dear(request.timeline_credits) if request.timeline else ""
 
     def _queues(
-        self, now: float, wanted: int, retiring: Mapping[str, str], shut: Shut, used: Used
+        self,
+        now: float,
+        wanted: int,
+        retiring: Mapping[str, str],
+        shut: Shut,
+        used: Used,
+        excused: Collection[str],
     ) -> dict[str, list[Candidate]]:
         busy = sum(map(self._workers.under_way, (Stage.PREPARE, Stage.VET, Stage.SUBMIT)))
         most = wanted + busy + AHEAD + len(retiring)
         return {
             name: [
                 one
-                for one in self._queue(name, now, most, shut, used)
+                for one in self._with_excused(
+                    name, now, shut, excused, self._queue(name, now, most, shut, used)
+                )
                 # A clip that is being retired is brought back only once that is over.
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
             for name in self.inboxes
             if not (self.pauses.has(name) or self.pauses.awaits_scan(name)) and self._allows(name)
         }
+
+    def _with_excused(
+        self, inbox: str, now: float, shut: Shut, excused: Collection[str], found: list[Candidate]
+    ) -> list[Candidate]:
+        """Put the jobs of an inbox that the brake does not hold before those that it does."""
+        first = [
+            candidate(job)
+            for job in self._journal.load(excused).values()
+            if (job.inbox, job.state, job.held) == (inbox, State.QUEUED, None) and job.due_at <= now
+            if job.approved or not (shut.approved_only or not self.limits.may_send(inbox, now))
+            if job.request.model not in shut.models
+        ]
+        ids = {one.id for one in first}
+        return [*first, *(one for one in found if one.id not in ids)]
 
     def _queue(self, inbox: str, now: float, most: int, shut: Shut, used: Used) -> list[Candidate]:
         """Return the jobs of an inbox that may be sent next, however many others wait before them."""

@@ -14,7 +14,7 @@ from clipspool.jobs.model import Held, Job, Missing, Result
 from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
 from clipspool.media.facts import Probe
-from clipspool.provider.protocol import Cut, Look, Provider, TaskStatus
+from clipspool.provider.protocol import Cut, Followed, Look, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp
 from clipspool.spool.watchfolder import Folders
@@ -67,7 +67,7 @@ class _Stopped(Exception):
 class FetchTools:
     """The tools of the fetch stage."""
 
-    provider: Provider
+    provider: Followed
     look_into: LookInto
     stopping: Callable[[], bool]
     may_make: Callable[[], bool]

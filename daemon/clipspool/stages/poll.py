@@ -8,7 +8,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Error, Job
-from clipspool.provider.protocol import Look, Provider, TaskStatus
+from clipspool.provider.protocol import Followed, Look, TaskStatus
 
 
 def poll(look: Look | Fault) -> Event:
@@ -44,7 +44,7 @@ def error_of(look: Look) -> Error:
     return Error(failure.code, failure.message, failure.what_to_do, retryable=failure.of is not FaultOf.CLIP)
 
 
-def tell_cancel(job: Job, provider: Provider) -> Event:
+def tell_cancel(job: Job, provider: Followed) -> Event:
     """Cancel the task at the provider, where that is possible; the job ends either way."""
     fault = provider.cancel(task_id_of(job))
     by = job.cancel_by

@@ -5,7 +5,7 @@ Nothing here is written, uploaded or asked of the provider.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,7 +60,34 @@ class Quoting:
     def fallback(self, request: Request, media: Mapping[str, Any], shut: Collection[str]) -> FellBack | None:
         """Return the first fallback of a request's model that takes it for this clip; None for none.
 
-        `shut` are models that are not offered now. A ratio that nobody asked for is chosen anew.
+        `shut` are models that are not offered now.
+        """
+        return next((_fell_back(one, request.model) for one in self._others(request, media, shut)), None)
+
+    def covered(
+        self, request: Request, media: Mapping[str, Any], asked: str, left: float, shut: Collection[str]
+    ) -> tuple[FellBack, float] | None:
+        """Return the first fallback of the model `asked` that the credits `left` cover, with its price.
+
+        None for none, and where they cover `asked` itself or its price is not known: then it is waited for.
+        """
+        asked_for = replace(request, model=asked)
+        own = self.price(asked_for, media)
+        if own is None or own <= left:
+            return None
+        for one in self._others(asked_for, media, shut):
+            price = self.price(one, media)
+            # The parts of a film are jobs of their own, which the account's pause would hold half-way.
+            is_whole = not isinstance(self._parting(one, media), Parting)
+            if price is not None and price <= left and is_whole:
+                why = f"costs about {own:,.10g} credits, and the account has {left:,.10g}"
+                return replace(_fell_back(one, asked), why=why), price
+        return None
+
+    def _others(self, request: Request, media: Mapping[str, Any], shut: Collection[str]) -> Iterator[Request]:
+        """Return a request as its model's fallbacks take it for this clip, none of those in `shut`.
+
+        A ratio that nobody asked for is chosen anew.
         """
         model = self.catalog.models.get(request.model)
         for name in model.fallback if model else ():
@@ -70,8 +97,7 @@ class Quoting:
             tried = replace(request, model=name, ratio=ratio, ratio_is_chosen=False)
             tried = self.complete(tried, media)
             if not self.check(tried, media):
-                return FellBack(name, request.model, tried.ratio, tried.ratio_is_chosen)
-        return None
+                yield tried
 
     @property
     def patience(self) -> dict[str, float]:
@@ -126,6 +152,10 @@ class Quoting:
         limits = self.catalog.limits(request.model)
         media = at_rate(media, request.frames_per_second)
         return choose_for(request, Probe.from_dict(dict(media)), limits, self.ways, type_by(media, ""))
+
+
+def _fell_back(request: Request, instead_of: str) -> FellBack:
+    return FellBack(request.model, instead_of, request.ratio, request.ratio_is_chosen)
 
 
 def _late_keyframes(request: Request, seconds: float | None) -> list[Problem]:

@@ -23,7 +23,7 @@ from clipspool.media.kinds import has_credentials, other_kind
 from clipspool.media.plan import Limits
 from clipspool.media.signing import Signer
 from clipspool.provider.catalog import Catalog
-from clipspool.provider.protocol import Inline, Look, Provider, TaskStatus
+from clipspool.provider.protocol import Followed, Inline, Look, Provider, TaskStatus
 from clipspool.provider.transport import Depot
 from clipspool.spool.handover import taker_of
 from clipspool.spool.layout import SUFFIXES
@@ -65,7 +65,7 @@ class Tools:
     provider: Provider
     catalog: Catalog
     depot: Depot
-    follow: Callable[[str], Provider | None]
+    follow: Callable[[str], Followed | None]
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
     hooks: HookTools = field(default_factory=HookTools)
     signer: Signer | None = None
@@ -194,7 +194,7 @@ class StageRunner:
             self._reports(job),
         )
 
-    def _provider_of(self, job: Job, tools: Tools) -> Provider | StageFailed:
+    def _provider_of(self, job: Job, tools: Tools) -> Followed | StageFailed:
         profile = job.task.profile if job.task else ""
         provider = tools.follow(profile)
         if provider is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -74,11 +75,19 @@ def _pem(value: SecretStr) -> SecretStr:
     return value
 
 
+VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
+"""Hosts known to accept uploads [PROVIDER 2.1, 2.5]; for others set `mode = "upload"`."""
+
+
 class ProviderSettings(Part):
     """`[provider]`: where the API is, and how often it may be asked."""
 
     base_url: Annotated[str, AfterValidator(public_address)] = "https://api.cometapi.com/runwayml/v1"
     """The prefix up to and including `/v1`, without a slash at the end [PROVIDER 3]."""
+    other_urls: tuple[Annotated[str, AfterValidator(public_address)], ...] = ()
+    """Other addresses of the same account, used in this order while `base_url` is out of reach."""
+    unreachable_seconds: Seconds = 60.0
+    """So long it is out of reach before another is used, and in reach before it is used again."""
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "2024-11-06"
     """Sent as `X-Runway-Version` [PROVIDER 1.1]."""
     api_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
@@ -107,7 +116,14 @@ class ProviderSettings(Part):
     def _in_order(self) -> Self:
         if self.poll_seconds_min > self.poll_seconds_max:
             raise ValueError("has `poll_seconds_min` above `poll_seconds_max`")
+        if len(set(self.addresses)) < len(self.addresses):
+            raise ValueError("has an address in `other_urls` that is named already")
         return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses of the account, in the order in which they are used."""
+        return (self.base_url, *self.other_urls)
 
 
 class JournalSettings(Part):
@@ -220,6 +236,15 @@ class Settings(Part):
     _file: Path | None = PrivateAttr(default=None)
     _journal_named_by: str = PrivateAttr(default="")
     _troubles: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="after")
+    def _uploads_have_one_address(self) -> Self:
+        provider, mode = self.provider, self.transport.mode
+        is_vendor = urlsplit(provider.base_url).hostname in VENDOR_HOSTS
+        if provider.other_urls and (mode == "upload" or (mode == "auto" and is_vendor)):
+            why = "what is uploaded to the provider at one address may be unknown at another"
+            raise ValueError(f"has `other_urls`, and sends clips by the provider's own uploads: {why}")
+        return self
 
     @classmethod
     def of(

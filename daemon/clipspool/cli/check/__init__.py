@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from clipspool.app.build import provider_of
 from clipspool.app.settings import Settings
 from clipspool.cli.check.database import look_at_database
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
@@ -65,3 +66,5 @@ def look(
     if provider is not None:
         yield from look_at_transports(settings)
         yield look_at_provider(provider)
+        for address in settings.provider.other_urls:
+            yield look_at_provider(provider_of(settings, address), f"provider at {address}")

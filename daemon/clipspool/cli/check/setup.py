@@ -219,13 +219,13 @@ def _journal_trouble(path: Path, folder: Path, *, is_elsewhere: bool) -> str:
     return ""
 
 
-def look_at_provider(provider: Provider) -> Finding:
+def look_at_provider(provider: Provider, subject: str = "provider") -> Finding:
     """Ask the provider whether it accepts the key; costs nothing."""
     match provider.ask_account():
         case Fault() as fault:
-            return Finding("bad", "provider", f"{fault.message} ({fault.code})", fault.what_to_do)
+            return Finding("bad", subject, f"{fault.message} ({fault.code})", fault.what_to_do)
         case answer:
             facts = ", ".join(
                 f"{name} {value}" for name, value in answer.items() if isinstance(value, str | int | float)
             )
-            return Finding("ok", "provider", facts or "it answers and accepts the key")
+            return Finding("ok", subject, facts or "it answers and accepts the key")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.records import Balance
+from clipspool.provider.addresses import AWAY, Reach
 from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
@@ -23,7 +24,7 @@ from clipspool.provider.runway.refusals import WRONG_ADDRESS, account_fault
 from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
-from clipspool.system.http.guard import Forbidden, guard_for
+from clipspool.system.http.guard import Forbidden, Unreachable, guard_for
 from clipspool.system.http.pace import Limits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.quoting import own_of
@@ -178,6 +179,17 @@ class Runway:
             "" if isinstance(key, Fault) else key,
         )
         return opener.open(url, offset, etag)
+
+    def reach(self) -> Reach:
+        """Try to connect, TLS included; nothing is sent."""
+        target = self._wire.guard.target(self._base_url)
+        try:
+            self._wire.connected(target, self._patience.connect_seconds).close()
+        except Unreachable as error:
+            return Reach.NO if error.code in AWAY else Reach.UNSURE
+        except WireTrouble:
+            return Reach.UNSURE
+        return Reach.YES
 
     def ask_account(self) -> dict[str, Any] | Fault:
         """Check the key at no cost.
