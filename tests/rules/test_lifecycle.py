@@ -2,7 +2,6 @@
 
 import ast
 from dataclasses import replace
-from functools import cache
 from itertools import product
 from typing import get_args
 
@@ -220,19 +219,18 @@ def test_every_event_has_its_example_here():
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
-def test_an_event_leads_where_the_table_says_or_is_a_bug(state, event):
+def test_an_event_leads_where_the_table_says_or_is_a_bug(state):
     job = in_state(state)
-    goes_to = LEGAL[state].get(type(event))
-    assert may(job, type(event)) == (goes_to is not None)
-    if goes_to is None:
-        with pytest.raises(IllegalTransition, match=f"{type(event).__name__} cannot happen to job clip1"):
-            after(job, event)
-    else:
-        assert after(job, event).state is goes_to
+    for kind, event in EXAMPLES.items():
+        goes_to = LEGAL[state].get(kind)
+        assert may(job, kind) == (goes_to is not None), kind
+        if goes_to is None:
+            with pytest.raises(IllegalTransition, match=f"{kind.__name__} cannot happen to job clip1"):
+                after(job, event)
+        else:
+            assert after(job, event).state is goes_to, kind
 
 
-@cache
 def of_every_past(state):
     """Return jobs in a state that differ in what they went through before."""
     pasts = product([None, REUSE], [0, 1], [False, True], [(), PARTS])
@@ -244,18 +242,16 @@ def of_every_past(state):
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
-def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the_job_went_through(
-    state, event
-):
-    ways, reached = set(targets(state, type(event))), set()
-    for job, pace in product(of_every_past(state), [PACE, RESUBMITS]):
-        if ways:
-            reached.add(after(job, event, pace=pace).state)
-        else:
-            with pytest.raises(IllegalTransition):
-                after(job, event, pace=pace)
-    assert reached == ways
+def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the_job_went_through(state):
+    for kind, event in EXAMPLES.items():
+        ways, reached = set(targets(state, kind)), set()
+        for job, pace in product(of_every_past(state), [PACE, RESUBMITS]):
+            if ways:
+                reached.add(after(job, event, pace=pace).state)
+            else:
+                with pytest.raises(IllegalTransition):
+                    after(job, event, pace=pace)
+        assert reached == ways, kind
 
 
 def test_every_state_has_a_row_and_only_a_person_leads_out_of_an_end():

@@ -96,23 +96,32 @@ _NAMES_ACCOUNT = "profile"
 """The key of the account that made a task, which has its fingerprint behind a `#`: no secret."""
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
-_secrets: set[str] = set()
-_secret_pattern = re.compile(r"(?!)")
-_suspect = re.compile(_SUSPICIOUS)
+_secrets: frozenset[str] = frozenset()
+"""Patterns of the registered secrets."""
 _secrets_lock = threading.Lock()
 
 
 def register_secret(value: str) -> None:
     """Have a secret of at least 4 characters replaced wherever it appears, however it is spelled."""
-    global _secret_pattern, _suspect  # noqa: PLW0603 - one process has one set of secrets
+    global _secrets  # noqa: PLW0603 - one process has one set of secrets
     if len(value) < _SECRET_CHARACTERS_MIN:
         return
     with _secrets_lock:
-        _secrets.update(_spellings(value))
-        longest_first = sorted(_secrets, key=len, reverse=True)
-        _secret_pattern = re.compile("|".join(longest_first))
-        _suspect = re.compile(f"{_SUSPICIOUS}|{_secret_pattern.pattern}")
+        _secrets |= _spellings(value)
         redact_name.cache_clear()
+
+
+# Compiled with the first text after the last secret: it takes 8 ms, and a daemon registers several. The set
+# is the key, so that no thread can leave a pattern behind that lacks a secret.
+@lru_cache(maxsize=1)
+def _secret(spellings: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(spellings, key=len, reverse=True)
+    return re.compile("|".join(longest_first) or "(?!)")
+
+
+@lru_cache(maxsize=1)
+def _suspect(spellings: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("|".join([_SUSPICIOUS, *sorted(spellings)]))
 
 
 def _spellings(value: str) -> set[str]:
@@ -169,9 +178,10 @@ def _in_base64(data: bytes) -> set[str]:
 
 def redact(text: str, *, is_strict: bool = True) -> str:
     """Remove registered secrets, credentials, queries and embedded files from a text."""
-    if _suspect.search(text) is None:
+    secrets = _secrets
+    if _suspect(secrets).search(text) is None:
         return text
-    text = _secret_pattern.sub(HIDDEN, text)
+    text = _secret(secrets).sub(HIDDEN, text)
     text = _DATA_URI.sub(lambda found: f"data:{found[1]};base64,[{len(found[0])} characters]", text)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
     for pattern, replacement in (*(_STRICT_RULES if is_strict else ()), *_RULES):

@@ -56,7 +56,7 @@ class _Text(dict[str, list[str]]):
 
     def read(self, file: Path) -> None:
         section = ""
-        for line in _lines(file):
+        for line in _lines(_content(file)):
             if line.startswith("["):
                 section = line.strip("[]")
             elif section == "Service" and "=" in line:
@@ -122,19 +122,24 @@ def handed_over(config: Path, env: Mapping[str, str] = os.environ) -> dict[str, 
     return found
 
 
-def _lines(file: Path) -> list[str]:
+def _content(file: Path) -> str:
     try:
         with file.open("rb") as stream:
-            text = stream.read(_FILE_BYTES_MAX).decode("utf-8", "replace")
+            return stream.read(_FILE_BYTES_MAX).decode("utf-8", "replace")
     except OSError:
-        return []
+        return ""
+
+
+def _lines(text: str) -> list[str]:
     lines = text.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith(("#", ";"))]
 
 
 def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
     text = _Text()
-    text.read(file)
+    # A machine has a hundred units of others, and each command comes by here: theirs are not parsed.
+    if "clipspool" in _content(file):
+        text.read(file)
     if "clipspool" not in text.last("ExecStart"):
         return None
     for folder in reversed(folders):

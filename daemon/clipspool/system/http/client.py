@@ -168,10 +168,11 @@ class Wire:
     """Makes connections; may be used from many threads."""
 
     def __init__(self, guard: Guard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
-        """Load the system's certificates and those of `ca_file`; raises OSError if it cannot be used."""
+        """Trust the system's certificates and those of `ca_file`; raises OSError if it cannot be used."""
         self.guard = guard
         self._proxy = proxy
-        self._tls = _tls_context(ca_file)
+        # The system's take 30 ms to load, and only TLS needs them; a file of the operator's is tried at once.
+        self._tls = None if ca_file is None else _tls_context(ca_file)
 
     def witness(self, target: Target, limits: Limits) -> Witness:
         """Make a connection that is not connected yet, and is never reconnected by itself."""
@@ -189,6 +190,8 @@ class Wire:
         try:
             # The socket's timeout is the deadline of the whole handshake, so a slow drip cannot stretch it.
             sock.settimeout(seconds_left(deadline))
+            if self._tls is None:
+                self._tls = _tls_context(None)
             return self._tls.wrap_socket(sock, server_hostname=target.host)
         except (OSError, ValueError) as error:
             sock.close()
