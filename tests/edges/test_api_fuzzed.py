@@ -1,9 +1,7 @@
 """What the document promises holds for requests that nobody wrote by hand."""
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from clipspool.web import sessions
 from clipspool.web.context import AccessRules, Token
@@ -34,6 +32,10 @@ def served(tmp_path_factory):
 
 
 def test_no_request_breaks_the_interface_and_each_answer_is_as_described(served):
+    # Here, since every worker collects this module and few run it.
+    import schemathesis  # noqa: PLC0415
+    from schemathesis.specs.openapi.checks import positive_data_acceptance  # noqa: PLC0415
+
     stage, address = served
     schema = schemathesis.openapi.from_url(f"{address}/api/v1/openapi.json", headers=BEARER)
     tried = set()
