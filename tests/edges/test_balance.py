@@ -1,6 +1,7 @@
 """What the account had before and after a doubt, on a real journal."""
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -218,3 +219,17 @@ def test_a_provider_that_does_not_tell_is_not_asked_again_and_again(monkeypatch)
     teller._look()
     teller.stop()
     assert len(asked) == 1
+
+
+def test_a_balance_that_was_told_before_and_cannot_be_read_is_asked_for_again_in_a_minute(monkeypatch):
+    monkeypatch.setattr(balance, "_OUTAGE_SECONDS", 0.05)
+    answers = iter([Balance(9.0, "credits"), None, None, Balance(8.0, "credits")])
+    told = threading.Semaphore(0)
+    reader = BalanceReader(lambda: next(answers, None), lambda _command: told.release(), time.time)
+    reader.start()
+    try:
+        assert told.acquire(timeout=patient(5))
+        reader._request()
+        assert told.acquire(timeout=patient(5))
+    finally:
+        reader.stop()

@@ -2,13 +2,13 @@
 
 import pytest
 
-from clipspool.jobs.events import AnswerLost, Changed, NotSubmitted, Prepared
+from clipspool.jobs.events import AnswerLost, Changed, JobHeld, NotSubmitted, Prepared
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.model import Part, Reuse, State
+from clipspool.jobs.model import Held, Part, Reuse, State
 from clipspool.jobs.records import Balance
 from clipspool.jobs.shares import Share, Shares
 from clipspool.media.facts import Probe
@@ -108,6 +108,23 @@ def test_a_clip_that_the_account_cannot_pay_is_sent_to_a_model_that_it_can_and_p
     assert desk.shop.made == ["clip1"]
     assert models_asked(desk) == ["gen4_aleph", "half"]
     assert [entry.event for entry in desk.journal.history(desk.job())].count("fell_back") == 1
+
+
+def test_what_is_remembered_is_in_the_journal_of_a_farm_too(tmp_path, driver):
+    desk = Desk(tmp_path, shop=Priced(), opens=lambda _path: driver.open())
+    desk.scheduler.short_of_credits.use(quoting().covered)
+    desk.shop.refuses = {"gen4_aleph", "half"}
+    refused(desk)
+    look(desk, 40.0)
+    desk.turns(4)
+    look(desk, 40.0)
+    leads = Scheduler(desk.journal, desk.shop, profile=PROFILE, pace=PACE, now=desk.clock)
+    assert leads.short_of_credits.excused(leads.brake, {}, PROFILE) == {"clip1"}
+    desk.turns(4)
+    assert models_asked(desk) == ["gen4_aleph", "half", "tenth"]
+    assert desk.shop.made == ["clip1"]
+    leads.workers.stop()
+    desk.close()
 
 
 def test_a_balance_in_dollars_counts_as_well(desk):
@@ -362,6 +379,15 @@ def test_who_approved_the_price_of_one_model_did_not_approve_that_of_another(des
     assert desk.shop.made == ["clip1"]
 
 
+def test_what_is_held_for_a_person_is_not_sent(desk):
+    refused(desk)
+    look(desk, 40.0)
+    desk.order(lambda scheduler: scheduler.decide(desk.job(), JobHeld(Held.VETO, "not this one")))
+    desk.turns(6)
+    assert desk.job().held == "veto"
+    assert models_asked(desk) == ["gen4_aleph"]
+
+
 def test_a_pause_of_its_inbox_holds_it(desk):
     refused(desk)
     desk.scheduler.pauses.set_by_operator(frozenset({"bay"}))
@@ -382,7 +408,7 @@ def test_outside_the_hours_of_its_inbox_it_is_prepared_and_not_sent(desk):
     desk.turns(5)
     assert desk.job().request.model == "half"
     assert desk.job().prepared
-    assert models_asked(desk) == ["gen4_aleph"]
+    assert desk.shop.done.count((Stage.SUBMIT, "clip1")) == 1, "no connection is made for it"
     desk.turn(7 * 3600.0)
     desk.turns(4)
     assert desk.shop.made == ["clip1"]

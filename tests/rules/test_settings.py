@@ -147,6 +147,30 @@ def test_a_value_out_of_its_limits_is_refused_by_key_and_never_shown(key, value)
     assert "\n" not in sentence
 
 
+OTHER = "https://gateway.example.com/runwayml/v1"
+
+
+def test_other_addresses_are_those_of_one_account_each_named_once():
+    first = made().provider.base_url
+    assert made(provider={"other_urls": [OTHER + "/"]}).provider.addresses == (first, OTHER)
+    for urls in ([OTHER, OTHER], [first]):
+        said_of = said(provider={"other_urls": urls})
+        assert said_of == "`provider` has an address in `other_urls` that is named already"
+    assert "must begin with https://" in said(provider={"other_urls": ["http://gateway.example.com/v1"]})
+
+
+@pytest.mark.parametrize(
+    ("provider", "mode"),
+    [({}, "upload"), ({"base_url": "https://api.dev.runwayml.com/v1"}, "auto")],
+)
+def test_what_is_uploaded_at_one_address_is_not_sent_to_another(provider, mode):
+    sentence = said(provider={**provider, "other_urls": [OTHER]}, transport={"mode": mode})
+    assert "`other_urls`" in sentence
+    assert "the provider's own uploads" in sentence
+    assert made(provider=provider, transport={"mode": mode})
+    assert made(provider={**provider, "other_urls": [OTHER]}, transport={"mode": "inline"})
+
+
 def test_the_least_poll_time_must_not_be_above_the_most():
     sentence = said(provider={"poll_seconds_min": 40})
     assert sentence == "`provider` has `poll_seconds_min` above `poll_seconds_max`"

@@ -23,6 +23,8 @@ _KEPT = 8
 FRESH_SECONDS = 300.0
 """A balance this old is read anew while clips are submitted."""
 _SILENT_SECONDS = 3600.0
+_OUTAGE_SECONDS = 60.0
+"""After so long a balance is asked for again that was told before and cannot be read now."""
 _SETTLE_SECONDS = 2.0
 """What a provider may need to book a charge."""
 _PROOF_SECONDS = 5.0
@@ -51,8 +53,10 @@ class BalanceReader:
         self._asked_at = 0.0
         self._silent_until = 0.0
         self._again_at = math.inf
-        """When the reading is due that may end a doubt."""
+        """When the next reading is due whatever happens: it may end a doubt, or the last one failed."""
         self._is_wanted = False
+        self._is_told = False
+        """Whether the provider has told a balance since the start."""
         self._settle_seconds = 0.0
 
     def start(self) -> None:
@@ -107,9 +111,13 @@ class BalanceReader:
         if at < self._silent_until:
             return
         seen = self._ask()
+        if seen is None and self._is_told:  # it is out of reach for the moment
+            self._again_at = min(self._again_at, at + _OUTAGE_SECONDS)
+            return
         if seen is None:
             self._silent_until = at + _SILENT_SECONDS
             return
+        self._is_told = True
         until = self._now()
         self._call_soon(lambda scheduler: note(scheduler, at, seen, until))
 

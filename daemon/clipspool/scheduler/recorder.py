@@ -141,7 +141,7 @@ class Recorder:
         What is recorded before a request is sent names the one that it is sent with.
         """
         for flying in self.in_flight.values():
-            if flying.stage is Stage.SUBMIT and flying.job.state is State.QUEUED and not flying.job.is_split:
+            if flying.stage is Stage.SUBMIT and flying.job.state is State.QUEUED:
                 flying.is_stale = True
 
     def run_again(self, job: Job, event: on.Again) -> Job:

@@ -233,9 +233,7 @@ class Picker:
         return {
             name: [
                 one
-                for one in self._with_excused(
-                    name, now, shut, excused, self._queue(name, now, most, shut, used)
-                )
+                for one in self._with_excused(name, now, excused, self._queue(name, now, most, shut, used))
                 # A clip that is being retired is brought back only once that is over.
                 if one.id not in self._in_flight and one.clip_id not in retiring
             ]
@@ -244,15 +242,14 @@ class Picker:
         }
 
     def _with_excused(
-        self, inbox: str, now: float, shut: Shut, excused: Collection[str], found: list[Candidate]
+        self, inbox: str, now: float, excused: Collection[str], found: list[Candidate]
     ) -> list[Candidate]:
         """Put the jobs of an inbox that the brake does not hold before those that it does."""
         first = [
             candidate(job)
             for job in self._journal.load(excused).values()
             if (job.inbox, job.state, job.held) == (inbox, State.QUEUED, None) and job.due_at <= now
-            if job.approved or not (shut.approved_only or not self.limits.may_send(inbox, now))
-            if job.request.model not in shut.models
+            if job.approved or self.limits.may_send(inbox, now)
         ]
         ids = {one.id for one in first}
         return [*first, *(one for one in found if one.id not in ids)]
