@@ -2,12 +2,14 @@
 
 import contextlib
 import select
+import signal
 import socket
 import threading
 import tomllib
 
 import pytest
 
+from journeys.nodes import begin, move_to_postgres, node
 from runway_sandbox import Options, Render, serve
 
 
@@ -134,7 +136,7 @@ def test_a_reload_while_another_address_is_used_stays_with_it_and_follows_its_ta
             bay.config.read_text().replace("[logs]", "[budget]\nsubmissions_per_day = 9\n\n[logs]")
         )
         assert bay.call("check", "--offline").returncode == 0
-        bay.daemon.send_signal(1)
+        bay.daemon.send_signal(signal.SIGHUP)
         bay.until(lambda: bay.events("reloaded"), what="it is reloaded")
         bay.until_states("delivered", seconds=30)
         bay.drop("next.mp4")
@@ -151,3 +153,29 @@ def test_check_asks_at_each_address(open_bays, door_of):
         told = bay.call("check").stdout
         assert f"provider at {door.base_url}" in told
         assert "NETWORK.REFUSED" in told
+
+
+@pytest.mark.slow
+def test_the_next_leader_of_a_farm_follows_what_was_made_at_the_other_address(open_bays, door_of):
+    with open_bays(render_seconds=3.0) as bay:
+        bay.is_alone = bay.is_checked = False
+        door = door_of(bay.box)
+        door.shut()
+        move_to_postgres(bay)
+        other = f'other_urls = ["{bay.box.base_url}"]\nunreachable_seconds = 0.4\nconnect_seconds = 2.0'
+        one, two = (
+            node(bay, name, top="", provider=other, base_url=door.base_url) for name in ("one", "two")
+        )
+        begin(one, "started")
+        begin(two, "follows")
+        try:
+            bay.drop("shot.mp4")
+            bay.until_states("running", seconds=30)
+            one.stop(signal.SIGKILL)
+            two.until(lambda: two.events("started"), 30, "it leads")
+            bay.drop("next.mp4")
+            bay.until_states("delivered", "delivered", seconds=60)
+            assert provider_of(bay, "shot.mp4") == provider_of(bay, "next.mp4") == bay.box.base_url
+            assert bay.paid == 2
+        finally:
+            two.stop(signal.SIGKILL)
