@@ -99,6 +99,7 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
         case on.Vetted():
             return replace(job, attempts=0, due_at=now)
         case on.Connected():
+            # Each attempt has a number of its own: the ledger's lines are matched with the journal by it.
             number = job.task.number + 1 if job.task else 1
             return replace(job, task=Task(number, event.profile, intent_at=now))
         case never:
@@ -218,6 +219,7 @@ def _in_doubt(job: Job, event: DoubtEvent) -> Job:
                 seen["balance_before"] = dict(event.before)
             return replace(job, task=replace(job.task, evidence={**job.task.evidence, **seen}))
         case on.NotCharged():
+            # Of an earlier submission this says nothing: it may have been charged.
             is_only = job.task.number == 1 and job.doubts == 1
             return replace(
                 job,
@@ -297,12 +299,14 @@ def _closed(job: Job, credits_told: float | None, charged: float | None, unless_
     task = replace(job.task, credits=credits_told)  # an earlier estimate is no charge
     if charged is None:
         return replace(job, task=task, paid=unless_charged)
+    # An earlier task, or a lost answer, may have cost something that this answer does not speak of.
     is_only = job.task.number == 1 and not job.doubts
     nothing = Paid.NO if is_only else job.paid
     return replace(job, task=task, paid=Paid.YES if charged > 0 else nothing)
 
 
 def _at_least_unknown(job: Job) -> Paid:
+    # What one task cost stays true of the job, whatever becomes of the next.
     return job.paid if job.paid is Paid.YES else Paid.UNKNOWN
 
 

@@ -30,6 +30,7 @@ def claim_manifest(root: Root, clip_id: str, owner: str, journal: str) -> bool:
             rename_to_own(name, folder, own, folder)
         except FileNotFoundError:
             return False
+        # Durable before anything is decided by it: after a power cut the owner would have its clip back.
         sync_folder(folder)
         had = Manifest.from_toml(root.read(join(home, own), MANIFEST_BYTES_MAX)).journal
         if name == MANIFEST and had != owner:

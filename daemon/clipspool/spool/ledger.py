@@ -117,6 +117,7 @@ def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before
         if before and line.get("token") == before:
             break
         if line.get("job") == job_id and line.get("what") == "intent":
+            # A line without a number counts as unknown to the journal: a doubt costs less than a second task.
             number = line.get("number", known + 1)
             if isinstance(number, int) and max(known, newest - 1) < number < _SUBMISSIONS_MAX:
                 newest, is_open = number, True

@@ -219,6 +219,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
             case "reused":
                 earlier = str(line.get("from_job", ""))
             case "not_submitted" if line.get("number", last) == last:
+                # A certain refusal of the newest intent alone; an older one's may be noted late.
                 task = None
             case "task" if isinstance(task_id, str):
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
@@ -299,7 +300,7 @@ def adoptable(
     wanted = {one.clip.id: one for one in (*before.foreign, *before.cut) if one.journal in journals}
     for clip_id in sorted(wanted.keys() - set(entered(wanted.keys()))):
         if not claim_manifest(root, clip_id, wanted[clip_id].journal, journal_id):
-            continue
+            continue  # another machine was faster: the clip, and what was paid for it, is that one's
         reach("taking-over")
         clip = wanted[clip_id].clip
         kept = wanted[clip_id].kept

@@ -135,6 +135,7 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
         case NotSent() if gated.was_withdrawn:
             return on.Postponed("withdrawn before anything was sent", 0.0)
         case NotSent() if gated.beyond:
+            # A copy of this journal has its line first: whether that request was paid for is not known here.
             return on.InDoubt(gated.beyond, provider.profile)
         case NotSent() if gated.is_lost:
             # Nothing is noted: whoever leads now has read the ledger, and decides by what was in it.
@@ -183,6 +184,7 @@ class _Gate:
             self._opened.close()
 
     def pass_through(self, is_usable: Callable[[], bool]) -> bool:
+        # The gate opens with the journal's commit: until then a crash leaves no trace of this request.
         if self._is_taken() or not self.gate():
             self.was_withdrawn = True
             return False
@@ -279,6 +281,7 @@ def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose
 def _stands_for(
     job: Job, clip: Clip, folders: Folders, depot: Depot, file: tuple[int | None, SentFile] | None
 ) -> Inline | str | None:
+    # What changed since it was prepared was never checked, and would be paid for unseen.
     if file is None or not is_unchanged(folders, clip, file[1]):
         return None
     return depot.address(file[1].way, parcel_of(folders, clip, job, *file), file[1].put_at)
@@ -304,6 +307,7 @@ def _refused(fault: Fault) -> Event:
         case FaultOf.CLIP if fault.code.startswith("WORK.") or fault.code == "FILE.UNREADABLE":
             return on.NotSubmitted(fault)  # its folder may come back
         case FaultOf.CLIP:
+            # Sent again it would be refused again.
             return on.Failed(Error(fault.code, fault.message, fault.what_to_do))
         case FaultOf.MOMENT | FaultOf.MODEL | FaultOf.ACCOUNT:
             return on.NotSubmitted(fault)
