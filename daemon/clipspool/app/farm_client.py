@@ -76,6 +76,6 @@ class BriefLead:
         return self._lock
 
     def close(self) -> None:
-        """Give the lead back; the journal is closed by then."""
+        """Release the lead; the journal is closed by then."""
         self._membership.stop()
         self._lock.release()

@@ -47,7 +47,7 @@ _NOT_TAKEN = "no node takes it any more; it is run again"
 
 
 class Node(Protocol):
-    """Another node, as far as it matters here."""
+    """What is known of another node: its inboxes, and which stages it runs."""
 
     @property
     def sees(self) -> Collection[str]:
@@ -192,7 +192,7 @@ class Dispatch:
                 log.info("stage_ended", job=row["job_id"], stage=given.stage.value, node=row["node"])
 
     async def _look_for_lost(self, app: procrastinate.App) -> None:
-        """Give up what no node will end: its worker is not heard of, or it waits where nobody looks."""
+        """Withdraw stages that no node will finish: the worker gave no sign of life, or none takes them."""
         given = dict(self._outstanding)
         manager = app.job_manager
         stalled = await manager.get_stalled_jobs(

@@ -134,7 +134,7 @@ class Timers(Generic[K]):
             heappush(self._queue, (at, key))
 
     def drop(self, key: K) -> None:
-        """Forget when one was to be judged."""
+        """Forget one and its time."""
         self._at.pop(key, None)
 
     def take_due(self, now: float) -> Iterator[K]:

@@ -159,7 +159,7 @@ class Brake:
                 return self
 
     def brought_forward(self, now: float) -> Brake:
-        """Return the brake with no wait for a time of a clock that was set back."""
+        """Return the brake after the clock was set back: a wait for a time by the old clock ends now."""
         models = {name: one.brought_forward(now) for name, one in self.models.items()}
         if not self.is_on:
             return replace(self, models=models)

@@ -156,7 +156,7 @@ def _reached(journal: Path) -> Copied | None:
 
 
 def _set_aside(journal: Path) -> Path | None:
-    """Give a journal another name beside its own, which the copy is about to take; its log is moved.
+    """Rename a journal, since the copy is about to take its name; its log is moved.
 
     Where the journal can be read, its log was written back, and is empty.
     """
@@ -214,7 +214,7 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _name(part: Path, target: Path) -> None:
-    """Give a whole copy its name, never over a file that came there meanwhile; it needs no hard links."""
+    """Rename a whole copy to its name, never over a file that came meanwhile; needs no hard links."""
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         rename_new(part.name, folder, target.name, folder)

@@ -83,7 +83,7 @@ def bring(source: av.container.InputContainer, target: av.container.OutputContai
 def told(
     source: av.container.InputContainer, made: av.container.InputContainer, part: Part, reel: str | None
 ) -> Iterator[str]:
-    """Say what of the source's belongings is in what was made, and what is lost."""
+    """Yield in words what of the source's belongings is in what was made, and what is lost."""
     wanted, there = tags_of(source), {name.lower() for name in made.metadata}
     chapters = len(list(_chapters(source, part)))
     kept = [f"reel name {reel}"] if reel and reel_of(made) == reel else []

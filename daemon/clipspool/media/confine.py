@@ -121,7 +121,7 @@ def ignore_stop_signals() -> None:
 def forbid_files_and_network(scratch: str = "") -> bool:
     """Forbid paths, sockets, programs and other processes from here on, as far as this kernel can.
 
-    Files may be made in the folder `scratch`, if Landlock can confine them to it; returned is whether.
+    Files may be made in the folder `scratch` if Landlock can confine them to it; return whether it can.
 
     Call it when all imports are done. A kernel without Landlock or seccomp leaves the process as it is: the
     demuxer is pinned and knows no protocol but a descriptor, so this is the second wall and not the first.

@@ -144,7 +144,7 @@ class _Conforming:
     def choose_size(self) -> float:
         """Make the pictures smaller if the plan has a smaller size and a trial shows that it is better.
 
-        Returned is how many times the bytes that a good quality needs are allowed; 0 without a trial.
+        Return how many times the bytes of a good quality the limit allows; 0 without a trial.
         """
         plan = self.plan
         if not plan.smaller_width or plan.bits_per_second is None:

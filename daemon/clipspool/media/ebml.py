@@ -16,7 +16,7 @@ SMALL_BYTES_MAX = 1 << 20
 REACHED_SECONDS = 1.0
 """So much less than the announced length may be rounding, or the last pictures that are still to come."""
 TICKS = 2
-"""Of the film's clock, by which times and the announced length are rounded."""
+"""Times and the announced length may be rounded by so many ticks of the film's clock."""
 _HEADER_BYTES_MAX = 12
 
 MAGIC: Final = b"\x1a\x45\xdf\xa3"

@@ -180,7 +180,7 @@ def _meetings_said(pieces: Sequence[Piece]) -> str:
 def _lengths_said(
     results: Sequence[Probe], spans: Sequence[tuple[int, int]], grid: Fraction
 ) -> Iterator[str]:
-    """Say how many results do not have the length of their part."""
+    """Yield in words how many results do not have the length of their part."""
     more = [
         end - start - round(result.seconds * grid)
         for result, (start, end) in zip(results, spans, strict=True)

@@ -63,7 +63,7 @@ class FinishPlan(Value):
 
 @dataclass(frozen=True, slots=True)
 class FinishChoices:
-    """What is asked for of a finished film besides its place in the timeline."""
+    """The dimensions, the codec and the timing that a finished film should have."""
 
     dimensions: bool = False
     """Those of the source."""

@@ -25,7 +25,7 @@ class LostLead:
 
     node: str
     answered_by: float
-    """When all its requests are answered, unless it is frozen; by the clock that cannot be set."""
+    """The time by which all its requests have an answer, unless it is frozen; in seconds since boot."""
 
 
 class CutShort:

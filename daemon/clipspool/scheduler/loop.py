@@ -148,7 +148,7 @@ class Scheduler(Recorder):
             self._adopt(self.workers.elsewhere)
 
     def work_elsewhere(self, elsewhere: Elsewhere) -> None:
-        """Give stages to other machines too; call it before `begin`."""
+        """Let other machines run stages too; call it before `begin`."""
         self.workers.elsewhere = elsewhere
 
     def _adopt(self, elsewhere: Elsewhere) -> None:

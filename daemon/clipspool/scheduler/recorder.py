@@ -129,7 +129,7 @@ class Recorder:
         return moved
 
     def fall_back(self, now: float) -> None:
-        """Give jobs another model whose own the provider refuses, or the account does not cover."""
+        """Switch jobs to another model where theirs is refused, or the account does not cover it."""
         refused = self.fallbacks.due(self.brake, self.in_flight, now)
         uncovered = self.short_of_credits.due(self.brake, self.in_flight, self.profile)
         if [self.happen(job, event) for job, event in chain(refused, uncovered)]:

@@ -71,7 +71,7 @@ class Guard:
     """Recognises a folder by a file of ours in it, and so distinguishes it from an empty mount point."""
 
     def __init__(self, kind: str, known: str | None, remember: Callable[[str], None]) -> None:
-        """`kind` is `inbox`, `outbox`, or `kept` for an outbox in which all lies that is ours.
+        """`kind` is `inbox`, `outbox`, or `kept` for an outbox that holds all our files of an inbox.
 
         `known` is the identity it had (None: never seen).
         """

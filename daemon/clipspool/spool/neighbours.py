@@ -130,7 +130,7 @@ class Neighbours:
             self._root.replace(mark_name(self._own.journal), replace(self._own, is_stopped=True).to_toml())
 
     def _read_takers(self) -> None:
-        """Give up clips that `recover` took over.
+        """Stop following clips that `recover` took over.
 
         The folder itself is opened each time: a client of a file server caches for half a minute that a name
         it has looked up is not there.

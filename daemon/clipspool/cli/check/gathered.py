@@ -124,7 +124,7 @@ def _of_medium(
 
 
 def _named(quote: Quote, path: Rel) -> Quote:
-    """Say of which clip each job and problem is."""
+    """Add to each job and problem the name of its clip."""
     stem, name = split_suffix(name_of(path))[0], readable(name_of(path))
     jobs = tuple(replace(job, variant=f"{stem}{job.variant}") for job in quote.jobs)
     problems = tuple(

@@ -17,7 +17,7 @@ class Topic(StrEnum):
     BUDGET = "budget"
     """A limit of the day is used up, or a job is dearer than a job may be."""
     PROVIDER_BLOCKED = "provider_blocked"
-    """Nothing is submitted: the account's trouble at once, trouble of the moment once it goes on."""
+    """Nothing is submitted: sent at once for a fault of the account, later for one that may pass."""
     PROVIDER_BACK = "provider_back"
     """Submissions go on after a notified block."""
     INBOX_OFFLINE = "inbox_offline"

@@ -29,7 +29,7 @@ class Answer:
         return bool(self.body.length)
 
     def close(self) -> None:
-        """Give the connection back, or close it; call it once."""
+        """Keep the connection for the next request, or close it; call it once."""
         is_whole = self.body.isclosed() or self.body.length == 0
         if not is_whole or self.body.will_close or len(self._kept) >= CONNECTIONS_KEPT:
             self._witness.close()

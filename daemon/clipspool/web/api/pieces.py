@@ -43,7 +43,7 @@ class PieceRoutes:
         return upload_json(upload, await self._films.in_thread(self._uploads.received, upload))
 
     async def drop(self, request: Request) -> Response:
-        """Give an upload up."""
+        """End an upload and remove its bytes."""
         with self._uploads.alone(request.path_params["upload"]):
             upload = await self._films.known(request.path_params["upload"])
             if upload.placed_at is not None or upload.placing:
