@@ -1,5 +1,6 @@
 """What `[retention]` removes, on real folders and a real journal, through weeks of simulated time."""
 
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from clipspool.scheduler.housekeeping import Housekeeping, Retention
 from clipspool.spool.claims import claim
 from clipspool.spool.pruning import files_of, remove
 from clipspool.spool.root import Root
+from clipspool.spool.timelines import Plan, keep, note_left
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest
 from clipspool.stages import retire as retiring
@@ -269,6 +271,52 @@ def test_what_one_inbox_could_not_remove_goes_later_also_where_another_was_prune
     assert house.files() == ["_done/shot.mp4", "_done/shot.toml"]
     house.house.run(ALL, both)
     assert house.files() == []
+
+
+def left(house, name, *files):
+    """Have a timeline that ended now and left these files, which are as they were put there."""
+    plan = Plan(id=name, path="day/cut.edl")
+    keep(house.root, plan, b"EDL", b"")
+    for rel in files:
+        there = house.path / rel
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(b"EDL")
+    note_left(house.root, plan, files)
+    assert house.prune(ALL).done.files == 0, "it still waits for its clips"
+    note_left(house.root, plan, [], ended_at=house.desk.clock.now)
+
+
+def test_a_timeline_goes_on_its_day_with_the_clips_that_it_showed_unmarked_and_all_memory_of_it(house):
+    left(house, "whole", "_done/day/cut.edl", "_done/day/unmarked.mov", "_done/edited.mov")
+    left(house, "failed", "_failed/cut.edl", "_failed/cut.edl.error.toml", "_done/shown.mov")
+    (house.path / "_done/edited.mov").write_bytes(b"another")
+    house.passes(9.0)
+    assert house.prune().done.files == 0
+    house.passes(1.5)
+    assert house.prune(dry_run=True).done.files == 3
+    report = house.prune()
+    assert (report.done.files, report.failed.files, report.left) == (3, 0, ["_done/edited.mov"])
+    there = house.files()
+    assert [one for one in there if one.startswith("_")] == [
+        "_done/edited.mov",
+        "_failed/cut.edl",
+        "_failed/cut.edl.error.toml",
+    ]
+    assert not any("whole" in one for one in there)
+    assert any("timelines/failed" in one for one in there), "a job of it may be retried"
+    house.passes(10.0)
+    assert house.prune().failed.files == 2
+    assert not any("timelines" in one for one in house.files())
+
+
+@pytest.mark.parametrize("rel", ["shot.mov", "../../etc/x", "_done/../x", "/etc/passwd"])
+def test_a_record_of_what_a_timeline_left_that_somebody_else_wrote_removes_nothing(house, rel):
+    left(house, "evil", "_done/cut.edl")
+    record = house.path / ".clipspool/timelines/evil/left.json"
+    record.write_text(json.dumps({"ended_at": 0, "files": [[rel.encode().hex(), 3, 0]]}))
+    house.passes(50.0)
+    assert house.prune().done.files == 0
+    assert record.exists()
 
 
 def test_history_goes_and_what_money_depends_on_stays(house):

@@ -8,7 +8,7 @@ import pytest
 
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Result, State
-from clipspool.spool.timelines import Plan, PlannedCut, ends_of, keep, plan_of
+from clipspool.spool.timelines import Plan, PlannedCut, ends_of, keep, left_of, plan_of
 from clipspool.stages.relink import note_ends
 from fakes import NOON, Bench, a_job, a_request, always, lying
 from media_clips import run
@@ -95,6 +95,11 @@ def test_it_comes_back_when_its_last_clip_has_ended_and_once(timeline):
     done = lying(timeline.bench.path)
     assert done["_done/day/cut.edl"] == EDL
     assert done["_done/day/cut.edl.toml"] == b"seed = 7\n"
+    left = left_of(timeline.bench.bay.inbox, timeline.plan.id)
+    assert ([one.rel for one in left.files], left.ended_at) == (
+        ["_done/day/cut.edl", "_done/day/cut.edl.toml"],
+        NOON,
+    )
 
 
 def test_a_job_that_failed_leaves_its_clip_as_it_was_and_a_retry_writes_the_timeline_again(timeline):

@@ -82,6 +82,10 @@ def test_a_long_clip_is_priced_as_one_and_comes_back_as_one_film_with_its_frames
     told = tomllib.loads((bay.outbox / "long.mp4.toml").read_text())
     assert told["long_clips"] == "split"
     assert [one["task"] for one in told["result"]["part_task"]] == [one["task_id"] for one in job["parts"]]
+    assert [one["sent_sha256"] for one in told["result"]["part_task"]] == [
+        next(create.sha256 for create in creates if create.task_id == one["task_id"]) for one in job["parts"]
+    ]
+    assert all(one["sent_size"] > 1000 for one in told["result"]["part_task"])
     assert bay.lying() == ["_done/long.mp4", "_done/long.toml"]
     shown = bay.call("show", job["id"]).stdout
     assert all(one["task_id"] in "".join(shown.split()) for one in job["parts"])

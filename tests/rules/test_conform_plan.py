@@ -42,6 +42,16 @@ def test_a_result_with_as_many_frames_under_another_rate_is_placed_one_by_one():
     assert not any("cut off" in said or "held for" in said for said in made.changes)
 
 
+def test_a_result_with_the_rate_that_was_sent_is_not_taken_for_a_mislabelled_one():
+    """A second of 60 frames is sent with 30, and held to the two seconds that the model takes at least."""
+    source = replace(CLIP, fps="60/1", seconds=1.0, frames=60)
+    result = replace(CLIP, fps="30/1", seconds=2.0, frames=60)
+    made = finish_plan(result, source, sent_fps="30/1")
+    assert not made.by_frame
+    assert "60 frames cut off to the source's length" in made.changes
+    assert finish_plan(result, source, sent_fps="24/1").by_frame
+
+
 def test_a_result_with_as_many_frames_keeps_its_own_time_where_that_is_asked_for():
     made = finish_plan(RESULT_AT_24, SOURCE_AT_25, wanted=FinishChoices(by_time=True))
     assert (made.by_frame, made.copy_video, made.fps, made.frames) == (False, False, "25/1", 75)

@@ -239,6 +239,37 @@ def test_an_fcpxml_of_resolve_or_of_an_older_final_cut_names_its_media_in_the_as
     assert 'src="file:///Volumes/Media/A%201.mov"' in made  # the media stays for others
 
 
+CLIP = '<asset-clip ref="r2" offset="3600s" name="A001_C003" start="3601s" duration="1s" format="r1"'
+
+
+def test_a_film_within_a_clip_is_linked_and_keeps_its_place_in_the_clips_time():
+    film = '<video ref="r2" offset="0s" duration="6s"/></clip>'
+    inner = f'<clip name="A" start="1s" duration="1s" format="r1">{film}'
+    cuts, data = read("finalcut.fcpxml", (CLIP, inner + CLIP))
+    assert (cuts[0].start, cuts[0].seconds, cuts[0].origin, cuts[0].refusal) == (3601, 1, 3600, "")
+    made = timelines.relink(data, ".fcpxml", {1: link(start=Fraction(90013, 25))})
+    assert b'<video ref="clipspool-1" offset="13/25s" duration="49/25s" start="90013/25s"' in made
+    again = timelines.read(made, ".fcpxml")[0]
+    assert (again.start, again.seconds, again.origin) == (3601, 1, Fraction(90013, 25))
+    (both, *_), _ = read(
+        "finalcut.fcpxml", (CLIP, inner.replace("</clip>", '<video ref="r3"/></clip>') + CLIP)
+    )
+    assert "compound" in both.refusal
+
+
+@pytest.mark.parametrize(("scaled", "why"), [('scaleEnabled="0" ', ""), ("", "its speed is changed")])
+def test_media_of_another_rate_is_linked_where_its_speed_is_not_changed(scaled, why):
+    rate = f'<conform-rate {scaled}srcFrameRate="24"/><adjust-transform'
+    assert read("finalcut.fcpxml", ("<adjust-transform", rate))[0][0].refusal == why
+
+
+def test_of_an_audition_the_take_that_is_shown_counts():
+    takes = '<audition><!-- the pick --><asset-clip ref="r3" name="pick" start="1s" duration="1s"/>'
+    other = '<asset-clip ref="r3" name="other" start="2s" duration="1s"/></audition>'
+    cuts, _ = read("finalcut.fcpxml", (CLIP, takes + other + CLIP))
+    assert [cut.name for cut in cuts] == ["pick", "A001_C003", "A001_C004"]
+
+
 def test_a_transition_asks_for_handles():
     cuts = read("cut.otio")[0]
     assert (cuts[0].after, cuts[1].before) == (Fraction(5, 25), Fraction(5, 25))

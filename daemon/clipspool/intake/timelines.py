@@ -42,7 +42,7 @@ from clipspool.media import timelines
 from clipspool.media.timelines import Cut, NoTimeline
 from clipspool.spool.layout import DONE
 from clipspool.spool.root import Root
-from clipspool.spool.timelines import Plan, PlannedCut, claimed_of, keep, plan_of
+from clipspool.spool.timelines import Plan, PlannedCut, claimed_of, keep, note_left, plan_of
 from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
 
 log = structlog.get_logger()
@@ -298,7 +298,7 @@ class Timelines:
             self._on_accepted(self._acceptance.accept(replace(one.ready, requests=requests)))
             self._gone(one.ready.pairing.clip)
         for path in unmarked:
-            self._put_away(path)
+            self._put_away(plan, path)
         log.info(
             "timeline_accepted",
             inbox=self._rules.name,
@@ -311,13 +311,14 @@ class Timelines:
             self._root.remove(path)
             self._gone(path)
 
-    def _put_away(self, path: Rel) -> None:
+    def _put_away(self, plan: Plan, path: Rel) -> None:
         """Move a clip that is shown, but not marked, to `_done`: it stays what the timeline links to."""
         home = join(DONE, parent(path))
         self._root.make_folders(home)
         for name in numbered(*split_suffix(name_of(path))):
             with suppress(FileExistsError):
                 self._root.move(path, self._root, join(home, name))
+                note_left(self._root, plan, [join(home, name)])
                 break
         self._gone(path)
 

@@ -19,7 +19,7 @@ from clipspool.jobs.events import (
     TaskEvent,
 )
 from clipspool.jobs.faults import FaultOf
-from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, State, Task
+from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import missing_in_words
 from clipspool.jobs.pacing import NEVER, Pace, retry_seconds
@@ -81,7 +81,7 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
                 fingerprint=event.fingerprint or job.fingerprint,
                 version=event.version or job.version,
                 prepared_by=event.attempt,
-                parts=job.parts if job.part else event.parts,
+                parts=_as_made(job.parts, event) if job.part else event.parts,
             )
         case on.DuplicateFound():
             # The prepare stage brings the earlier result, instead of what would be sent.
@@ -119,6 +119,10 @@ def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
     reason = f"{event.instead_of} {event.why}: {event.model} is used instead"
     # Who approved a price did not approve that of another model.
     return replace(anew, attempts=0, due_at=now, reason=reason, approved=False)
+
+
+def _as_made(parts: tuple[Part, ...], event: on.Prepared) -> tuple[Part, ...]:
+    return tuple(replace(part, sent_size=event.sent_size, sent_sha256=event.sent_sha256) for part in parts)
 
 
 def _what_is_sent(event: on.Prepared) -> str:

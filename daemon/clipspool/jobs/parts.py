@@ -24,6 +24,9 @@ class Part:
     """The clip's frames a second, as "num/den"."""
     price: float | None = None
     """What it is estimated to cost, in credits; None where that is not known."""
+    sent_size: int | None = None
+    """Bytes of the file that was made of it."""
+    sent_sha256: str = ""
     task_id: str = ""
     """Of its task, once its result is fetched."""
     credits: float | None = None

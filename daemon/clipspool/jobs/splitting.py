@@ -39,7 +39,7 @@ def part_jobs(whole: Job, now: float) -> list[Job]:
             path=whole.path,
             version=whole.version,
             part=part.number,
-            parts=(replace(part, task_id="", credits=None, attempts=0),),
+            parts=(replace(part, sent_size=None, sent_sha256="", task_id="", credits=None, attempts=0),),
         )
         for part in whole.parts
     ]

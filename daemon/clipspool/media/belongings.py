@@ -36,6 +36,9 @@ _SHOWN_TAGS_MAX = 6
 _TAG_BYTES_MAX = 4096
 _TAGS_MAX = 100
 
+_USUAL_ORDER_MAX: Final = 8
+"""For more channels than these no order is the usual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -71,6 +74,20 @@ def timecode_of(source: av.container.InputContainer) -> str | None:
     tags = (*(stream.metadata for stream in source.streams), source.metadata)
     found = (tag.get("timecode") or tag.get("TIMECODE") for tag in tags)
     return next(filter(None, found), None)
+
+
+def name_no_channels(source: av.container.InputContainer) -> None:
+    """Have the decoder count the channels of a track that has an order of its own, as recorders write.
+
+    PyAV 18.1 frees such an order after a look at it, and FFmpeg frees it again: the process dies of that.
+    Tracks that are copied keep their order, which is read from elsewhere.
+    """
+    for stream in source.streams.audio:
+        # There may be no context, against PyAV's types.
+        layout = getattr(stream.codec_context, "layout", None)
+        if layout is not None and "(" in layout.name:
+            order = "c" if layout.nb_channels <= _USUAL_ORDER_MAX else "C"
+            stream.codec_context.layout = f"{layout.nb_channels}{order}"
 
 
 def bring(source: av.container.InputContainer, target: av.container.OutputContainer, part: Part) -> None:

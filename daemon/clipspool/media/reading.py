@@ -19,7 +19,7 @@ import av.stream
 import av.video
 from av.sidedata.sidedata import Type
 
-from clipspool.media.belongings import reel_of, timecode_of
+from clipspool.media.belongings import name_no_channels, reel_of, timecode_of
 from clipspool.media.boxes import (
     COPYING,
     Complete,
@@ -118,6 +118,7 @@ def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
     with foreign_errors("reading the file's headers"):
         source = av.open("fd:", "r", format=demuxer, options=options, metadata_errors="replace")
     with source:
+        name_no_channels(source)
         yield source
 
 

@@ -83,12 +83,13 @@ def finish_plan(
     start_seconds: float = 0.0,
     seconds: float | None = None,
     bars: Bars | None = None,
+    sent_fps: str = "",
     wanted: FinishChoices = AS_USUAL,
 ) -> FinishPlan:
     """Compare a result with its source, or the part of it that was sent, and plan how to finish it.
 
     `bars` were put around the source's pictures before they were sent. A result is its own source where it
-    only has to lose what was added.
+    only has to lose what was added. `sent_fps` is the rate of what was made of the clip and sent.
 
     A source whose sound needs MOV (PCM, or lossless, which becomes PCM) makes the result a MOV, so that the
     sound stays identical; so does a reel name.
@@ -104,7 +105,7 @@ def finish_plan(
     shown = crop if any(crop) else (result.width, result.height)
     width, height = (source.width, source.height) if wanted.dimensions else shown
     width, height = width - width % 2, height - height % 2
-    is_mislabelled = _is_mislabelled(result, fps, frames)
+    is_mislabelled = _is_mislabelled(result, fps, frames, sent_fps)
     timecode = source.timecode and later_timecode(source.timecode, round(start_seconds * fps), fps)
     bare = FinishPlan(
         container=container,
@@ -167,12 +168,16 @@ class Bars:
         return inside(result.width - result.width % 2, result.height - result.height % 2, self.picture_aspect)
 
 
-def _is_mislabelled(result: Probe, fps: Fraction, frames: int) -> bool:
+def _is_mislabelled(result: Probe, fps: Fraction, frames: int, sent_fps: str) -> bool:
     """Whether a result has as many pictures as the source, but is labelled with another rate.
 
-    Placed by time, each would come later than its source's picture, and the last ones would be cut off.
+    Placed by time, each would come later than its source's picture, and the last ones would be cut off. One
+    that has the rate of what was sent is right: a short clip of 60 frames a second, sent with 30 and held to
+    twice its length, has as many by chance.
     """
     if not result.fps or result.variable_frame_rate or frames < FRAMES_TO_TELL:
+        return False
+    if sent_fps and Fraction(result.fps) == Fraction(sent_fps):
         return False
     return result.frames == frames and Fraction(result.fps) != fps
 

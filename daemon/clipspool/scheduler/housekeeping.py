@@ -20,9 +20,10 @@ from clipspool.jobs.model import Clip
 from clipspool.journal import Journal
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.kept import gone_since
-from clipspool.spool.layout import DONE
-from clipspool.spool.pruning import File, NotOurs, edited_sidecar, files_of, posters_of, remove
+from clipspool.spool.layout import DONE, FAILED
+from clipspool.spool.pruning import File, NotOurs, edited_sidecar, file_at, files_of, posters_of, remove
 from clipspool.spool.root import Root
+from clipspool.spool.timelines import ended_timelines, forget
 from clipspool.spool.workfolder import folder_of
 
 log = structlog.get_logger()
@@ -125,6 +126,7 @@ class Housekeeping:
                 if not dry_run:
                     self._finish(name, root)
                 self._sources(name, root, retention, report, dry_run=dry_run)
+                self._timelines(root, retention, report, dry_run=dry_run)
                 self._posters(root, retention, report, dry_run=dry_run)
                 self._history(name, root, retention, report, dry_run=dry_run)
                 if name in origins:
@@ -183,6 +185,29 @@ class Housekeeping:
                 return
             after = ids[-1]
             yield [(clip, {job.request.prompt for job in jobs}) for clip, jobs in clips]
+
+    # --- timelines ----------------------------------------------------------------------------------------
+
+    def _timelines(self, root: Root, retention: Retention, report: Report, *, dry_run: bool) -> None:
+        """Remove what timelines left besides their clips: themselves, and clips without a mark."""
+        for name, left in ended_timelines(root):
+            age = (self._now() - (left.ended_at or 0.0)) / _DAY_SECONDS
+            is_due = {
+                place: days is not None and age >= days
+                for place, days in ((DONE, retention.done_days), (FAILED, retention.failed_days))
+            }
+            due = [one for one in left.files if is_due[one.rel.partition("/")[0]]]
+            files = [one for one in due if file_at(root, one.rel) == one]
+            changed = [one.rel for one in due if one not in files and root.exists(one.rel)]
+            report.left += changed[: _LEFT_MAX - len(report.left)]
+            for one in files:
+                (report.done if one.rel.startswith(f"{DONE}/") else report.failed).add([one])
+            if dry_run:
+                continue
+            remove(root, files)
+            # While it lies in `_failed` a job of it may be retried, and change it again.
+            if is_due[DONE] and len(due) == len(left.files):
+                forget(root, name)
 
     # --- posters and history --------------------------------------------------------------------------------
 

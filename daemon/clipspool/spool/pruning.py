@@ -55,23 +55,23 @@ def files_of(root: Root, clip: Clip, prompts: Collection[str]) -> list[File]:
     """
     if clip.lies_at is None:
         return []
-    source = _folder(root, clip.lies_at) if clip.is_pictures else _file(root, clip.lies_at)
+    source = _folder(root, clip.lies_at) if clip.is_pictures else file_at(root, clip.lies_at)
     if source is None and root.exists(clip.lies_at):
         raise NotOurs(clip.lies_at)
     if source is not None and (source.size, source.mtime_ns) != (clip.size, clip.mtime_ns):
         raise NotOurs(clip.lies_at)
     sidecar = None if edited_sidecar(root, clip) else clip.sidecar_lies_at
     beside = [sidecar, error_note_of(clip.lies_at), changed_note_of(clip.lies_at)]
-    found = [source, *(_file(root, rel) for rel in beside if rel is not None)]
+    found = [source, *(file_at(root, rel) for rel in beside if rel is not None)]
     text = split_suffix(clip.lies_at)[0] + ".txt"
     if _reads(root, text) in {prompt.strip() for prompt in prompts}:
-        found.append(_file(root, text))
+        found.append(file_at(root, text))
     return [one for one in found if one is not None]
 
 
 def edited_sidecar(root: Root, clip: Clip) -> Rel | None:
     """Return the sidecar beside a retired source where somebody wrote to it after it was put there."""
-    found = None if clip.sidecar_lies_at is None else _file(root, clip.sidecar_lies_at)
+    found = None if clip.sidecar_lies_at is None else file_at(root, clip.sidecar_lies_at)
     if found is None or clip.retired_at is None or found.mtime_ns <= clip.retired_at * 1e9:
         return None
     return found.rel
@@ -83,7 +83,7 @@ def remove(root: Root, files: Collection[File]) -> None:
     Raises OSError; done again after a crash it removes the rest.
     """
     for one in files:
-        if _file(root, one.rel) == one:
+        if file_at(root, one.rel) == one:
             root.remove(one.rel)
         elif _folder(root, one.rel) == one:
             root.discard(one.rel)
@@ -96,7 +96,7 @@ def posters_of(root: Root) -> Mapping[str, list[File]]:
     """Return an inbox's posters by the id of the job that they show. Raises OSError."""
     found: dict[str, list[File]] = {}
     for name, job_id in _posters(root):
-        if (one := _file(root, join(POSTERS, name))) is not None:
+        if (one := file_at(root, join(POSTERS, name))) is not None:
             found.setdefault(job_id, []).append(one)
     return found
 
@@ -108,7 +108,7 @@ def _posters(root: Root) -> Iterator[tuple[str, str]]:
                 yield name, match[1]
 
 
-def _file(root: Root, rel: Rel) -> File | None:
+def file_at(root: Root, rel: Rel) -> File | None:
     """Return a regular file that is there; None for anything else."""
     try:
         there = root.stat(rel)

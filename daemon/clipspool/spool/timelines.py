@@ -1,19 +1,21 @@
 """Timelines that were accepted: the document, which clip and job stands for which cut, and how each ended.
 
 `.clipspool/timelines/ID/` holds the document and its sidecar, `plan.json` (written before the first of its
-clips is claimed) and `ended-CLIP.json` for each clip that retired. It stays for a while after the end: a job
-that is retried then changes the timeline again.
+clips is claimed), `ended-CLIP.json` for each clip that retired, and `left.json`: what was put into `_done` or
+`_failed` besides these clips. It stays for a while after the end: a job that is retried then changes the
+timeline again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clipspool.spool.layout import TIMELINES, WORK
+from clipspool.spool.layout import DONE, FAILED, TIMELINES, WORK
+from clipspool.spool.pruning import File, file_at
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest
 from clipspool.system.atomic import NotRegular, Rel, join
@@ -22,6 +24,7 @@ KEPT_MAX = 500
 """Timelines that are kept; beyond it the oldest go."""
 DOCUMENT_BYTES_MAX = 16 << 20
 _PLAN, _DOCUMENT, _SIDECAR, _WRITTEN = "plan.json", "timeline", "sidecar.toml", "written"
+_LEFT = "left.json"
 _ENDED = "ended-"
 _PLAN_BYTES_MAX = 16 << 20
 
@@ -165,3 +168,54 @@ def note_written(root: Root, plan: Plan, digest: str) -> None:
         names.sort(key=lambda name: root.stat(join(TIMELINES, name)).st_mtime)
         for name in names[:-KEPT_MAX]:
             root.remove_folder(join(TIMELINES, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an accepted timeline left in `_done` and `_failed`, besides the clips that have jobs."""
+
+    files: tuple[File, ...] = ()
+    ended_at: float | None = None
+    """Unix seconds: when it was last written; None while it waits for its clips."""
+
+
+def note_left(root: Root, plan: Plan, rels: Iterable[Rel], ended_at: float | None = None) -> None:
+    """Record what was put away for a timeline, and when it ended. Raises OSError."""
+    left = left_of(root, plan.id)
+    files = {one.rel: one for one in left.files}
+    files |= {rel: found for rel in rels if (found := file_at(root, rel)) is not None}
+    body = {
+        "ended_at": left.ended_at if ended_at is None else ended_at,
+        "files": [one.to_json() for one in files.values()],
+    }
+    root.replace(join(home_of(plan.id), _LEFT), json.dumps(body).encode())
+
+
+def left_of(root: Root, timeline_id: str) -> Left:
+    """Return what a timeline left; nothing where the record cannot be read. Raises OSError."""
+    try:
+        body = json.loads(root.read(join(home_of(timeline_id), _LEFT), _PLAN_BYTES_MAX))
+        files = tuple(File.from_json(one) for one in body["files"])
+        ended_at = body["ended_at"]
+        if not all(_is_put_away(one) for one in files) or not isinstance(ended_at, int | float | None):
+            return Left()
+    except (FileNotFoundError, NotRegular, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return Left()
+    return Left(files, ended_at)
+
+
+def _is_put_away(one: File) -> bool:
+    return _is_plain(one.rel) and one.rel.startswith((f"{DONE}/", f"{FAILED}/"))
+
+
+def ended_timelines(root: Root) -> Iterator[tuple[str, Left]]:
+    """Yield the timelines that ended, and what each left. Raises OSError."""
+    for name in root.names(TIMELINES) if root.exists(TIMELINES) else ():
+        left = left_of(root, name) if name.isalnum() else Left()
+        if left.ended_at is not None:
+            yield name, left
+
+
+def forget(root: Root, timeline_id: str) -> None:
+    """Remove all that is remembered of a timeline. Raises OSError."""
+    root.remove_folder(home_of(timeline_id))

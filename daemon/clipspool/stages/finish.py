@@ -21,7 +21,15 @@ from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.fit import make_file
-from clipspool.stages.payload import Sent, bars_sent, length_sent, part_sent, read_sent, was_extended
+from clipspool.stages.payload import (
+    Sent,
+    bars_sent,
+    length_sent,
+    part_sent,
+    rate_sent,
+    read_sent,
+    was_extended,
+)
 from clipspool.stages.sign import UNSIGNED, Signing, sign
 from clipspool.system.atomic import join, name_of, split_suffix
 
@@ -117,7 +125,15 @@ class _Finishing:
         if isinstance(origin, MediaFault):
             return origin
         wanted = wanted_of(self.job.request)
-        return finish_plan(seen, origin, start_seconds=start, seconds=seconds, bars=bars, wanted=wanted)
+        return finish_plan(
+            seen,
+            origin,
+            start_seconds=start,
+            seconds=seconds,
+            bars=bars,
+            sent_fps=rate_sent(self.sent),
+            wanted=wanted,
+        )
 
     def _make(
         self, result: Result, plan: FinishPlan, file: FileIO, source: FileIO

@@ -106,6 +106,11 @@ def part_sent(sent: Sent | None) -> tuple[float, float | None]:
     return float(made.get("start_seconds", 0.0)), float(made.get("own_seconds") or made["seconds"])
 
 
+def rate_sent(sent: Sent | None) -> str:
+    """Return the frames a second of what was made of the clip, as "num/den"; empty where nothing was."""
+    return str(sent.source.made.get("fps", "")) if sent else ""
+
+
 def bars_sent(sent: Sent | None) -> Bars | None:
     """Return the black bars around the pictures that were sent; None where there were none."""
     if sent is not None and sent.bars is not None:

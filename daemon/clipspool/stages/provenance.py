@@ -112,12 +112,14 @@ def _changes(result: Result, sent: Sent | None) -> dict[str, Any]:
 
 
 def facts_of(part: Part) -> dict[str, Any]:
-    """Return which frames of the clip a part shows, its task, and what that cost."""
+    """Return which frames of the clip a part shows, what was sent of it, its task, and what that cost."""
     facts = {
         "number": part.number,
         "first_frame": part.start,
         "frames": part.frames,
         "overlap_frames": part.overlap,
+        "sent_size": part.sent_size,
+        "sent_sha256": part.sent_sha256 or None,
         "task": part.task_id,
         "credits": part.credits,
         "attempts": part.attempts,

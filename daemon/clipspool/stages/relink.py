@@ -34,6 +34,7 @@ from clipspool.spool.timelines import (
     ends_of,
     is_written,
     note_end,
+    note_left,
     note_written,
     plan_of,
     sidecar_of,
@@ -130,9 +131,11 @@ class _Relinking:
                 told.left.append(f"the timeline itself: {error}")
             else:
                 name = self._publish(made, suffix, told)
+        left: list[Rel] = []
         if not was_written(inbox, self.plan):
             wanted = sum(bool(cut.clip) for cut in self.plan.cuts)
-            self._archive(document, told, is_whole=bool(name) and len(told.linked) == wanted)
+            left = self._archive(document, told, is_whole=bool(name) and len(told.linked) == wanted)
+        note_left(inbox, self.plan, left, self.now)
         note_written(inbox, self.plan, digest)
         log.info(
             "timeline_relinked",
@@ -241,10 +244,10 @@ class _Relinking:
             lines += ["", f"Without a mark, and left as they were: {self.plan.unmarked}"]
         return "\n".join(lines) + "\n"
 
-    def _archive(self, document: bytes, told: _Told, *, is_whole: bool) -> None:
-        """Write the timeline as it was dropped, and its sidecar, to `_done` or `_failed`."""
+    def _archive(self, document: bytes, told: _Told, *, is_whole: bool) -> list[Rel]:
+        """Write the timeline as it was dropped, and its sidecar, to `_done` or `_failed`; return what."""
         if is_whole and not self.folders.keeps_sources:
-            return
+            return []
         inbox, home = self.folders.inbox, join(DONE if is_whole else FAILED, parent(self.plan.path))
         inbox.make_folders(home)
         sidecar = sidecar_of(inbox, self.plan)
@@ -258,7 +261,8 @@ class _Relinking:
                 inbox.create(f"{rel}.toml", sidecar)
             if not inbox.exists(rel):
                 inbox.create(rel, document)
-            return
+            return [rel, f"{rel}.toml", error_note_of(rel)]
+        return []
 
 
 def _error_note(plan: Plan, told: _Told) -> bytes:

@@ -12,7 +12,7 @@ from clipspool.media.timelines.tree import Element, parse, write
 
 _SECONDS = re.compile(r"(-?\d{1,12}(?:\.\d{1,9})?)(?:/(\d{1,12}))?s")
 _CLIPS = frozenset({"asset-clip", "clip", "ref-clip", "sync-clip", "mc-clip"})
-"""What shows media; of these only the first names one asset, which can be exchanged."""
+"""What shows media; only the first, and a film within a `clip`, names one asset, which can be exchanged."""
 _MARKERS = ("marker", "chapter-marker")
 
 
@@ -21,7 +21,7 @@ def read(data: bytes) -> list[Cut]:
     root = parse(data)
     assets = {asset.get("id", ""): asset for asset in root.iterfind("resources/asset")}
     cuts = [
-        _cut(number, clip, assets.get(clip.get("ref", "")), reach)
+        _cut(number, clip, assets.get(_showing(clip).get("ref", "")), reach)
         for number, (clip, reach) in enumerate(_clips(root), 1)
     ]
     if not cuts:
@@ -35,7 +35,8 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     resources = root.find("resources")
     assets = {asset.get("id", ""): asset for asset in root.iterfind("resources/asset")}
     for number, (clip, _) in enumerate(list(_clips(root)), 1):
-        link, asset = links.get(number), assets.get(clip.get("ref", ""))
+        shown = _showing(clip)
+        link, asset = links.get(number), assets.get(shown.get("ref", ""))
         if link is None or asset is None or resources is None:
             continue
         made = _asset(asset, f"clipspool-{number}", link)
@@ -44,10 +45,14 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
             resource.tail = asset.tail
             resources.append(resource)
         made.set("format", video.get("id", ""))
-        clip.set("ref", made.get("id", ""))
+        if shown is not clip:  # it is placed by its offset in the clip's time, which stays
+            shown.set("offset", _written(link.start - _ahead(shown, asset)))
+            shown.set("start", _written(link.start))
+            shown.set("duration", _written(link.seconds))
+        shown.set("ref", made.get("id", ""))
         if clip.get("format") is not None:
             clip.set("format", video.get("id", ""))
-        if clip.get("start") is None:  # it counted from the begin of the asset
+        if shown is clip and clip.get("start") is None:  # it counted from the begin of the asset
             clip.set("start", asset.get("start", "0s"))
     return write(root, data)
 
@@ -64,11 +69,24 @@ def _clips(root: Element) -> Iterator[tuple[Element, tuple[Fraction, Fraction]]]
             connected = [below for below in child if below.get("lane") is not None]
             bare = (Fraction(0), Fraction(0))
             for clip, reach in ((child, (before, after)), *((below, bare) for below in connected)):
+                if clip.tag == "audition":  # the first of several takes is the one that is shown
+                    clip = next((one for one in clip if not callable(one.tag)), clip)  # noqa: PLW2901
                 if clip.tag in _CLIPS:
                     count += 1
                     if count > CUTS_MAX:
                         raise NoTimeline(f"it has more than {CUTS_MAX:,} clips")
                     yield clip, reach
+
+
+def _showing(clip: Element) -> Element:
+    """Return what names the media: the clip itself, or the one film that a `clip` holds."""
+    films = clip.findall("video") if clip.tag == "clip" else []
+    return films[0] if len(films) == 1 else clip
+
+
+def _ahead(film: Element, asset: Element) -> Fraction:
+    """Return how far the media's time is ahead of that of the clip which holds it."""
+    return _time(film.get("start") or asset.get("start")) - _time(film.get("offset"))
 
 
 def _reach(neighbour: Element) -> Fraction:
@@ -88,16 +106,20 @@ def _written(time: Fraction) -> str:
 
 def _cut(number: int, clip: Element, asset: Element | None, reach: tuple[Fraction, Fraction]) -> Cut:
     origin = _time(asset.get("start")) if asset is not None else Fraction(0)
-    start = _time(clip.get("start")) if clip.get("start") is not None else origin
+    shown = _showing(clip)
+    ahead = _ahead(shown, asset) if shown is not clip and asset is not None else Fraction(0)
+    start = _time(clip.get("start")) if clip.get("start") is not None or shown is not clip else origin
     seconds = _time(clip.get("duration") or (asset.get("duration") if asset is not None else None))
     refusal = ""
-    if clip.tag != "asset-clip" or asset is None:
+    rate = clip.find("conform-rate")
+    is_scaled = rate is not None and rate.get("scaleEnabled") != "0"
+    if asset is None or (clip.tag != "asset-clip" and shown is clip):
         refusal = "it is a compound, synchronised or multicam clip"
     elif asset.get("hasVideo", "1") == "0" or clip.get("srcEnable") == "audio":
         refusal = "it shows no pictures"
     elif clip.get("enabled") == "0":
         refusal = SWITCHED_OFF
-    elif clip.find("timeMap") is not None or clip.find("conform-rate") is not None:
+    elif is_scaled or any(one.find("timeMap") is not None for one in (clip, shown)):
         refusal = RETIMED
     media = [] if asset is None else [rep.get("src") for rep in asset.iterfind("media-rep")]
     media += [] if asset is None else [asset.get("src"), asset.get("name")]
@@ -106,7 +128,7 @@ def _cut(number: int, clip: Element, asset: Element | None, reach: tuple[Fractio
         number=number,
         name=clip.get("name") or (asset.get("name") if asset is not None else None) or "?",
         media=tuple(dict.fromkeys(name for name in (*media, clip.get("name")) if name)),
-        start=start,
+        start=start + ahead,
         seconds=seconds,
         origin=origin,
         mark=mark,
