@@ -197,6 +197,17 @@ def test_a_node_whose_name_was_taken_renews_no_lease(farm):
     assert farm.ask("SELECT until < now() + interval '2 seconds' FROM leader") == [(True,)]
 
 
+def test_a_node_that_follows_looks_often_while_the_leader_is_drained(farm):
+    a, b = farm.node("a"), farm.node("b")
+    a.beat()
+    farm.in_contact(b)
+    assert b.beat() == 3.0
+    farm.ask("UPDATE nodes SET is_drained = true WHERE name = 'b'")
+    assert b.beat() == 3.0
+    farm.ask("UPDATE nodes SET is_drained = name = 'a'")
+    assert b.beat() == 0.5
+
+
 def test_a_heartbeat_sees_the_orders_that_wait_for_the_leader(farm):
     a = farm.node("a")
     a.beat()

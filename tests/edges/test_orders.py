@@ -25,14 +25,26 @@ def opened():
     return partial(connect_beside, address)
 
 
+class Heartbeat:
+    """What a desk asks of the heartbeat, and tells it."""
+
+    has_orders = False
+
+    def __init__(self):
+        self.looks = threading.Semaphore(0)
+
+    def look_now(self):
+        self.looks.release()
+
+
 @pytest.fixture
 def leader(opened):
     """Gives a desk that looks at once, and what it was asked."""
     desks = []
 
-    def make(answer, epoch=1, has_orders=lambda: False):
+    def make(answer, epoch=1, heartbeat=None):
         lease = Lease("a", epoch, 30.0, time.monotonic(), passed=time.monotonic)
-        desk = OrderDesk(opened, lease, answer, has_orders)
+        desk = OrderDesk(opened, lease, answer, heartbeat or Heartbeat())
         desks.append(desk)
         return desk
 
@@ -57,15 +69,31 @@ def test_an_order_of_another_node_is_carried_out_and_answered_soon(opened, leade
 
 
 def test_an_order_whose_notice_was_lost_is_taken_up_when_the_heartbeat_has_seen_it(opened, leader):
-    taken, seen = threading.Semaphore(0), threading.Event()
-    leader(lambda *_: taken.release(), has_orders=seen.is_set).start()
+    taken, heartbeat = threading.Semaphore(0), Heartbeat()
+    leader(lambda *_: taken.release(), heartbeat=heartbeat).start()
     give(opened, "b", "retry", {}, 30.0)  # so it listens, and has looked for the first time
     assert taken.acquire(timeout=30.0)
     with opened() as beside:
         beside.execute("INSERT INTO orders (node, command, arguments) VALUES ('b', 'retry', '{}')")
     assert not taken.acquire(timeout=0.5), "nobody has noticed it"
-    seen.set()
+    heartbeat.has_orders = True
     assert taken.acquire(timeout=30.0)
+
+
+def test_a_leader_that_is_drained_looks_at_once(opened, leader):
+    heartbeat = Heartbeat()
+    leader(lambda *_: None, heartbeat=heartbeat).start()
+    give(opened, "b", "retry", {}, 30.0)
+    assert heartbeat.looks.acquire(timeout=30.0)
+    with opened() as connection:
+        assert ask(connection, "drain", {"name": "nobody", "is_drained": True}) == []
+        assert not heartbeat.looks.acquire(timeout=0.3)
+        connection.execute(
+            "INSERT INTO nodes (name, instance, place, host, pid, version, stages, lease_seconds) "
+            "VALUES ('a', '', '', '', 1, '', '[]', 30)"
+        )
+        assert ask(connection, "drain", {"name": "a", "is_drained": True})
+    assert heartbeat.looks.acquire(timeout=30.0)
 
 
 def test_what_the_leader_refuses_is_said_to_who_gave_the_order(opened, leader):

@@ -1,6 +1,7 @@
 """The end of a timeline: written once all its clips have ended, again after a retry, over nothing."""
 
 import tomllib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Result, State
 from clipspool.spool.timelines import Plan, PlannedCut, ends_of, keep, left_of, plan_of
 from clipspool.stages.relink import note_ends
+from clipspool.stages.runner import StageRunner, Tools
 from fakes import NOON, Bench, a_job, a_request, always, lying
 from media_clips import run
 
@@ -100,6 +102,21 @@ def test_it_comes_back_when_its_last_clip_has_ended_and_once(timeline):
         ["_done/day/cut.edl", "_done/day/cut.edl.toml"],
         NOON,
     )
+
+
+@pytest.mark.parametrize("leads_on", [True, False])
+def test_a_node_that_lost_its_lead_after_a_source_was_moved_writes_no_timeline(timeline, leads_on):
+    bench = timeline.bench
+    timeline.end(OTHER, timeline.job(OTHER, clip="c2"), clip="c2")
+    both = [timeline.job(ONE, variant, clip="clip1") for variant in ("_v1", "_v2")]
+    tools = Tools({"bay": bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    clip = replace(bench.clip, path=ONE, inbox="bay")
+    moved = bench.path / "_done" / ONE
+    runner = StageRunner(tools, timeline.decoder, None, lambda: NOON, lambda: leads_on or not moved.exists())
+    with nullcontext() if leads_on else pytest.raises(OSError, match="lead of the farm was lost"):
+        runner.retire(clip, both)
+    assert moved.exists()
+    assert timeline.there() == (["day/cut.edl", "day/cut.edl.txt"] if leads_on else [])
 
 
 def test_a_job_that_failed_leaves_its_clip_as_it_was_and_a_retry_writes_the_timeline_again(timeline):

@@ -221,9 +221,7 @@ class Node:
             journal = Journal.open(self._address, lease.as_fence)
             self._daemon = daemon = Daemon(self.settings, self._term(lease, journal))
             daemon.scheduler.work_elsewhere(self._stages.elsewhere())
-            self._desk = desk = OrderDesk(
-                self._connect, lease, daemon.answers.answer, lambda: self._membership.has_orders
-            )
+            self._desk = desk = OrderDesk(self._connect, lease, daemon.answers.answer, self._membership)
             desk.start()
             daemon.run(until_idle=until_idle, accept_restored=accept_restored)
         except JournalError as error:

@@ -63,7 +63,8 @@ SELECT beaten.is_drained, renewed.epoch IS NOT NULL AS is_renewed,
     extract(epoch FROM leader.until - clock_timestamp())::float8 AS left_seconds,
     EXISTS (
         SELECT 1 FROM orders WHERE answered_at IS NULL AND (taken_by IS NULL OR taken_by < leader.epoch)
-    ) AS has_orders
+    ) AS has_orders,
+    EXISTS (SELECT 1 FROM nodes WHERE nodes.name = leader.node AND nodes.is_drained) AS is_handed_over
 FROM leader LEFT JOIN beaten ON true LEFT JOIN renewed ON true;
 
 -- name: namesake
@@ -80,7 +81,9 @@ SELECT nodes.*, leader.epoch, (leader.node = nodes.name AND leader.until > now()
 FROM nodes, leader ORDER BY nodes.name;
 
 -- name: drain
-UPDATE nodes SET is_drained = %(is_drained)s WHERE name = %(name)s RETURNING stopped_at IS NULL;
+-- The leader listens for orders, and its heartbeat looks at once.
+WITH changed AS (UPDATE nodes SET is_drained = %(is_drained)s WHERE name = %(name)s RETURNING name)
+SELECT pg_notify('clipspool_orders', '') FROM changed;
 
 -- name: forget_nodes
 DELETE FROM nodes WHERE seen_at < now() - interval '30 days';

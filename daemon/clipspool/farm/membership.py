@@ -120,6 +120,10 @@ class Membership:
             self._changed.wait_for(lambda: self.leads or bool(self.replaced_by), seconds)
         return self.lease if self.leads else None
 
+    def look_now(self) -> None:
+        """Beat at once instead of in some seconds."""
+        self._wake.set()
+
     def give_back(self, heir: str = "") -> None:
         """End the lease and record that, so that another node need not wait for it; `heir` goes first."""
         self._wants_lead.clear()
@@ -253,7 +257,8 @@ class Membership:
         if row["heir"] not in {"", self.identity.name}:
             wait = max(wait, _HEIR_SECONDS + row["left_seconds"])
         if wait > 0:
-            return min(wait + _STEP_SECONDS, self._beat_seconds)
+            soon = _AGAIN_SECONDS if row["is_handed_over"] else self._beat_seconds
+            return min(wait + _STEP_SECONDS, soon, self._beat_seconds)
         if (
             self._wants_lead.is_set()
             and not self.is_drained

@@ -16,7 +16,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from clipspool.farm.lease import Lease, ask
-from clipspool.farm.membership import Connect
+from clipspool.farm.membership import Connect, Membership
 from clipspool.journal.files import JournalError
 from clipspool.system.process import start_thread
 
@@ -78,16 +78,16 @@ class OrderDesk:
         connect: Connect,
         lease: Lease,
         answer: Callable[[str, Mapping[str, Any]], Any],
-        has_orders: Callable[[], bool],
+        heartbeat: Membership,
     ) -> None:
         """`answer` carries out a command; what it raises is the order's answer.
 
-        `has_orders`: whether orders waited when somebody else looked, a moment ago.
+        `heartbeat` sees orders whose notice was lost, and looks at once where a notice came.
         """
         self.snapshot: Mapping[str, Any] = {}
         """What only the leader knows, kept for the other nodes whenever it changed."""
         self._kept: Mapping[str, Any] = {}
-        self._connect, self._lease, self._answer, self._has_orders = connect, lease, answer, has_orders
+        self._connect, self._lease, self._answer, self._heartbeat = connect, lease, answer, heartbeat
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -112,13 +112,15 @@ class OrderDesk:
         is_noticed = True  # what came before it listened
         while not self._stopping.is_set() and not self._lease.is_ended:
             # A notice is a hint, and one may be lost: then the heartbeat has seen the order.
-            if is_noticed or self._has_orders():
+            if is_noticed or self._heartbeat.has_orders:
                 self.look(connection)
             if self.snapshot != self._kept:
                 self._kept = self.snapshot
                 row = {"epoch": self._lease.epoch, "body": Jsonb(dict(self._kept))}
                 ask(connection, "keep_snapshot", row)
             is_noticed = any(True for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1))
+            if is_noticed:
+                self._heartbeat.look_now()  # this node may have been drained
 
     def look(self, connection: psycopg.Connection[Any]) -> None:
         """Take up what is there, each order in a thread of its own.
