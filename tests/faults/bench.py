@@ -22,6 +22,8 @@ from faults.bugs import BUGS, TREE, hunt
 
 MACHINES = ("tests/edges/test_scheduler_machine.py", "tests/edges/test_inbox_machine.py")
 BUG_SECONDS = 20
+FARM_STEPS_A_MINUTE = 500
+"""Of the farm's state machine, for each minute of the bench: a tenth of its time on a machine at rest."""
 SHORT_MINUTES = 25
 """In less time the tests that take long are left out, and bugs are drawn by lot."""
 
@@ -64,6 +66,7 @@ def tests(minutes, seed):
     ]
     examples = "30" if is_short else "150"
     env = {**os.environ, "CLIPSPOOL_TEST_EXAMPLES": examples, "CLIPSPOOL_TEST_SEED": str(seed)}
+    env.setdefault("CLIPSPOOL_TEST_FARM_STEPS", str(int(minutes * FARM_STEPS_A_MINUTE)))
     done = subprocess.run(command, cwd=TREE, env=env, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}

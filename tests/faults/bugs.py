@@ -422,6 +422,7 @@ def hunt(name):
             **os.environ,
             "PYTHONPATH": folder,
             "CLIPSPOOL_TEST_EXAMPLES": "60",
+            "CLIPSPOOL_TEST_FARM_STEPS": "6000",
             "CLIPSPOOL_TEST_AS_FOUND": "1",
         }
         try:
