@@ -38,6 +38,7 @@ class Bench:
         self.heard = threading.Event()
         self.seconds = 0.0
         self.fault = None
+        self.peers = ()
         self.expected = 0
         self.rules = Rules("bay", **{"detect": "rescan", "settle_seconds": 3.0, **rules})
         self._check, self._inspect = check, inspect
@@ -62,6 +63,7 @@ class Bench:
         if self.fault is not None:
             raise self.fault
         self.root.bind()
+        return self.peers
 
     def tell(self, what):
         self.told.append(what)

@@ -22,6 +22,7 @@ from clipspool.jobs.faults import Unsure
 from clipspool.jobs.messages import InboxChanged
 from clipspool.jobs.model import Problem, Reference
 from clipspool.jobs.path_map import Places
+from clipspool.jobs.records import Life, Peer
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import PROMPT
 from clipspool.spool.recovery import left_behind, survey
@@ -104,6 +105,13 @@ def test_a_sidecar_saved_anew_begins_the_hold_anew_and_its_mistakes_are_told_at_
     assert b.note("a.mp4") is None
     b.look(0.1)
     assert b.paths == ["a.mp4"]
+
+
+def test_other_users_are_looked_for_often_where_there_are_any_or_another_machine_may_be_one(bench):
+    alone, shared = (bench(detect="events", rescan_seconds=1000.0) for _ in range(2))
+    elsewhere = bench(detect="rescan", rescan_seconds=1000.0)
+    shared.peers = (Peer("bay", "j2", "host", Life.LIVING, clips=1),)
+    assert [b.look() for b in (alone, shared, elsewhere)] == [30.0, 10.0, 10.0]
 
 
 def test_it_tells_that_a_clip_will_be_inspected_while_it_still_settles(bench):

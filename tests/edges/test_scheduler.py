@@ -1086,12 +1086,35 @@ def test_a_submission_at_the_gate_when_the_drain_begins_is_withdrawn(desk):
 
 def test_it_runs_until_it_is_told_to_stop(desk):
     stopping, turns = threading.Event(), []
-    desk.scheduler.wait = lambda: None
+    desk.scheduler.wait = lambda _seconds: None
     desk.scheduler.run(stopping, each_turn=lambda: turns.append(1) or len(turns) == 3)
     assert len(turns) == 3
     stopping.set()
     desk.scheduler.run(stopping, each_turn=lambda: turns.append(1))
     assert len(turns) == 3
+
+
+def test_turns_are_rare_only_once_no_job_is_open_and_no_message_came_for_a_while(desk):
+    waits = []
+    desk.scheduler.wait = waits.append
+
+    def run(seconds):
+        desk.clock.passes(seconds)
+        before = len(waits)
+        desk.scheduler.run(threading.Event(), each_turn=lambda: len(waits) > before, calm_turn_seconds=5.0)
+
+    run(14.9)
+    run(0.2)
+    desk.scheduler.call_soon(lambda _: None)
+    run(0.0)
+    run(14.0)
+    run(1.1)
+    assert waits == [1.0, 5.0, 1.0, 1.0, 5.0]
+    desk.scheduler.is_draining = True  # so that the job stays where it is
+    desk.drop()
+    desk.turn()
+    run(20.0)
+    assert waits[-1] == 1.0
 
 
 def test_a_fault_of_one_stage_is_tried_again_after_a_pause(desk):

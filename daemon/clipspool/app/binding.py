@@ -70,7 +70,8 @@ class Binding:
     def __call__(self) -> Sequence[Peer]:
         """Check the inbox; raises OSError, also where the journal cannot be asked: the daemon is ending."""
         try:
-            return self._check()
+            with self._bay.inbox.held():
+                return self._check()
         except JournalError as error:
             raise Unavailable(errno.EIO, str(error)) from error
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 
 import structlog
 
@@ -46,7 +47,7 @@ from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands
 from clipspool.scheduler.balance import BalanceReader
 from clipspool.scheduler.ending import await_answers, drain
-from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.loop import TURN_SECONDS_MAX, Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.peers import copy_served
 from clipspool.stages.runner import StageRunner, Tools
@@ -58,6 +59,7 @@ log = structlog.get_logger()
 
 _DECODERS = 3  # two for conversions, and one for checks
 _STATUS_SECONDS = 5.0
+_CALM_TURN_SECONDS = 5.0
 _END_SECONDS = 2.0
 
 
@@ -73,7 +75,7 @@ class Daemon:
         self._term = term = term or alone(settings, Signals(self.wake))
         self._signals = term.signals
         self._stopping = threading.Event()
-        self._reloads = Reloads()
+        self._reloads = Reloads(self.wake)
         self.journal = term.journal
         self._page = PageHost(settings)
         self._folders = InboxFolders(self.journal, settings.journal.path, self._next_turn, term.epoch)
@@ -232,7 +234,11 @@ class Daemon:
         draining_at: float | None = None
         try:
             ends = self._signals.stopping
-            self.scheduler.run(ends, each_turn=lambda: self._each_turn(until_idle=until_idle))
+            self.scheduler.run(
+                ends,
+                each_turn=lambda: self._each_turn(until_idle=until_idle),
+                calm_turn_seconds=TURN_SECONDS_MAX if until_idle else self._calm_turn_seconds,
+            )
             self._service.stopping("finishing what is under way")
             self._stopping.set()
             self._reloads.refuse("the daemon ends")
@@ -249,6 +255,12 @@ class Daemon:
         finally:
             self.close()
         log.info("stopped")
+
+    @property
+    def _calm_turn_seconds(self) -> float:
+        if self.settings.journal.url:  # the other nodes of the farm take a leader without turns for ended
+            return TURN_SECONDS_MAX
+        return min(_CALM_TURN_SECONDS, (self._service.watchdog_seconds or inf) / 4)
 
     def close(self) -> None:
         """Stop and close all parts, the last started first."""
@@ -290,7 +302,7 @@ class Daemon:
         self.answers.housekeeping.start_if_due()
         self._page.retry_if_due()
         now = self._now()
-        if now - self._status_at >= _STATUS_SECONDS:
+        if self._service.is_there and now - self._status_at >= _STATUS_SECONDS:
             self._status_at = now
             self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
         self._term.each_turn()

@@ -16,14 +16,16 @@ class CannotReload(Exception):
 class Reloads:
     """Requests for a reload, each waiting for its outcome: empty when it was applied, else why not."""
 
-    def __init__(self) -> None:
-        """Start without requests."""
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
+        """Start without requests; `wake` ends the sleep of the thread that looks for them."""
+        self._wake = wake
         self._asked: queue.SimpleQueue[Future[str]] = queue.SimpleQueue()
 
     def ask(self) -> Future[str]:
         """Ask for a reload; any thread may."""
         reply: Future[str] = Future()
         self._asked.put(reply)
+        self._wake()
         return reply
 
     @property

@@ -27,7 +27,9 @@ from clipspool.spool.root import Root
 _BATCH_SECONDS = 0.25
 """Judging and accepting continue this long before the folders are checked again."""
 _NOTES_SECONDS, _REBIND_SECONDS = 0.05, 5.0
-_CHECK_SECONDS = 10.0  # how often other users of a shared inbox are looked for, however rare its rescans are
+_CHECK_SECONDS, _CHECK_SECONDS_ALONE = 10.0, 30.0
+"""How often other users of an inbox are looked for, however rare its rescans are. The second is for a local
+disk without any: before anything is sent, whose the clip is is looked up anyway."""
 _BOUND_SECONDS = 1.0  # how long a check that the folder is the right one is valid
 _REST_SECONDS = 0.004
 _REST_SHARE = 3.0
@@ -217,7 +219,8 @@ class Inbox:
         if next_look < inf:
             self._inspection.expect()
         self.is_idle = next_look == inf and not self._judge.delayed
-        check_at = self._bind_at - _BOUND_SECONDS + _CHECK_SECONDS
+        is_alone = self.detect == "events" and not self.peers
+        check_at = self._bind_at - _BOUND_SECONDS + (_CHECK_SECONDS_ALONE if is_alone else _CHECK_SECONDS)
         return min(self._rescan_at, self._judge.next_timer(), self._unknown.next_due(), next_look, check_at)
 
     def _check_folder(self, now: float) -> None:

@@ -21,6 +21,11 @@ class Service:
         address = env.get("NOTIFY_SOCKET", "")
         self._address = {"/": address, "@": "\0" + address[1:]}.get(address[:1], "")
 
+    @property
+    def is_there(self) -> bool:
+        """Whether systemd, or anybody, receives the notifications."""
+        return bool(self._address)
+
     def ready(self, status: str = "") -> None:
         """Report that clips are accepted from now on; it also ends a reload."""
         self._send("READY=1", *_status(status))
