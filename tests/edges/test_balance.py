@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.events import AnswerLost, Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Paid, State
-from clipspool.jobs.records import Balance
 from clipspool.scheduler import balance
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.balance import BalanceReader, note

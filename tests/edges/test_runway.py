@@ -11,8 +11,8 @@ import tracemalloc
 
 import pytest
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.records import Balance
 from clipspool.provider.protocol import (
     Call,
     Created,

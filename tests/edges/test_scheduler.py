@@ -1101,7 +1101,7 @@ def test_turns_are_rare_only_once_no_job_is_open_and_no_message_came_for_a_while
     def run(seconds):
         desk.clock.passes(seconds)
         before = len(waits)
-        desk.scheduler.run(threading.Event(), each_turn=lambda: len(waits) > before, calm_turn_seconds=5.0)
+        desk.scheduler.run(threading.Event(), each_turn=lambda: len(waits) > before, calm_seconds=5.0)
 
     run(14.9)
     run(0.2)

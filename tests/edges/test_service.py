@@ -2,9 +2,11 @@
 
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
+from clipspool.app.build import calm_turn_seconds
 from clipspool.system.systemd import Service
 
 
@@ -58,3 +60,12 @@ def test_a_listener_that_does_not_read_never_blocks_us(systemd):
     service = Service(env)
     for _ in range(2000):
         service.watchdog()
+
+
+def test_the_daemon_turns_four_times_within_the_watchdogs_time_also_while_there_is_nothing_to_do():
+    def seconds(usec, *, until_idle=False, url=None):
+        settings = SimpleNamespace(journal=SimpleNamespace(url=url))
+        return calm_turn_seconds(settings, Service({"WATCHDOG_USEC": usec}), until_idle=until_idle)
+
+    assert [seconds(usec) for usec in ("8000000", "120000000", "", "0", "x")] == [2.0, 5.0, 5.0, 5.0, 5.0]
+    assert (seconds("", until_idle=True), seconds("", url="postgresql://")) == (1.0, 1.0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.events import AnswerLost, Changed, JobHeld, NotSubmitted, Prepared
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.hours import read_hours
@@ -9,7 +10,6 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Held, Part, Reuse, State
-from clipspool.jobs.records import Balance
 from clipspool.jobs.shares import Share, Shares
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.intake.kinds import is_conflict_copy
-from clipspool.intake.names import Kind, Names, readable
+from clipspool.intake.names import Kind, Names
+from clipspool.system.redaction import readable
 
 NAMES = Names({".mp4", ".m4v", ".mov", ".webm", ".mkv"}, ignore=("proxy_*", "raw/*"))
 

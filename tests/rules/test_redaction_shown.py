@@ -4,14 +4,13 @@ import tomllib
 
 import pytest
 
-from clipspool.intake.names import readable
 from clipspool.intake.sidecar.keys import problems_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request, Result, State, Task
 from clipspool.jobs.records import Entry
 from clipspool.reporting.status import entry_json, evidence_lines, job_json
 from clipspool.stages.provenance import as_sent, error_note, provenance
-from clipspool.system.redaction import redact, redact_value, redact_words
+from clipspool.system.redaction import readable, redact, redact_value, redact_words
 
 C = "CANARY"
 SIGNED = [

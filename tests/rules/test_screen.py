@@ -16,11 +16,12 @@ from clipspool.cli.names import cut_apart
 from clipspool.cli.screen import View, draw, seconds_left
 from clipspool.cli.suggestions import program
 from clipspool.cli.watch import print_once
+from clipspool.jobs.account import Account, Balance
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
-from clipspool.jobs.records import Account, Balance, Life, Peer, Spend
+from clipspool.jobs.records import Life, Peer, Spend
 from clipspool.jobs.text import iso
 from clipspool.reporting.status import InboxView, job_json, status_json
 from fakes import NO_CREDITS, NOON, a_job, a_task

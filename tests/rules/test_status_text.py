@@ -8,13 +8,14 @@ import pytest
 
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import EXTENSIONS, Waiting
+from clipspool.jobs.account import Account, Balance
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.records import Account, Balance, Life, OpenJobs, Peer
+from clipspool.jobs.records import Life, OpenJobs, Peer
 from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
 from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
 from fakes import NO_CREDITS, NOON, RESULT, a_job

@@ -30,6 +30,7 @@ from clipspool.provider.protocol import Followed, Provider
 from clipspool.provider.runway import Patience, Runway
 from clipspool.reporting.status import job_json
 from clipspool.reporting.status_file import Kept
+from clipspool.scheduler.rests import TURN_SECONDS_MAX
 from clipspool.spool.send_marks import SendMarks, send_marks_file
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.hooks import HookTools
@@ -37,10 +38,12 @@ from clipspool.stages.provenance import facts_of
 from clipspool.stages.runner import StageRunner
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
+from clipspool.system.systemd import Service
 
 log = structlog.get_logger()
 
 _NAME_KEY = "name_key"
+_CALM_TURN_SECONDS = 5.0
 _LOCK_SECONDS = 2.0
 """A command without a daemon holds the journal for a moment; a daemon holds it for good."""
 
@@ -298,3 +301,11 @@ def hooks_of(settings: Settings, now: Callable[[], float]) -> HookTools:
         return {**job_json(job, Conditions(now())), "parts": parts}
 
     return HookTools(settings.hooks.commands, settings.hooks.seconds_max, folder, describe)
+
+
+def calm_turn_seconds(settings: Settings, service: Service, *, until_idle: bool) -> float:
+    """Return how long the scheduler may sleep between two turns while there is nothing to do."""
+    # Nodes of a farm take a leader without turns for ended; and `--until-idle` ends in a turn.
+    if settings.journal.url or until_idle:
+        return TURN_SECONDS_MAX
+    return min(_CALM_TURN_SECONDS, service.watchdog_seconds / 4)

@@ -19,10 +19,11 @@ from clipspool.app.housekeeping import DailyHousekeeping
 from clipspool.app.settings import Settings
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.sidecar.presets import listed
+from clipspool.jobs.account import balance_json
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Accepted, Happened, News, NotRetired, Retired
 from clipspool.jobs.model import plain
-from clipspool.jobs.records import Peer, balance_json
+from clipspool.jobs.records import Peer
 from clipspool.jobs.text import iso, text
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import account_in, jobs_in_view

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf
 
 import structlog
 
 from clipspool import __version__
 from clipspool.app.binding import Binding
 from clipspool.app.build import (
+    calm_turn_seconds,
     hooks_of,
     inspection_of,
     kept_of,
@@ -47,7 +47,7 @@ from clipspool.reporting.status_file import StatusFiles
 from clipspool.scheduler import commands
 from clipspool.scheduler.balance import BalanceReader
 from clipspool.scheduler.ending import await_answers, drain
-from clipspool.scheduler.loop import TURN_SECONDS_MAX, Scheduler
+from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.peers import copy_served
 from clipspool.stages.runner import StageRunner, Tools
@@ -59,7 +59,6 @@ log = structlog.get_logger()
 
 _DECODERS = 3  # two for conversions, and one for checks
 _STATUS_SECONDS = 5.0
-_CALM_TURN_SECONDS = 5.0
 _END_SECONDS = 2.0
 
 
@@ -158,8 +157,9 @@ class Daemon:
         quoting = self._stages.tools.quoting
         self.scheduler.fallbacks.use(quoting.fallback, quoting.patience)
         self.scheduler.short_of_credits.use(quoting.covered)
-        pace = pace_of(settings, self._durations)
-        self.scheduler.configure(self._gateway.provider.profile, pace, settings.duplicates)
+        self.scheduler.configure(
+            self._gateway.provider.profile, pace_of(settings, self._durations), settings.duplicates
+        )
 
     @property
     def _troubles(self) -> list[str]:
@@ -233,12 +233,9 @@ class Daemon:
         self._service.ready()
         draining_at: float | None = None
         try:
-            ends = self._signals.stopping
-            self.scheduler.run(
-                ends,
-                each_turn=lambda: self._each_turn(until_idle=until_idle),
-                calm_turn_seconds=TURN_SECONDS_MAX if until_idle else self._calm_turn_seconds,
-            )
+            calm = calm_turn_seconds(self.settings, self._service, until_idle=until_idle)
+            each_turn = partial(self._each_turn, until_idle=until_idle)
+            self.scheduler.run(self._signals.stopping, each_turn=each_turn, calm_seconds=calm)
             self._service.stopping("finishing what is under way")
             self._stopping.set()
             self._reloads.refuse("the daemon ends")
@@ -255,12 +252,6 @@ class Daemon:
         finally:
             self.close()
         log.info("stopped")
-
-    @property
-    def _calm_turn_seconds(self) -> float:
-        if self.settings.journal.url:  # the other nodes of the farm take a leader without turns for ended
-            return TURN_SECONDS_MAX
-        return min(_CALM_TURN_SECONDS, (self._service.watchdog_seconds or inf) / 4)
 
     def close(self) -> None:
         """Stop and close all parts, the last started first."""
@@ -306,11 +297,8 @@ class Daemon:
             self._status_at = now
             self._service.status(headline_of(self.scheduler, self._inboxes, self._troubles))
         self._term.each_turn()
-        if self._term.is_over():
-            return True
-        return (
-            until_idle and all(inbox.is_idle for inbox in self._inboxes.values()) and self.scheduler.is_idle
-        )
+        are_idle = until_idle and all(inbox.is_idle for inbox in self._inboxes.values())
+        return self._term.is_over() or (are_idle and self.scheduler.is_idle)
 
     def _report_alive(self) -> None:
         self._service.watchdog()

@@ -10,7 +10,7 @@ from io import FileIO
 from threading import Lock
 from typing import Any
 
-from clipspool.intake.names import TOML, TXT, Kind, Names, readable
+from clipspool.intake.names import TOML, TXT, Kind, Names
 from clipspool.intake.sequences import facts_at_rate, rate_problems
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, parse_prompt, wrong_layer
@@ -25,6 +25,7 @@ from clipspool.media.boxes import Complete, completeness
 from clipspool.spool.root import Root
 from clipspool.stages.quoting import Quoting
 from clipspool.system.atomic import NotRegular, Rel, join, name_of
+from clipspool.system.redaction import readable
 
 _PROBES_MAX = 64
 Inspect = Callable[[int], tuple[dict[str, Any], list[Problem]]]

@@ -48,7 +48,7 @@ class Serving:
 
     def __str__(self) -> str:
         """Describe it for an operator."""
-        from clipspool.jobs.model import utc  # noqa: PLC0415  (15 ms, which most commands can do without)
+        from clipspool.jobs.text import utc  # noqa: PLC0415  (most commands can do without)
 
         since = "" if self.since is None else f", since {utc(self.since):%Y-%m-%d %H:%M:%S} UTC"
         host = f" on {self.host}" if self.host else ""

@@ -208,7 +208,7 @@ def balance_in_words(settings: Settings, price: float) -> str:
         balance = operator.balance()
     if balance is None:
         return ""
-    from clipspool.jobs.records import Balance
+    from clipspool.jobs.account import Balance
 
     return " " + Balance(balance["amount"], balance["unit"]).in_words(price)
 

@@ -97,7 +97,7 @@ class OperatorCommands:
 
         def command(_scheduler: Any) -> Any:
             from clipspool.app.build import provider_of
-            from clipspool.jobs.records import balance_json
+            from clipspool.jobs.account import balance_json
 
             return balance_json(provider_of(self._settings).ask_balance())
 

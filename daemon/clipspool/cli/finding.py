@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 from clipspool.app.locations import SettingsError, file_of
 from clipspool.app.serving import Serving, is_trusted, serving, user_name
 from clipspool.cli.output import fail, refuse, say
-from clipspool.system.atomic import OURS
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -28,6 +27,8 @@ def found(settings: Settings, need: Need) -> Settings:
         return settings
     one = serving(settings.file)
     if one is not None and settings.file is not None:
+        from clipspool.system.atomic import OURS
+
         if not is_trusted(one, settings.file, [inbox.home / OURS for inbox in settings.inbox]):
             fail(
                 f"{settings.file} is served by {one}, whose user owns neither it nor its inboxes, so it is "

@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,8 @@ from clipspool import __version__
 from clipspool.cli.output import EXIT_FAILED, fail, refuse, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clipspool.app.settings import Needs, Settings
     from clipspool.cli.finding import Need
 
@@ -34,9 +35,20 @@ class StillServed(Exception):
 class Context:
     """Holds the options given before a command."""
 
-    def __init__(self, config: Path | None) -> None:
+    def __init__(self, config: str | None) -> None:
         """`config`: the file of `--config`; None searches the usual places."""
-        self.config = config
+        self._config = config
+
+    @property
+    def config(self) -> Path | None:
+        """The file of `--config`."""
+        from pathlib import Path  # `--help` can do without
+
+        return None if self._config is None else Path(self._config)
+
+    def use(self, config: str) -> None:
+        """Take the `--config` that stands after the command's name."""
+        self._config = config
 
     def settings(
         self,
@@ -148,12 +160,12 @@ class Commands(click.Group):
 @click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="Configuration file; default: $CLIPSPOOL_CONFIG, ./config.toml, your own, /etc/clipspool.",
 )
 @click.version_option(__version__, prog_name="clipspool")
 @click.pass_context
-def clipspool(context: click.Context, config: Path | None) -> None:
+def clipspool(context: click.Context, config: str | None) -> None:
     """Spooler for AI video: drop a clip and a sidecar into a folder, get the render in another.
 
     Start with `clipspool demo`, or with `clipspool init` and `clipspool check`.
@@ -161,15 +173,15 @@ def clipspool(context: click.Context, config: Path | None) -> None:
     context.obj = Context(config)
 
 
-def _remember(context: click.Context, _parameter: click.Parameter, config: Path | None) -> None:
+def _remember(context: click.Context, _parameter: click.Parameter, config: str | None) -> None:
     if config is not None:
-        context.obj.config = config
+        context.obj.use(config)
 
 
 config_option = click.option(
     "-c",
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     expose_value=False,
     callback=_remember,
     help="Configuration file.",

@@ -43,8 +43,8 @@ def logs(context: Context, job: str | None, *, since: str | None, as_json: bool)
         _of_all(settings, moment, as_json=as_json)
         return
     from clipspool.cli.offline import job_in, open_to_read
-    from clipspool.intake.names import readable
     from clipspool.reporting.history import seconds_by_state, story_json
+    from clipspool.system.redaction import readable
 
     with open_to_read(settings) as journal:
         found = job_in(journal, job)
@@ -61,10 +61,10 @@ def logs(context: Context, job: str | None, *, since: str | None, as_json: bool)
 
 
 def _of_all(settings: Settings, since: float | None, *, as_json: bool) -> None:
-    from clipspool.intake.names import readable
     from clipspool.jobs.text import text
     from clipspool.journal import JournalError, Lookup
     from clipspool.reporting.history import story_json
+    from clipspool.system.redaction import readable
 
     try:
         with Lookup(settings.journal.place).look() as look:
@@ -137,8 +137,8 @@ def _list(lines: Sequence[Mapping[str, Any]]) -> RenderableType:
 def _cells(one: Mapping[str, Any]) -> tuple[Text, Text, Text, Text, Text]:
     from rich.text import Text
 
-    from clipspool.intake.names import readable
     from clipspool.jobs.text import span
+    from clipspool.system.redaction import readable
 
     after = "" if one["seconds"] is None else f"+{span(max(one['seconds'], 0.0))}"
     is_new = one["to"] is not None and one["to"] != one["from"]

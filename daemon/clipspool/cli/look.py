@@ -163,7 +163,7 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
     from rich.text import Text
 
     from clipspool.cli.names import cut_apart
-    from clipspool.intake.names import readable
+    from clipspool.system.redaction import readable
 
     is_wide = width >= WIDE
     shares = {"inbox": width // 8, "clip": width * 3 // 10}
@@ -207,7 +207,7 @@ def _job(
     from rich.text import Text
 
     from clipspool.cli.logs import story
-    from clipspool.intake.names import readable
+    from clipspool.system.redaction import readable
 
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)

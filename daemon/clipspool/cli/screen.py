@@ -16,9 +16,9 @@ from rich.text import Text
 from clipspool.cli.names import cut, cut_apart
 from clipspool.cli.sections import Section, fitted
 from clipspool.cli.suggestions import commands_for
-from clipspool.intake.names import readable
-from clipspool.jobs.records import Account
+from clipspool.jobs.account import Account
 from clipspool.jobs.text import span
+from clipspool.system.redaction import readable
 
 _REASON_MIN = 24
 """Cells that a reason needs beside a name; with fewer it stands below."""

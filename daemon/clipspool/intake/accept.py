@@ -10,7 +10,6 @@ from functools import partial
 import structlog
 
 from clipspool.intake.examine import Changed, Pairing, Ready
-from clipspool.intake.names import readable
 from clipspool.intake.sequences import Sequences
 from clipspool.intake.settle import MTIME_NS, SIZE, stamp_of
 from clipspool.intake.types import Rules
@@ -25,6 +24,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, error_note_of, folder_of, settle_in, was_put_back
 from clipspool.system.atomic import Rel, is_present, join, name_of, parent, sync_folder
 from clipspool.system.moves import Unsteady
+from clipspool.system.redaction import readable
 
 log = structlog.get_logger()
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipspool.intake.kinds import PLAIN_TEXT, Sort, sort_of, stem, suffix_of
-from clipspool.intake.names import TOML, TXT, fits, readable
+from clipspool.intake.names import TOML, TXT, fits
 from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
+from clipspool.system.redaction import readable
 
 _EXAMPLE = "Turn the street into deep winter at dusk"
 _NAMED_MAX = 3

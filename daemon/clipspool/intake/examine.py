@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
-from clipspool.intake.names import TXT, readable
+from clipspool.intake.names import TXT
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Waits
 from clipspool.intake.poison import WHY, Deaths
@@ -29,6 +29,7 @@ from clipspool.media.boxes import Complete, Unrecognised
 from clipspool.spool.layout import REFERENCE
 from clipspool.spool.root import Root
 from clipspool.system.atomic import TIME_NS_MAX, Rel
+from clipspool.system.redaction import readable
 
 _Inspected = tuple[dict[str, Any], tuple[Problem, ...]]
 

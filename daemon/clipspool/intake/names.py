@@ -36,16 +36,12 @@ from clipspool.intake.near import (
 from clipspool.jobs.naming import NAME_BYTES_MAX
 from clipspool.spool.layout import SUFFIXES
 from clipspool.system.atomic import is_claimed_name
-from clipspool.system.redaction import redact_words
 
 TOML = ".toml"
 TXT = ".txt"
 PROBLEM_NOTE = ".problem.txt"
 _OUR_NOTES = (PROBLEM_NOTE, ".error.toml")
 _IGNORED_PREFIXES = (".", "_", "~")  # includes `.nfs*`, `.smbdelete*`, `._*`, `_done` and all our own files
-_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-_BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 
 class Kind(IntEnum):  # its hash is faster than a plain Enum's
@@ -205,20 +201,3 @@ def is_plain_name(name: str) -> bool:
     """Whether a text is one name of a path that every tool can show."""
     is_whole = name not in {"", ".", ".."} and not set(name) & {"/", "\\", "\0"}
     return is_whole and name.isprintable() and name == name.strip()
-
-
-def readable(name: str) -> str:
-    """Write a name or a sentence for people: misleading or invisible characters escaped, secrets removed."""
-    name = redact_words(name)
-    if name.isascii() and name.isprintable():
-        return name
-    return "".join(_escape(letter) for letter in name)
-
-
-def _escape(letter: str) -> str:
-    number = ord(letter)
-    if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode returns it
-        return f"\\x{number - 0xDC00:02x}"
-    if letter in _DIRECTION_MARKS or unicodedata.category(letter) in _UNSHOWABLE:
-        return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return letter

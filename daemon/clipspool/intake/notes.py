@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import structlog
 
-from clipspool.intake.names import PROBLEM_NOTE, readable
+from clipspool.intake.names import PROBLEM_NOTE
 from clipspool.intake.pair import Waits
 from clipspool.intake.scan import Folder
 from clipspool.intake.settle import CTIME_NS, Stamp
@@ -24,7 +24,7 @@ from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
 from clipspool.system.moves import Refused
-from clipspool.system.redaction import redact
+from clipspool.system.redaction import readable, redact
 
 _DAY_NS = 86_400e9
 _NOTE_BYTES_MAX = 256 << 10

@@ -10,10 +10,11 @@ from typing import Any
 
 from clipspool.intake.advice import did_you_mean, example_for, in_a_row, near_miss, what_would_serve
 from clipspool.intake.kinds import Sort, is_conflict_copy, sort_of, stem, suffix_of
-from clipspool.intake.names import TOML, TXT, Kind, readable
+from clipspool.intake.names import TOML, TXT, Kind
 from clipspool.intake.near import folded, meant_as_settings
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
+from clipspool.system.redaction import readable
 
 STILL_CHANGING = "it is still changing"
 

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from clipspool.intake.kinds import inner_names, suffix_of
-from clipspool.intake.names import Kind, Names, readable
+from clipspool.intake.names import Kind, Names
 from clipspool.intake.pair import Waits
 from clipspool.intake.settle import CTIME_NS, LOOKS, MTIME_NS, SIZE, Stamp, stamp_of
 from clipspool.intake.sidecar.layers import Draft, Wanted, located
@@ -44,6 +44,7 @@ from clipspool.media.stills import Unfit, survey
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, open_regular
+from clipspool.system.redaction import readable
 
 _NAMED_MAX = 3
 _RATE = "frames_per_second"

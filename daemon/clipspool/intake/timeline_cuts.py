@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from clipspool.intake.kinds import stem
-from clipspool.intake.names import TOML, Kind, readable
+from clipspool.intake.names import TOML, Kind
 from clipspool.intake.pair import Entry
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.references import spellings
@@ -19,6 +19,7 @@ from clipspool.media.timelines import Cut
 from clipspool.media.timelines.model import frames_of_timecode
 from clipspool.spool.timelines import PlannedCut
 from clipspool.system.atomic import Rel
+from clipspool.system.redaction import readable
 
 HANDLE_FRAMES = 12
 NAMED_MAX = 8

@@ -16,7 +16,6 @@ import structlog
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in, suffix_of
-from clipspool.intake.names import readable
 from clipspool.intake.notes import WaitingFiles
 from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.scan import Folder
@@ -44,6 +43,7 @@ from clipspool.spool.layout import DONE
 from clipspool.spool.root import Root
 from clipspool.spool.timelines import Plan, PlannedCut, claimed_of, keep, note_left, plan_of
 from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
+from clipspool.system.redaction import readable
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from math import inf
 import structlog
 
 from clipspool.intake.kinds import stem
-from clipspool.intake.names import Names, readable
+from clipspool.intake.names import Names
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
@@ -23,6 +23,7 @@ from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
 from clipspool.system.mounts import FolderMarks
+from clipspool.system.redaction import readable
 
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500

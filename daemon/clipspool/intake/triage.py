@@ -14,7 +14,7 @@ import structlog
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Changed, Examination, Pairing, Ready
 from clipspool.intake.kinds import card_in
-from clipspool.intake.names import Kind, readable
+from clipspool.intake.names import Kind
 from clipspool.intake.notes import WaitingFiles, in_words, subject_of
 from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, pair
 from clipspool.intake.scan import Folder
@@ -32,10 +32,10 @@ from clipspool.spool.kept import Known
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of
 from clipspool.system.process import start_thread
+from clipspool.system.redaction import readable
 
 T = TypeVar("T")
-CLAIMS_MAX = 4
-"""Clips claimed side by side."""
+CLAIMS_MAX = 4  # side by side
 
 log = structlog.get_logger()
 

@@ -44,11 +44,6 @@ def has_date(seconds: float) -> bool:
     return _DATED[0] <= seconds < _DATED[1]
 
 
-def utc(seconds: float) -> datetime:
-    """Return Unix seconds as an aware time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(round(seconds, 3), UTC)
-
-
 class State(StrEnum):
     """How far a job has come; PRODUCT.md has the same table in the user's words."""
 

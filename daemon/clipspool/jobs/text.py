@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
-from clipspool.jobs.model import utc
+
+def utc(seconds: float) -> datetime:
+    """Return Unix seconds as an aware time in UTC, to the millisecond."""
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def iso(seconds: float) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.records import Balance
 
 
 @dataclass(frozen=True, slots=True)

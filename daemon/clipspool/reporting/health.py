@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.intake.inbox import Inbox
-from clipspool.jobs.model import utc
+from clipspool.jobs.text import utc
 from clipspool.system.process import start_thread
 
 TURN_SECONDS_MAX = 30.0

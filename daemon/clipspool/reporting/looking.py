@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clipspool.jobs.account import Account, Balance
 from clipspool.jobs.circuit_breaker import read_brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
-from clipspool.jobs.records import Account, Balance
 from clipspool.jobs.text import midnight
 from clipspool.jobs.working import Working
 from clipspool.journal import Journal

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar, assert_never
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.faults import Fault
-from clipspool.jobs.records import Balance
 from clipspool.provider.protocol import (
     Call,
     Created,

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import WHY, Conditions
-from clipspool.jobs.model import Clip, Job, State, utc
-from clipspool.jobs.records import Account, Entry, Peer
+from clipspool.jobs.model import Clip, Job, State
+from clipspool.jobs.records import Entry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.splitting import credits_of
-from clipspool.jobs.text import iso, sentences, text
+from clipspool.jobs.text import iso, sentences, text, utc
 from clipspool.reporting.history import balance_in_words
 from clipspool.spool.peers import silence
 from clipspool.stages.provenance import as_sent, length_of

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.events import BalanceSeen, Connected, NotCharged, NotSubmitted, Prepared
 from clipspool.jobs.messages import Happened, News
-from clipspool.jobs.model import Job, State, utc
-from clipspool.jobs.records import Balance
+from clipspool.jobs.model import Job, State
+from clipspool.jobs.text import utc
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.short_of_credits import NO_CREDITS
 from clipspool.system.process import start_thread

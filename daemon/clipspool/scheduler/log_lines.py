@@ -19,7 +19,8 @@ from clipspool.jobs.messages import (
     ProviderUnblocked,
     Retired,
 )
-from clipspool.jobs.model import Job, State, utc
+from clipspool.jobs.model import Job, State
+from clipspool.jobs.text import utc
 
 log = structlog.get_logger()
 

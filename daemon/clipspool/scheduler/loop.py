@@ -25,6 +25,7 @@ from clipspool.scheduler.mailbox import Command, Mailbox, Message
 from clipspool.scheduler.poison import Suspects
 from clipspool.scheduler.recorder import Recorder
 from clipspool.scheduler.restore_guard import RestoreGuard
+from clipspool.scheduler.rests import TURN_SECONDS_MAX, Rests
 from clipspool.scheduler.selection import InFlight, Picker
 from clipspool.scheduler.workers import (
     Done,
@@ -39,14 +40,6 @@ from clipspool.scheduler.workers import (
 from clipspool.system.failpoint import reach
 from clipspool.system.process import Flag, seconds_since_boot
 
-TURN_SECONDS_MAX = 1.0
-"""The longest sleep between two turns while a job is open, or a message came within `_CALM_SECONDS`."""
-_CALM_SECONDS = 15.0
-_REST_SECONDS = (0.004, 0.05)
-"""The rest between two turns, three times as long as the last turn took, within these: under load a turn
-receives more messages, which share one transaction and one sync."""
-_LEISURE_SECONDS = 0.05
-"""The rest before a turn for which nothing is urgent: what comes meanwhile shares it."""
 _DUE_STATES = (State.QUEUED, State.RUNNING, State.RENDERED, State.FETCHED)
 _OPEN_STATES = tuple(state for state in State if not state.is_terminal)
 
@@ -77,10 +70,7 @@ class Scheduler(Recorder):
         self.seconds_since_boot = passed
         """A clock that cannot be set."""
         self._passed_at = passed()
-        self._took_seconds = 0.0
-        self._was_empty = False
-        """Whether the last turn received nothing and handed nothing out."""
-        self._heard_at = passed()
+        self._rests = Rests(self.mailbox, passed)
         self.is_draining = is_draining
         """Nothing is handed out or sent any more."""
         self.restore_guard = RestoreGuard(journal, self.decide)
@@ -168,26 +158,18 @@ class Scheduler(Recorder):
                 self.in_flight[job.id] = InFlight(one.stage, job, one.attempt, is_elsewhere=True)
 
     def run(
-        self,
-        stopping: Flag,
-        *,
-        each_turn: Callable[[], bool],
-        calm_turn_seconds: float = TURN_SECONDS_MAX,
+        self, stopping: Flag, *, each_turn: Callable[[], bool], calm_seconds: float = TURN_SECONDS_MAX
     ) -> None:
         """Run turns until `stopping` is set, or until `each_turn` returns true.
 
-        `calm_turn_seconds` is the longest sleep between two turns while no job is open and no message comes.
+        `calm_seconds` is the longest sleep between two turns while no job is open and no message comes.
         """
         while not stopping.is_set():
             self.turn()
             if each_turn():
                 return
-            self.wait(calm_turn_seconds if self._is_calm else TURN_SECONDS_MAX)
-
-    @property
-    def _is_calm(self) -> bool:
-        is_any_open = any(self.journal.present[state] for state in _OPEN_STATES) or self.has_work_here
-        return not is_any_open and self._passed_at - self._heard_at >= _CALM_SECONDS
+            is_any_open = self.has_work_here or any(self.journal.present[state] for state in _OPEN_STATES)
+            self.wait(self._rests.sleep_seconds_max(is_any_open=is_any_open, calm_seconds=calm_seconds))
 
     @property
     def has_work_here(self) -> bool:
@@ -221,7 +203,6 @@ class Scheduler(Recorder):
         self.turned_at, self._passed_at = now, _ = self.now(), self.seconds_since_boot()
         set_by = now - before - (self._passed_at - passed_before)
         messages = self.mailbox.receive()
-        self._heard_at = self._passed_at if messages else self._heard_at
         begun = set(self.in_flight)
         try:
             with self.journal.turn():
@@ -253,23 +234,19 @@ class Scheduler(Recorder):
             raise
         if self._deferred:
             reach("committed")
-        self._was_empty = not messages and not self._deferred
+        is_handed_out = bool(self._deferred)
         self.run_deferred()
-        self._took_seconds = time.monotonic() - began
+        self._rests.turned(time.monotonic() - began, received=bool(messages), handed_out=is_handed_out)
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
-        """Rest, longer where nothing is urgent; then sleep until a message comes or something is due.
-
-        After a turn without any work there is nothing to rest from.
-        """
+        """Rest, then sleep until a message comes or something is due."""
         now = self.turned_at  # what fell due since then was not picked yet
-        rest = min(max(3 * self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
-        if not self._was_empty and self.mailbox.rest(rest, _LEISURE_SECONDS):
+        if self._rests.rest():
             return
         due = [self.journal.next_due(state, now) for state in _DUE_STATES]
         due += [self.journal.next_retire(now), self.brake.wakes_at(now)]
         soonest = min((at for at in due if at is not None), default=now + seconds)
-        self.mailbox.sleep(min(max(soonest - self.now(), _REST_SECONDS[0]), seconds))
+        self._rests.sleep(soonest - self.now(), seconds)
 
     def _pick(self, now: float) -> None:
         self.fall_back(now)

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
 from clipspool.jobs import events as on
+from clipspool.jobs.account import Balance
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import Event, FellBack
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Job, Paid, Request, State
-from clipspool.jobs.records import Balance
 from clipspool.journal import Journal
 from clipspool.scheduler.selection import InFlight
 

@@ -12,8 +12,9 @@ from string import Formatter
 import structlog
 
 from clipspool.jobs.events import Delivered, Event, Postponed, ResultGone
-from clipspool.jobs.model import Clip, Job, Result, utc
+from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
+from clipspool.jobs.text import utc
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.spool.sources import holds

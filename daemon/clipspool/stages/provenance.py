@@ -9,10 +9,10 @@ from typing import Any
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Paid, Part, Reference, Request, Result, State, newest, utc
+from clipspool.jobs.model import Clip, Error, Job, Paid, Part, Reference, Request, Result, State, newest
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.splitting import credits_of
-from clipspool.jobs.text import text
+from clipspool.jobs.text import text, utc
 from clipspool.stages.payload import Sent, files_of, length_sent
 from clipspool.system.redaction import redact, redact_value, redact_words
 

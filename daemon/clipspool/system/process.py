@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import threading
 import time
@@ -36,6 +35,8 @@ def return_freed_memory(large_bytes: int) -> None:
     processor. A size that is allocated again and again should be below it: each large block costs its page
     faults anew. Other C libraries have no such options. Call it before threads start.
     """
+    import ctypes  # noqa: PLC0415  (for the daemon alone)
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, large_bytes)

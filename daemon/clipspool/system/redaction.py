@@ -6,11 +6,11 @@ Logs, notes, the journal, error files and the output of commands all pass throug
 from __future__ import annotations
 
 import base64
-import html
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 HIDDEN: Final = "[redacted]"
@@ -25,19 +25,15 @@ _BETWEEN: Final = r"(?:[\0\s]|\\{1,4}(?:u00|x)00|%00)?"
 """May stand between two characters of a secret: UTF-16 read as bytes has a NUL there."""
 _BETWEEN_HEX: Final = r"[\s:-]?"
 _OF_ADDRESSES: Final = str.maketrans("+/", "-_")
+_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
 # What every rule below needs, written so that the usual harmless text is passed over at once.
 _SUSPICIOUS = r"[=:@%]|[bB][eE][aA]|[bB][aA][sS][iI]|key[_-]|sk[_-]|rw[_-]|rk[_-]"
-_Rule = tuple[re.Pattern[str], str]
-
-
-def _rules(*pairs: tuple[str, str]) -> tuple[_Rule, ...]:
-    return tuple((re.compile(pattern), replacement) for pattern, replacement in pairs)
-
-
 _USERINFO = re.compile(r"(://)[^\s\"'<>/?#@]*@")
 _DATA_URI = re.compile(r"(?i)data:([\w.+/-]{0,100})(?:;[\w=.-]{0,100})?;base64,[A-Za-z0-9+/=\\\s%_-]*")
-_STRICT_RULES = _rules(
+_STRICT_RULES = (
     # any query or fragment of an address, and elsewhere what holds a pair or an escape
     (r"(://[^\s\"'<>?#]*[?#]|[?#](?=[^\s\"'<>]*[=%]))[^\s\"'<>]+", rf"\1{REMOVED}"),
     (r"(?i)\b(bearer(?=\s+\S{4})|basic(?=\s+\S{16}))\s+[A-Za-z0-9._~+/=-]+", rf"\1 {HIDDEN}"),
@@ -53,7 +49,7 @@ _STRICT_RULES = _rules(
     (r"(?i)\b(key=)[^\s&\"',;]{6,}", rf"\1{HIDDEN}"),
 )
 """These would also remove innocent words, such as `secret: a garden`."""
-_RULES = _rules(
+_RULES = (
     (
         (
             r"(?i)(\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>?#]*?"
@@ -150,6 +146,8 @@ def _spelled(character: str) -> str:
     if len(octets) == 1:
         escapes.append("x" + octets[0])
     entities = [f"(?:amp;)?#(?:0{{0,6}}{code}|x0{{0,6}}{_digits(f'{code:x}')});"]
+    import html  # noqa: PLC0415  (only those who have secrets need it)
+
     if html.escape(character) != character:
         entities.append(html.escape(character)[1:])
     ways = [
@@ -176,6 +174,13 @@ def _in_base64(data: bytes) -> set[str]:
     return found
 
 
+@cache
+def _rules(*, is_strict: bool) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compile the rules when a text first needs them: that takes longer than most commands have."""
+    rules = (*(_STRICT_RULES if is_strict else ()), *_RULES)
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
+
+
 def redact(text: str, *, is_strict: bool = True) -> str:
     """Remove registered secrets, credentials, queries and embedded files from a text."""
     secrets = _secrets
@@ -184,7 +189,7 @@ def redact(text: str, *, is_strict: bool = True) -> str:
     text = _secret(secrets).sub(HIDDEN, text)
     text = _DATA_URI.sub(lambda found: f"data:{found[1]};base64,[{len(found[0])} characters]", text)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
-    for pattern, replacement in (*(_STRICT_RULES if is_strict else ()), *_RULES):
+    for pattern, replacement in _rules(is_strict=is_strict):
         text = pattern.sub(replacement, text)
     return text
 
@@ -240,3 +245,20 @@ def redact_line(text: str, characters_max: int = LINE_MAX) -> str:
 def redact_name(key: str) -> tuple[str, bool]:
     """Redact a key; return it, and whether its name says that its value is a secret."""
     return redact_cut(key), _names_secret(key)
+
+
+def readable(name: str) -> str:
+    """Write a name or a sentence for people: misleading or invisible characters escaped, secrets removed."""
+    name = redact_words(name)
+    if name.isascii() and name.isprintable():
+        return name
+    return "".join(_escape(letter) for letter in name)
+
+
+def _escape(letter: str) -> str:
+    number = ord(letter)
+    if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode returns it
+        return f"\\x{number - 0xDC00:02x}"
+    if letter in _DIRECTION_MARKS or unicodedata.category(letter) in _UNSHOWABLE:
+        return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return letter

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from math import inf
 
 _STATUS_MAX = 200
 
@@ -17,9 +18,12 @@ class Service:
     """The notifications of this process to systemd; they never raise."""
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        """Read systemd's socket from the environment."""
+        """Read systemd's socket and watchdog time from the environment."""
         address = env.get("NOTIFY_SOCKET", "")
         self._address = {"/": address, "@": "\0" + address[1:]}.get(address[:1], "")
+        usec = env.get("WATCHDOG_USEC", "")
+        self.watchdog_seconds = (float(usec) / 1e6 if usec.isdecimal() else 0.0) or inf
+        """`watchdog()` has to be called within this time; infinity without one."""
 
     @property
     def is_there(self) -> bool:

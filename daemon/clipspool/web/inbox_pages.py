@@ -11,10 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from clipspool.intake.names import Names, readable
+from clipspool.intake.names import Names
 from clipspool.jobs.model import TERMINAL, Job, State
 from clipspool.journal import Filter, Look
 from clipspool.reporting.status_file.text import for_editors
+from clipspool.system.redaction import readable
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors
 from clipspool.web.forms import read_form

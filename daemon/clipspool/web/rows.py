@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from clipspool.intake.names import readable
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, Paid, State
 from clipspool.jobs.permissions import (
@@ -22,6 +21,7 @@ from clipspool.jobs.records import OpenJobs
 from clipspool.journal import UNDER_WAY
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.status import balance_lines, job_json, maybe_task_ids
+from clipspool.system.redaction import readable
 from clipspool.web.media import delivered
 from clipspool.web.snapshot import waits
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Job, State
-from clipspool.jobs.records import Balance
 from clipspool.journal import Look, Lookup
 from clipspool.web.context import DaemonHandle
 

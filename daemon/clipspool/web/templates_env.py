@@ -13,8 +13,8 @@ import jinja2
 import markupsafe
 
 from clipspool import __version__
-from clipspool.intake.names import readable
-from clipspool.jobs.model import utc
+from clipspool.jobs.text import utc
+from clipspool.system.redaction import readable
 
 _TICKED = re.compile(r"`([^`]{1,200})`")
 

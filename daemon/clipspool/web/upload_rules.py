@@ -7,11 +7,12 @@ from typing import Any
 
 from clipspool.intake.advice import Found, about_files
 from clipspool.intake.kinds import Sort, sort_of
-from clipspool.intake.names import Kind, Names, composed, is_plain_name, readable
+from clipspool.intake.names import Kind, Names, composed, is_plain_name
 from clipspool.intake.types import Rules
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel
+from clipspool.system.redaction import readable
 
 SIZE_MAX = 200 << 30
 _NAME_BYTES_MAX = 200

@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from math import inf
 
-from clipspool.intake.names import TOML, readable
+from clipspool.intake.names import TOML
 from clipspool.intake.types import Rules
 from clipspool.jobs.naming import numbered
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.system.atomic import OURS, NotRegular, Rel, join, split_suffix
+from clipspool.system.redaction import readable
 from clipspool.web.upload_rules import NotTaken, check_room, check_size, checked_image, checked_place
 
 _RECORDS = f"{OURS}/uploads"

@@ -9,10 +9,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from clipspool.intake.names import readable
+from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Job, State
-from clipspool.jobs.records import Account
 from clipspool.jobs.text import iso, text
 from clipspool.journal import SORTED_MAX, Look, Lookup, Page, Sort
 from clipspool.reporting.eta import Timing
@@ -20,7 +19,7 @@ from clipspool.reporting.history import story_json
 from clipspool.reporting.looking import DAY_SECONDS
 from clipspool.reporting.status import balance_lines, evidence_lines
 from clipspool.stages.provenance import as_sent
-from clipspool.system.redaction import redact_value
+from clipspool.system.redaction import readable, redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered

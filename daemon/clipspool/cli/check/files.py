@@ -19,7 +19,7 @@ from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
 from clipspool.cli.check.gathered import quote_pictures, quote_timeline
-from clipspool.intake.names import Kind, Names, readable
+from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.sequences import ONLY_READ
@@ -37,6 +37,7 @@ from clipspool.stages.provenance import as_sent
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.runner import inspect
 from clipspool.system.atomic import Rel, join, name_of, split_suffix
+from clipspool.system.redaction import readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.check.finding import Finding, why_of
 from clipspool.cli.check.probe import Abilities, abilities_of
 from clipspool.cli.check.trials import try_moves
-from clipspool.intake.names import readable
 from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system import mounts
 from clipspool.system.atomic import Opened
+from clipspool.system.redaction import readable
 
 _POOLS = frozenset(
     {"fuse.mergerfs", "fuse.shfs", "fuse.unionfs", "fuse.unionfs-fuse", "fuse.mhddfs", "overlay"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.intake.kinds import suffix_of
-from clipspool.intake.names import TOML, TXT, readable
+from clipspool.intake.names import TOML, TXT
 from clipspool.intake.sequences import not_alone, odd_count
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse
 from clipspool.intake.timeline_cuts import (
@@ -35,6 +35,7 @@ from clipspool.spool.sources import strangers
 from clipspool.spool.timelines import PlannedCut
 from clipspool.stages.film import facts_in
 from clipspool.system.atomic import Rel, name_of, parent, split_suffix
+from clipspool.system.redaction import readable
 
 
 def quote_pictures(quoter: Quoter, decoder: Decoder, root: Root, rules: Rules, rel: Rel) -> Quote:

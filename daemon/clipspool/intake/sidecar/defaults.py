@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 
 from clipspool.intake.advice import near_miss
-from clipspool.intake.names import Kind, readable
+from clipspool.intake.names import Kind
 from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, meant_as_settings
 from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp
@@ -17,6 +17,7 @@ from clipspool.intake.tree import up_to
 from clipspool.intake.types import Rules
 from clipspool.spool.guard import Unavailable
 from clipspool.system.atomic import Rel, join
+from clipspool.system.redaction import readable
 
 Read = Callable[[Rel, Stamp], Layer | None]
 

@@ -14,7 +14,7 @@ from functools import partial
 from stat import S_ISREG
 from typing import Any
 
-from clipspool.intake.names import Kind, readable
+from clipspool.intake.names import Kind
 from clipspool.intake.near import folded
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry
@@ -26,7 +26,7 @@ from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import PRESETS, SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, split_suffix
-from clipspool.system.redaction import redact_value
+from clipspool.system.redaction import readable, redact_value
 
 _SUFFIX = ".toml"
 Configured = Mapping[str, Mapping[str, Any]]

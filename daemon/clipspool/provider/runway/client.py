@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from clipspool.jobs.account import Balance
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.records import Balance
 from clipspool.provider.addresses import AWAY, Reach
 from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task

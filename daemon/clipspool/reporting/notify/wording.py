@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clipspool.jobs.model import utc
+from clipspool.jobs.text import utc
 from clipspool.reporting.notify.digest import Message
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic

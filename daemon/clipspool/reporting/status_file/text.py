@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import assert_never
 
-from clipspool.intake.names import readable
 from clipspool.intake.types import Waiting
+from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.records import Account, Life, OpenJobs, Peer
+from clipspool.jobs.records import Life, OpenJobs, Peer
 from clipspool.jobs.text import sentences, status_mark, text
-from clipspool.system.redaction import redact
+from clipspool.system.redaction import readable, redact
 
 DAYS = 3
 """Ended jobs are shown for this long."""

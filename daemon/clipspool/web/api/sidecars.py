@@ -9,11 +9,12 @@ from typing import Any
 import structlog
 from starlette.requests import Request
 
-from clipspool.intake.names import TOML, Kind, Names, readable
+from clipspool.intake.names import TOML, Kind, Names
 from clipspool.intake.sidecar.parse import BYTES_MAX, decode
 from clipspool.jobs.quote import Quote
 from clipspool.jobs.text import text
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
+from clipspool.system.redaction import readable
 from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.operations import read_json
 from clipspool.web.security import name_of as name_of_caller
