@@ -49,7 +49,7 @@ LONG = 250
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 """Where the ledgers lie: nothing here shows what a power cut does."""
 JOBS = 8
-"""So many of the last jobs are looked at and retried."""
+"""So many of the last jobs are retried where none is in doubt."""
 DEPOT = Depot([InRequest(5_000_000)], time.time)
 NAMES = ("a", "b", "c")
 POINTS = (
@@ -414,8 +414,12 @@ class Farm(RuleBasedStateMachine):
     @precondition(lambda self: self.leader and self.jobs)
     @rule(number=st.integers(0, JOBS - 1))
     def retry(self, number):
-        leader, job_id = self.leader, self.jobs[-JOBS:][number % min(len(self.jobs), JOBS)]
-        before = self.state(job_id)
+        leader = self.leader
+        with connect_beside(self.address) as beside:
+            asked = "SELECT id FROM jobs WHERE state = 'in_doubt' ORDER BY id"
+            doubts = [job_id for (job_id,) in beside.execute(asked)]
+        chosen = doubts or self.jobs[-JOBS:]
+        job_id = chosen[number % len(chosen)]
         answers = []
         leader.careful(
             lambda: answers.extend(
@@ -423,13 +427,8 @@ class Farm(RuleBasedStateMachine):
             )
         )
         # Where the commit's answer was lost the order may have been carried out.
-        if before == "in_doubt" and (not answers or answers[0]["done"]):
+        if doubts and (not answers or answers[0]["done"]):
             self.consents[job_id] += 1
-
-    def state(self, job_id):
-        with connect_beside(self.address) as beside:
-            found = beside.execute("SELECT state FROM jobs WHERE id = %s", [job_id]).fetchone()
-        return found and found[0]
 
     # --- what must hold ---------------------------------------------------------------------------------
 
