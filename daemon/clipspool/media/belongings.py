@@ -64,16 +64,17 @@ def has_free_tags(source: av.container.InputContainer) -> bool:
 
 def reel_of(source: av.container.InputContainer) -> str | None:
     """Return the name of the tape or card, by which editors find the camera's original."""
-    tags = (*(stream.metadata for stream in source.streams), source.metadata)
-    found = (tag.get("reel_name") or tag.get("REEL_NAME") for tag in tags)
-    return next(filter(None, found), None)
+    return _tag_of(source, "reel_name")
 
 
 def timecode_of(source: av.container.InputContainer) -> str | None:
     """Return the timecode of a clip's first picture; None where no track or header has one."""
+    return _tag_of(source, "timecode")
+
+
+def _tag_of(source: av.container.InputContainer, name: str) -> str | None:
     tags = (*(stream.metadata for stream in source.streams), source.metadata)
-    found = (tag.get("timecode") or tag.get("TIMECODE") for tag in tags)
-    return next(filter(None, found), None)
+    return next(filter(None, (tag.get(name) or tag.get(name.upper()) for tag in tags)), None)
 
 
 def name_no_channels(source: av.container.InputContainer) -> None:

@@ -60,9 +60,9 @@ _NOT_SETTLED = frozenset({State.QUEUED, State.SUBMITTING, State.IN_DOUBT, State.
 _VIDEO = frozenset({".mp4", ".mov", ".m4v", ".webm"})
 
 
-def row_of(job: Job, conditions: Conditions, timing: Timing, parts: Sequence[Job] = ()) -> dict[str, Any]:
-    """Return what a row about a job shows; `parts` are the jobs of its parts."""
-    shown = job_json(job, conditions, parts)
+def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
+    """Return what a row about a job shows."""
+    shown = job_json(job, conditions)
     left = timing.left(job, conditions.now)
     kind = ""
     if waits(job):

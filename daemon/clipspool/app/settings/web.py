@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.parts import AnyPath, Part, nearness
+from clipspool.app.settings.parts import AnyPath, Part, few, nearness
 
 _SOCKET_PATH_BYTES_MAX = 107
-_HOSTS_MAX = 50
 _TOKENS_MAX = 100
 _PORT_MAX = 65_535
 _EXAMPLE = 'such as "127.0.0.1:8765", "[::1]:8765" or "unix:/run/clipspool/web.sock"'
@@ -54,12 +53,6 @@ def _host(value: str) -> str:
     return value.lower()
 
 
-def _few(value: object) -> object:
-    if isinstance(value, list | tuple) and len(value) > _HOSTS_MAX:
-        raise ValueError(f"has more than {_HOSTS_MAX} entries")
-    return value
-
-
 def is_near(listen: str) -> bool:
     """Whether only this machine's users can reach an address directly."""
     return listen.startswith("unix:") or nearness(listen.rpartition(":")[0].strip("[]"))[0]
@@ -93,9 +86,7 @@ class WebSettings(Part):
     token_file: AnyPath | None = None
     tokens: Annotated[Mapping[str, TokenSettings], AfterValidator(_token_names)] = Field(default_factory=dict)
     """More tokens by name, each with the rights that it gives."""
-    hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_few)] = Field(
-        default=()
-    )
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], few] = ()
     """Host names of the page besides `localhost` and addresses: those of a reverse proxy."""
 
     @property

@@ -124,13 +124,13 @@ def _dotted(loc: Iterable[int | str]) -> str:
     return ".".join(parts)[:200]
 
 
-def translate(error: ValidationError, root: type[BaseModel], prefix: Loc = ()) -> Iterator[Mistake]:
+def translate(error: ValidationError, root: type[BaseModel]) -> Iterator[Mistake]:
     """Translate pydantic's errors, leaving out every input."""
     for entry in error.errors(include_url=False, include_context=False, include_input=False):
-        loc = (*prefix, *entry["loc"])
+        loc = entry["loc"]
         match entry["type"]:
             case "extra_forbidden":
-                yield unknown(loc, root, len(prefix))
+                yield unknown(loc, root)
             case "missing" if loc == ("inbox",):
                 yield Mistake((), "names no [[inbox]]: at least one is needed, with `path` and `outbox`")
             case "missing":
@@ -160,10 +160,10 @@ def not_toml(file: Path, error: tomllib.TOMLDecodeError) -> str:
     return f"{_shown(str(file))}: is not TOML: {said}{hint}"
 
 
-def unknown(loc: Loc, root: type[BaseModel], skip: int = 0) -> Mistake:
+def unknown(loc: Loc, root: type[BaseModel]) -> Mistake:
     """Describe an unknown key: which known one may be meant, or where it belongs."""
     name = str(loc[-1])
-    known = _fields_at(root, loc[skip:-1])
+    known = _fields_at(root, loc[:-1])
     homes = [home for home, fields in _homes(root) if name in fields and name != "api_key"]
     if homes:
         return Mistake(loc, f"is an unknown key here, it belongs in {' or '.join(homes)}")

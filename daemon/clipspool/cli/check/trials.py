@@ -104,7 +104,7 @@ def _gone(name: str, folder: int) -> Iterator[None]:
             unlink(name, folder)
 
 
-def try_moves(inbox: InboxSettings, *, has_outbox: bool = True) -> Iterator[Finding]:
+def try_moves(inbox: InboxSettings, *, has_outbox: bool) -> Iterator[Finding]:
     """Try each of a clip's moves, in the inbox and in the outbox; leaves nothing behind."""
     try:
         yield from _try_all(inbox, has_outbox=has_outbox)

@@ -209,17 +209,17 @@ def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
             assert_never(never)
 
 
-def for_editors(job: Job, conditions: Conditions, places: Places, zone: tzinfo = UTC) -> str:
+def for_editors(job: Job, conditions: Conditions, places: Places) -> str:
     """Return how a job stands in words for its clip's editor: nothing that only an operator can act on."""
     if job.error is not None and job.state is State.FAILED:
         return sentences(*(_readable(one, places) for one in (job.error.message, job.error.what_to_do)))
     if job.state is State.DELIVERED:
-        return _delivered(job, zone).partition("  ")[2]
+        return _delivered(job, UTC).partition("  ")[2]
     if job.held is not None or job.state is State.IN_DOUBT:
         return _held(job, places)
     if working := conditions.working.get(job.id):
         return working.in_words()
-    return _under_way(job, conditions, zone)
+    return _under_way(job, conditions, UTC)
 
 
 def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
