@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+from clipspool.app.gateway import Gateway
+from clipspool.app.settings import Settings
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import AnswerLost, NotSubmitted
 from clipspool.jobs.faults import Fault, FaultOf
@@ -11,6 +13,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import State
 from clipspool.provider.addresses import Reach
 from clipspool.provider.runway import Patience, Runway
+from clipspool.stages.runner import Tools
 from clipspool.system.http.proxy import Proxy
 from fakes import NO_CREDITS, PROFILE, Desk
 from patience import patient
@@ -136,3 +139,63 @@ def test_the_change_ends_the_pause_of_an_address_and_not_that_of_the_account(des
     assert desk.scheduler.brake.is_on
     desk.order(lambda scheduler: scheduler.braking.reached())
     assert (desk.scheduler.brake == Brake()) == goes_on
+
+
+class Stages:
+    """What runs stages, as far as its tools are replaced."""
+
+    def __init__(self):
+        self.tools = Tools({}, None, None, None, None)
+
+    def equip(self, tools):
+        self.tools = tools
+
+
+FIRST, SECOND = "https://one.test/v1", "https://two.test/v1"
+
+
+@pytest.fixture
+def gateway():
+    provider = {"base_url": FIRST, "other_urls": [SECOND], "api_key": "some-key"}
+    journal, inbox = {"path": "/nowhere/journal"}, {"path": "/nowhere/in", "outbox": "/nowhere/out"}
+    settings = Settings(provider=provider, journal=journal, inbox=[inbox])
+    one = Gateway(settings, lambda provider: provider, lambda: None)
+    yield one
+    one.close()
+
+
+def test_a_change_gives_the_scheduler_and_the_stages_one_address_at_one_moment(desk, gateway):
+    stages = Stages()
+    gateway.change(desk.scheduler, stages)
+    assert stages.tools.provider is None, "there is nothing to change"
+    at_gate(desk)
+    desk.scheduler.braking.set(desk.scheduler.brake.pressed(AWAY, desk.clock.now, lambda: 0.5))
+    gateway._chooser.current = SECOND
+    gateway.change(desk.scheduler, stages)
+    profile = stages.tools.provider.profile
+    assert profile.startswith(f"{SECOND}#")
+    assert gateway.troubles == [f"{FIRST} cannot be reached: {SECOND} is used instead"]
+    desk.turn()
+    assert desk.shop.paid == []
+    assert not desk.scheduler.brake.is_on
+    assert desk.until(State.DELIVERED).task.profile == profile
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_other_settings_keep_the_address_in_use_only_where_they_name_it(gateway, desk):
+    gateway._chooser.current = SECOND
+    gateway.change(desk.scheduler, Stages())
+    settings = gateway._settings
+    at_gate(desk)
+    desk.scheduler.braking.set(desk.scheduler.brake.pressed(NO_CREDITS, desk.clock.now, lambda: 0.5))
+    gateway.use(settings, desk.scheduler)
+    assert gateway.address == SECOND
+    assert not any(one.is_stale for one in desk.scheduler.in_flight.values())
+    alone = settings.model_copy(update={"provider": settings.provider.model_copy(update={"other_urls": ()})})
+    gateway.use(alone, desk.scheduler)
+    assert gateway.address == FIRST
+    assert gateway.provider.profile.startswith(f"{FIRST}#")
+    assert gateway.troubles == []
+    desk.turn()
+    assert desk.shop.paid == [], "what is connected by the former settings sends nothing"
+    assert not desk.scheduler.brake.is_on

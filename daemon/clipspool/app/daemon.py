@@ -326,14 +326,10 @@ class Daemon:
         old_names = set(self._inboxes)
         self.settings = new
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
-        old_profile = self._gateway.provider.profile
-        self._gateway.use(new)
+        self._gateway.use(new, self.scheduler)
         self.monitoring.apply(new)
         self._stages.equip(self._tools())
         self._configure_scheduler()
-        if self._gateway.provider.profile != old_profile:
-            self.scheduler.withdraw_connecting()
-            self.scheduler.call_soon(lambda scheduler: scheduler.braking.release())
         for inbox in new.inbox:
             if inbox.name in self._inboxes:
                 self._inboxes[inbox.name].use_rules(rules_of(new, inbox, self._folders.journal_id))

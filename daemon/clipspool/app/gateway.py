@@ -76,10 +76,17 @@ class Gateway:
             self._stopped = threading.Event()
             start_thread(self._run, "gateway", self._chooser, self._stopped)
 
-    def use(self, settings: Settings) -> None:
-        """Use other settings, and stay with the address in use where they name it."""
+    def use(self, settings: Settings, scheduler: Scheduler) -> None:
+        """Use other settings, and stay with the address in use where they name it.
+
+        With another key or address nothing holds submissions back any more. For the scheduler's thread.
+        """
         self.stop()
+        before = self.provider.profile
         self._take(settings)
+        if self.provider.profile != before:
+            scheduler.withdraw_connecting()
+            scheduler.call_soon(lambda scheduler: scheduler.braking.release())
         self.start()
 
     def stop(self) -> None:
