@@ -2,13 +2,16 @@
 
 import html
 import http.client
+import io
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import threading
 import time
+import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,6 +24,7 @@ from structlog.testing import capture_logs
 
 from clipspool.jobs.messages import ProviderUnblocked
 from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.jobs.outputs import FOLDER
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.working import Working
@@ -584,6 +588,24 @@ def test_a_link_in_the_place_of_a_film_is_not_followed(stage, web):
     work.joinpath("clip.mp4").unlink()
     os.mkfifo(work / "clip.mp4")
     assert web.get("/jobs/clip1/source").status == 404
+
+
+def test_a_folder_of_pictures_is_downloaded_as_a_zip_of_them(stage, web):
+    folder = stage.home / "results/shot"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"f.{number:04}.png").write_bytes(FILM + bytes([number]))
+    (folder / "notes.txt").write_bytes(b"not of the film")
+    results = (replace(RESULT, name="shot", suffix=FOLDER),)
+    stage.add(state=State.DELIVERED, results=results, paid=Paid.YES, task=a_task())
+    assert "Download as ZIP" in web("GET", "/jobs/clip1", BEARER).text
+    answer = web("GET", "/jobs/clip1/result/1?download=1", BEARER)
+    assert answer.headers["content-disposition"].endswith("shot.zip")
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {f"shot/f.{number:04}.png": FILM + bytes([number]) for number in range(3)}
+    shutil.rmtree(folder)
+    assert web("GET", "/jobs/clip1/result/1", BEARER).status == 404
 
 
 def test_a_folder_that_is_a_link_is_not_entered(stage, web):

@@ -17,6 +17,7 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages import unpack as stages_unpack
 from clipspool.stages.deliver import deliver
 from clipspool.stages.finish import finish
+from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.reuse import reuse
 from clipspool.stages.unpack import unpack
 from clipspool.system import moves
@@ -80,6 +81,17 @@ def test_the_pictures_appear_as_one_folder_with_its_provenance(bench):
     # Done again after a crash before it was recorded: nothing is there twice.
     assert delivered(bench, event) == done
     assert sorted(path.name for path in (bench.results / "day").iterdir()) == ["shot", "shot.toml"]
+
+
+@pytest.mark.parametrize(("came", "left"), [(4, 1), (5, 0)])
+def test_pictures_that_only_hold_the_last_one_are_left_out_where_all_that_was_sent_came(bench, came, left):
+    made = {"fps": "24/1", "seconds": 4 / 24, "own_seconds": 3 / 24}
+    source = SentFile("x.mp4", 1, 1, "ab", "video/mp4", "inline", made=made)
+    write_sent(bench.bay.inbox, bench.clip, bench.job, bench.job.prepared_by, Sent(source))
+    (result,) = unpacked(bench, {f"f_{number:05}.png": png(number) for number in range(came)}).results
+    assert (result.frames, bool(result.noticed)) == (came - left, not left)
+    said = "1 pictures left out that show the last one held"
+    assert (said in result.finished) == bool(left)
 
 
 def test_a_folder_that_somebody_changed_is_not_taken_for_ours(bench):

@@ -27,7 +27,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.sources import digest, pictures_in, stamp
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
-from clipspool.stages.payload import length_sent, read_sent, was_extended
+from clipspool.stages.payload import bars_sent, length_sent, part_sent, read_sent
 from clipspool.system.atomic import CHUNK, Rel, join, split_suffix, sync_and_close, sync_folder, write_all
 from clipspool.system.failpoint import reach
 
@@ -68,6 +68,9 @@ def unpack(
     return replace(fetched, results=tuple(results))
 
 
+Member = tuple[str, zipfile.ZipInfo]
+
+
 class _NoRoom(Exception):
     pass
 
@@ -95,6 +98,7 @@ class _Unpacking:
         self.root: Root = folders.inbox
         self.sent = read_sent(folders.inbox, clip, job)
         self.stopping, self.report = stopping, report
+        self.held = 0
 
     def run(self) -> Result:
         """Return the folder that was made of an archive, or the archive with the reason why it stays one."""
@@ -117,7 +121,7 @@ class _Unpacking:
             self.root.open(join(folder_of(self.clip.id), self.result.file)) as file,
             zipfile.ZipFile(file) as archive,
         ):
-            members = _pictures_in(archive)
+            members = self._own(_pictures_in(archive))
             names = self._names([name for name, _ in members])
             sequence = _sequence(names)
             self._write(archive, [entry for _, entry in members], names)
@@ -126,15 +130,26 @@ class _Unpacking:
             raise _StaysAsItCame(found.reason)
         return names, sequence.kind
 
+    def _own(self, members: Sequence[Member]) -> Sequence[Member]:
+        """Leave out what shows the last picture held, where each picture that was sent came back."""
+        length = length_sent(self.clip, self.sent)
+        _, seconds = part_sent(self.sent)
+        if length is None or not length.fps or seconds is None or len(members) != length.frames:
+            return members
+        self.held = max(0, len(members) - max(1, round(seconds * Fraction(length.fps))))
+        return members[: len(members) - self.held]
+
     def _folder(self, names: Sequence[str], kind: str) -> Result:
         length = length_sent(self.clip, self.sent)
         said = [
             f"unpacked into {len(names):,} numbered pictures ({kind.upper()}), `{names[0]}` to `{names[-1]}`"
         ]
-        if was_extended(self.sent):
-            said.append("black bars and held pictures that were added before sending are left in it")
+        if self.held:
+            said.append(f"{self.held:,} pictures left out that show the last one held")
+        if bars_sent(self.sent):
+            said.append("black bars that were added before sending are left in it")
         noticed = self.result.noticed
-        if length and length.frames and length.frames != len(names):
+        if length and length.frames and length.frames != len(names) + self.held:
             noticed = (*noticed, f"{len(names):,} pictures came, and {length.frames:,} were sent")
         fps = length.fps if length else ""
         return replace(

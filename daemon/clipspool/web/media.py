@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from io import FileIO
+from typing import IO, cast
 from urllib.parse import quote
+from zipfile import ZipFile, ZipInfo
 
 import anyio
 import anyio.to_thread
@@ -21,9 +24,11 @@ from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.text import text
 from clipspool.journal import Lookup
 from clipspool.spool.kept import open_source_of
+from clipspool.spool.root import Root
+from clipspool.spool.sources import pictures_in
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.poster import poster_of
-from clipspool.system.atomic import name_of, split_suffix
+from clipspool.system.atomic import Rel, name_of, split_suffix
 from clipspool.web.context import DaemonHandle
 
 _THREADS = 8
@@ -76,8 +81,27 @@ class MediaRoutes:
         return await self._serve(request, open_it)
 
     async def result(self, request: Request) -> Response:
-        """Serve one of a job's results from the outbox."""
+        """Serve one of a job's results from the outbox; a folder of pictures as a ZIP of them."""
         number: int = request.path_params["number"]
+        job_id: str = request.path_params["job"]
+
+        def folder() -> tuple[Root, Rel] | None:
+            found = self._known(job_id)
+            known = () if found is None else delivered(found[0])
+            if found is None or not 1 <= number <= len(known) or not known[number - 1].is_folder:
+                return None
+            outbox, name = found[2].outbox, known[number - 1].name
+            try:
+                return (outbox, name) if outbox.is_folder(name) else None
+            except OSError:
+                return None
+
+        if (there := await anyio.to_thread.run_sync(folder, limiter=self._threads())) is not None:
+            saved = {"Content-Disposition": _saved_as(f"{name_of(there[1])}.zip")}
+            if request.method == "HEAD":
+                return Response(headers=saved, media_type="application/zip")
+            made = _steps(zipped(*there), self._threads())
+            return StreamingResponse(made, headers=saved, media_type="application/zip")
 
         def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
             results = delivered(job)
@@ -114,14 +138,10 @@ class MediaRoutes:
         job_id: str = request.path_params["job"]
 
         def find() -> tuple[FileIO, str, os.stat_result] | None:
-            with self._lookup.look() as look:
-                job = look.job(job_id)
-                clip = None if job is None else look.clip(job.clip_id)
-            bay = None if job is None else self._daemon.bays().get(job.inbox)
-            if job is None or clip is None or bay is None:
+            if (known := self._known(job_id)) is None:
                 return None
             try:
-                file, name = open_it(job, clip, bay)
+                file, name = open_it(*known)
                 return file, name, os.fstat(file.fileno())
             except (OSError, ValueError):
                 return None
@@ -131,6 +151,13 @@ class MediaRoutes:
             return PlainTextResponse("This file does not exist (any more).\n", 404)
         file, name, there = found
         return self._answer(request, file, there, name)
+
+    def _known(self, job_id: str) -> tuple[Job, Clip, Folders] | None:
+        with self._lookup.look() as look:
+            job = look.job(job_id)
+            clip = None if job is None else look.clip(job.clip_id)
+        bay = None if job is None else self._daemon.bays().get(job.inbox)
+        return None if job is None or clip is None or bay is None else (job, clip, bay)
 
     def _answer(self, request: Request, file: FileIO, there: os.stat_result, name: str) -> Response:
         kind = _TYPES.get(split_suffix(name)[1].lower(), "application/octet-stream")
@@ -194,6 +221,43 @@ def range_of(header: str, size: int) -> Part | None:
     if last and int(last) < begin:
         return whole
     return None if begin >= size else Part(begin, end - begin + 1, is_part=True)
+
+
+class _Written:
+    """Takes what an archive is written into, piece by piece; it has no place to go back to."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        data, self._pieces = b"".join(self._pieces), []
+        return data
+
+
+def zipped(root: Root, rel: Rel) -> Generator[bytes]:
+    """Yield a ZIP of a folder's pictures, which are packed well enough as they are. Raises OSError."""
+    written = _Written()
+    with ZipFile(cast("IO[bytes]", written), "w") as archive:
+        for name, file in pictures_in(root, rel):
+            entry = ZipInfo(f"{text(name_of(rel))}/{text(name)}")
+            with file, archive.open(entry, "w") as member:
+                while chunk := file.read(_CHUNK_BYTES):
+                    member.write(chunk)
+                    yield written.taken()
+    yield written.taken()
+
+
+async def _steps(made: Generator[bytes], limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
+    with closing(made):
+        while (chunk := await anyio.to_thread.run_sync(next, made, None, limiter=limiter)) is not None:
+            yield chunk
 
 
 class _FileResponse(StreamingResponse):
