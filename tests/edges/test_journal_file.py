@@ -75,6 +75,15 @@ def test_the_queue_is_read_by_its_own_index(journal):
     assert not any("ORDER BY" in step for step in steps)
 
 
+def test_what_a_start_counts_is_read_from_an_index_alone(journal):
+    """Else each start reads 100,000 ended jobs with all their requests."""
+    for name in ("count_by_state", "count_parts_by_state", "clips_not_retired"):
+        values = dict.fromkeys(re.findall(r":(\w+)", STATEMENTS[name]))
+        plan = journal._database._connection.execute(f"EXPLAIN QUERY PLAN {STATEMENTS[name]}", values)
+        ((*_, step),) = plan
+        assert re.search(r"COVERING INDEX|INDEX (jobs_of_parts|clips_not_retired)", step), step
+
+
 # --- what SQLite is told ------------------------------------------------------------------------------------
 
 
@@ -412,6 +421,7 @@ def of_0001(written):
     """Give a journal as the first schema had it."""
     with sqlite3.connect(written) as beside:
         beside.executescript(
+            "DROP INDEX jobs_of_parts; DROP INDEX clips_not_retired;"
             "DROP INDEX jobs_by_fingerprint; ALTER TABLE jobs DROP COLUMN fingerprint;"
             "ALTER TABLE jobs DROP COLUMN reuse; ALTER TABLE jobs DROP COLUMN version;"
             "ALTER TABLE jobs DROP COLUMN prepared_by; ALTER TABLE jobs DROP COLUMN part;"

@@ -16,7 +16,7 @@ from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Held, Job, State
 from clipspool.jobs.records import ClipCost, Entry, OpenJobs, Spend, Tally, current_name
 from clipspool.jobs.render_times import Seen
 from clipspool.journal.database import Database, Row
-from clipspool.journal.rows import Candidate, read_candidate, read_clip, read_job
+from clipspool.journal.rows import Candidate, read_candidate, read_clip, read_counts, read_job
 
 OPEN = [state.value for state in State if state not in TERMINAL]
 _FOR_DISK = sorted(held.value for held in STILL_TRIED)
@@ -45,8 +45,8 @@ class Questions:
 
     def count_jobs(self) -> None:
         """Fill `counts`, `present`, `running` and `for_disk` from the journal."""
+        self.present = read_counts(self._database.rows("count_by_state"))
         self.counts = self.count()
-        self.present = self.counts + self.count(of_parts=True)
         self.running = self.count_running()
         self.for_disk = self._database.value("count_for_disk", held=_FOR_DISK)
 
@@ -200,10 +200,10 @@ class Questions:
 
     # --- counts and tasks -----------------------------------------------------------------------------------
 
-    def count(self, *, of_parts: bool = False) -> Counter[State]:
-        """Count the jobs by state, without the parts of long clips; or those parts alone."""
-        rows = [row for row in self._database.rows("count_by_state") if bool(row["is_part"]) is of_parts]
-        return Counter({State(row["state"]): row["number"] for row in rows})
+    def count(self) -> Counter[State]:
+        """Count the jobs by state, without the parts of long clips."""
+        of_parts = read_counts(self._database.rows("count_parts_by_state"))
+        return read_counts(self._database.rows("count_by_state")) - of_parts
 
     def _count_job(self, job: Job, number: int) -> None:
         """Count a job in its state, and its task where it has one under way."""

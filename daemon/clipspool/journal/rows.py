@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -263,3 +264,8 @@ def path_bytes(path: str | None) -> bytes | None:
 
 def _decoded(path: bytes | None) -> str | None:
     return None if path is None else os.fsdecode(path)
+
+
+def read_counts(rows: Sequence[Row]) -> Counter[State]:
+    """Read how many jobs each state has."""
+    return Counter({State(row["state"]): row["number"] for row in rows})

@@ -303,8 +303,11 @@ SELECT min(retire_due) FROM clips WHERE retire_due > :now;
 -- --- counts and tasks ------------------------------------------------------------------------------------
 
 -- name: count_by_state
--- Parts of long clips apart.
-SELECT state, part > 0 AS is_part, count(*) AS number FROM jobs GROUP BY 1, 2;
+-- Parts of long clips included.
+SELECT state, count(*) AS number FROM jobs GROUP BY 1;
+
+-- name: count_parts_by_state
+SELECT state, count(*) AS number FROM jobs WHERE part > 0 GROUP BY 1;
 
 -- name: count_at_provider
 SELECT inbox, json_extract(request, '$.model') AS model, count(*) AS number FROM jobs
