@@ -208,6 +208,17 @@ def test_a_node_that_follows_looks_often_while_the_leader_is_drained(farm):
     assert b.beat() == 0.5
 
 
+def test_a_leader_whose_row_a_restored_database_lacks_enters_itself_anew_and_leads_on(farm):
+    a = farm.node("a")
+    a.beat()
+    farm.ask("DELETE FROM nodes; UPDATE leader SET until = now() + interval '5 seconds'")
+    for renewed in (False, True):
+        a.beat()
+        assert not a.lease.is_ended
+        assert farm.ask("SELECT until > now() + interval '10 seconds' FROM leader") == [(renewed,)]
+    assert [one.state for one in farm.members()] == ["leads"]
+
+
 def test_a_heartbeat_sees_the_orders_that_wait_for_the_leader(farm):
     a = farm.node("a")
     a.beat()
