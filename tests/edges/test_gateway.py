@@ -159,7 +159,7 @@ def gateway():
     provider = {"base_url": FIRST, "other_urls": [SECOND], "api_key": "some-key"}
     journal, inbox = {"path": "/nowhere/journal"}, {"path": "/nowhere/in", "outbox": "/nowhere/out"}
     settings = Settings(provider=provider, journal=journal, inbox=[inbox])
-    one = Gateway(settings, lambda provider: provider, lambda: None)
+    one = Gateway(settings, lambda provider: provider)
     yield one
     one.close()
 

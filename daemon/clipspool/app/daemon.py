@@ -85,7 +85,7 @@ class Daemon:
         self._inboxes: dict[str, Inbox] = {}
         self._bindings: dict[str, Binding] = {}
         self.monitoring = Monitoring(settings, self.journal, lambda: self._inboxes, now, term.node)
-        self._gateway = Gateway(settings, self.monitoring.measured, self.wake)
+        self._gateway = Gateway(settings, self.monitoring.measured)
         self._durations = Durations(self.journal.durations())
         self._cut_short = list(self.journal.find(states=(State.SUBMITTING,)))
         self._stages = self._stage_runner()

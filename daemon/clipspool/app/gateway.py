@@ -31,11 +31,9 @@ class Gateway:
     thread calls: no request is between two addresses.
     """
 
-    def __init__(
-        self, settings: Settings, measured: Callable[[Provider], Provider], wake: Callable[[], None]
-    ) -> None:
-        """`measured` times a provider's calls; `wake` is called once another address is to be used."""
-        self._measured, self._wake = measured, wake
+    def __init__(self, settings: Settings, measured: Callable[[Provider], Provider]) -> None:
+        """Take the first address; `measured` times a provider's calls."""
+        self._measured = measured
         self._stopped = threading.Event()
         self.address = ""
         """The address that is used."""
@@ -123,7 +121,4 @@ class Gateway:
 
     def _run(self, chooser: Chooser, stopped: threading.Event) -> None:
         while not stopped.wait(self._pause):
-            before = chooser.current
             chooser.look(seconds_since_boot())
-            if chooser.current != before:
-                self._wake()
