@@ -17,6 +17,7 @@ from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.balance import note
 from clipspool.scheduler.loop import Scheduler
+from clipspool.scheduler.selection import InFlight
 from clipspool.stages.quoting import Quoting
 from fakes import BUSY, NO_CREDITS, PACE, PROFILE, Desk, Workshop, a_clip, a_job, a_request
 
@@ -409,6 +410,11 @@ def test_outside_the_hours_of_its_inbox_it_is_prepared_and_not_sent(desk):
     assert desk.job().request.model == "half"
     assert desk.job().prepared
     assert desk.shop.done.count((Stage.SUBMIT, "clip1")) == 1, "no connection is made for it"
+    kept, brake = desk.scheduler.short_of_credits, desk.scheduler.brake
+    for state, excused in ((State.QUEUED, set()), (State.SUBMITTING, {"clip1"})):
+        connected = InFlight(Stage.SUBMIT, a_job("other", state=state, credits_estimated=30.0))
+        found = kept.excused(brake, {"other": connected}, PROFILE)
+        assert found == excused, "what is connected is not recorded as sent yet"
     desk.turn(7 * 3600.0)
     desk.turns(4)
     assert desk.shop.made == ["clip1"]
