@@ -306,7 +306,10 @@ def takeover(home, name, asked):
             until(lambda: b'"foreign_work_found"' in b.log.read_bytes(), 60, "the survivor says so")
             told["said_after"] = round(time.monotonic() - began, 1)
         told["status"] = b.call("status", "--json")["said"]
-        told["status_file"] = "".join(file.read_text() for file in (home / "in").glob("_status*.txt"))
+        # The file is written anew once a minute: it says so a little later.
+        with contextlib.suppress(TimeoutError):
+            until(lambda: "until it runs again" in _status_files(home), 90, "the file says so")
+        told["status_file"] = _status_files(home)
         told["recover"] = b.call("recover", "--from", a_id, "--yes")
         with contextlib.suppress(TimeoutError):
             until(lambda: len(list((home / "in/_done").rglob("*.mp4"))) >= count, 700, "all is delivered")
@@ -316,6 +319,11 @@ def takeover(home, name, asked):
         a.stop()
         b.stop()
         return told | told_of(home, box, (a, b))
+
+
+def _status_files(home):
+    """Return the text of the inbox's status files, without line breaks."""
+    return " ".join(" ".join(file.read_text().split()) for file in (home / "in").glob("_status*.txt"))
 
 
 def seen(home, name, asked):
