@@ -4,14 +4,18 @@ import errno
 import io
 import os
 import stat
+import struct
+import subprocess
 import tomllib
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from clipspool.jobs.events import Delivered, Fetched, PartlyFetched
 from clipspool.jobs.model import Held, Result, Reuse, State
+from clipspool.media.facts import Cropped, MediaFault
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages import unpack as stages_unpack
@@ -45,7 +49,7 @@ def packed(bench, members):
     (bench.work / ZIP.file).write_bytes(memory.getvalue())
 
 
-def unpacked(bench, members=None, *, is_stopping=False, **request):
+def unpacked(bench, members=None, *, decoder=None, is_stopping=False, **request):
     packed(bench, members or {name: png(number) for number, name in enumerate(NAMES)})
     job = replace(bench.job, request=replace(bench.job.request, **request))
     return unpack(
@@ -53,6 +57,7 @@ def unpacked(bench, members=None, *, is_stopping=False, **request):
         bench.clip,
         bench.bay,
         Fetched((ZIP,)),
+        decoder,
         attempt="a1",
         stopping=lambda: is_stopping,
         report=lambda _: None,
@@ -92,6 +97,82 @@ def test_pictures_that_only_hold_the_last_one_are_left_out_where_all_that_was_se
     assert (result.frames, bool(result.noticed)) == (came - left, not left)
     said = "1 pictures left out that show the last one held"
     assert (said in result.finished) == bool(left)
+
+
+def scope(tmp_path, pixel_format="rgb48be", suffix="png"):
+    """Make 20 pictures of 160x90 pixels whose middle is 62 pixels high; also the middle alone."""
+    middle = f"testsrc2=s=160x62:r=24:d=0.8333,format={pixel_format}"
+    for name, filters in (("whole", ",pad=w=160:h=90:x=0:y=14"), ("kept", "")):
+        (tmp_path / name).mkdir()
+        made = ["-f", "lavfi", "-i", f"{middle}{filters}", "-pix_fmt", pixel_format]
+        subprocess.run(
+            ["ffmpeg", "-v", "error", *made, str(tmp_path / name / f"f_%05d.{suffix}")], check=True
+        )
+    return {path.name: path.read_bytes() for path in sorted((tmp_path / "whole").iterdir())}
+
+
+def sent_with_bars(bench, **more):
+    made = {"fps": "24/1", "seconds": 20 / 24, "width": 160, "height": 90, "picture_aspect": "160/62", **more}
+    source = SentFile("x.mp4", 1, 1, "ab", "video/mp4", "inline", made=made)
+    write_sent(bench.bay.inbox, bench.clip, bench.job, bench.job.prepared_by, Sent(source))
+
+
+def decoded(folder, pixel_format):
+    frames = ["-f", "rawvideo", "-pix_fmt", pixel_format, "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(folder / "f_%05d.png"), *frames]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "rgba", "rgb48be"])
+def test_black_bars_that_were_added_are_cut_off_each_picture(bench, decoder, tmp_path, pixel_format):
+    came = scope(tmp_path, pixel_format)
+    sent_with_bars(bench)
+    (result,) = unpacked(bench, came, decoder=decoder).results
+    assert "black bars cut off again (160x62 pixels are left)" in result.finished
+    assert (result.frames, result.noticed) == (20, ())
+    folder = bench.work / result.file
+    assert (folder / "f_00020.png").read_bytes()[16:26] == struct.pack(
+        ">IIBB", 160, 62, 16 if "48" in pixel_format else 8, 6 if "a" in pixel_format else 2
+    )
+    assert decoded(folder, pixel_format) == decoded(tmp_path / "kept", pixel_format)
+    assert result.size == sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sides", "kind", "why"),
+    [
+        ((160, 120), ("rgb24", "png"), "another shape than what was sent"),
+        ((160, 90), ("monob", "png"), "pictures of its kind cannot be cropped"),
+        ((160, 90), ("rgb24", "tif"), "TIFF is not cropped, only PNG"),
+    ],
+)
+def test_pictures_whose_bars_cannot_be_cut_off_are_delivered_as_they_came(
+    bench, decoder, tmp_path, sides, kind, why
+):
+    came = scope(tmp_path, *kind)
+    sent_with_bars(bench, width=sides[0], height=sides[1])
+    (result,) = unpacked(bench, came, decoder=decoder).results
+    assert any(said.endswith(why) and "are left in it" in said for said in result.finished)
+    assert {path.name: path.read_bytes() for path in (bench.work / result.file).iterdir()} == came
+
+
+def test_a_stop_or_a_full_disk_while_bars_are_cut_off_leaves_it_for_later(bench, tmp_path):
+    came = scope(tmp_path)
+    sent_with_bars(bench)
+    for code, is_full in (("MEDIA.STOPPED", False), ("MEDIA.NO_SPACE", True)):
+        faulty = SimpleNamespace(still=lambda *_, code=code: MediaFault(code, "it was so", ""))
+        event = unpacked(bench, came, decoder=faulty)
+        assert isinstance(event, PartlyFetched)
+        assert (event.results, event.held is Held.DISK, event.is_fault) == ((ZIP,), is_full, is_full)
+        assert [path.name for path in bench.work.iterdir() if path.suffix == ".pictures"] == []
+
+
+def test_pictures_that_were_cropped_before_a_crash_are_not_cropped_again(decoder, tmp_path):
+    scope(tmp_path)
+    with (tmp_path / "whole/f_00001.png").open("r+b") as file:
+        for _ in range(2):
+            assert decoder.crop_stills([file.fileno()], (160, 90), (160, 62)) == Cropped(1)
+        assert os.pread(file.fileno(), 8, 16) == struct.pack(">II", 160, 62)
 
 
 def test_a_folder_that_somebody_changed_is_not_taken_for_ours(bench):
@@ -143,7 +224,7 @@ def test_a_link_in_an_archive_is_none_here(bench):
         archive.writestr(link, "/etc/passwd")
     (bench.work / ZIP.file).write_bytes(memory.getvalue())
     event = unpack(
-        bench.job, bench.clip, bench.bay, Fetched((ZIP,)), attempt="a1", stopping=bool, report=print
+        bench.job, bench.clip, bench.bay, Fetched((ZIP,)), None, attempt="a1", stopping=bool, report=print
     )
     assert event.results[0].suffix == ".zip"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from journeys.bay import make_clip
-from numbered import fill
+from numbered import fill, png
 from patience import patient
 from runway_sandbox import Render, Style
 
@@ -318,14 +318,16 @@ def test_pictures_that_a_model_returns_as_an_archive_come_back_as_a_folder_under
     with open_bays(render=Render.ECHO) as bay:
         bay.is_checked = False  # what is paid for was made of the pictures
         bay.start()
-        names = fill(bay.inbox / "seq", range(1001, 1049), width=640, height=480)
+        names = fill(bay.inbox / "seq", range(1001, 1049), width=1280, height=480)  # wider than it takes
         bay.write("seq.toml", 'prompt = "deep winter"\nmodel = "aleph2"\noutput_format = "png_sequence"\n')
         bay.until_retired(seconds=60)
         made = bay.outbox / "seq"
         assert sorted(path.name for path in made.iterdir()) == names
-        assert all(path.read_bytes().startswith(b"\x89PNG") for path in made.iterdir())
+        heads = {path.read_bytes()[:24] for path in made.iterdir()}
+        assert heads == {png(width=1280, height=480)[:24]}
         told = tomllib.loads((bay.outbox / "seq.toml").read_text())["result"]
         assert (told["name"], told["frames"], told["frames_per_second"]) == ("seq", 48, 24)
+        assert "black bars cut off again (1280x480 pixels are left)" in told["finished"]
         assert told["size"] == sum(path.stat().st_size for path in made.iterdir())
         assert bay.paid == 1
         assert bay.stop() == 0

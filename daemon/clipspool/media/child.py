@@ -122,6 +122,7 @@ _CALLS: dict[str, Callable[..., Value]] = {
     "poster": images.poster,
     "image_facts": images.image_facts,
     "scale_image": images.scale_image,
+    "crop_stills": images.crop_stills,
     "sample": samples.make_sample,
     "still": packing.still,
     "pack": packing.pack,

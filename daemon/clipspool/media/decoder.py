@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clipspool.media.facts import (
     Conformed,
+    Cropped,
     Finished,
     MediaFault,
     Packed,
@@ -173,6 +174,17 @@ class Decoder:
     def still(self, file: int, kind: str, *, seconds_max: float = 60) -> Probe | MediaFault:
         """Read the facts of one of a film's numbered pictures: `png`, `jpeg`, `tiff`, `exr` or `dpx`."""
         return self._call(Probe, "still", [_reopened(file)], {"kind": kind}, seconds_max)
+
+    def crop_stills(
+        self, files: Sequence[int], whole: tuple[int, int], kept: tuple[int, int]
+    ) -> Cropped | MediaFault:
+        """Crop PNG pictures in their place, each from the size `whole`; they are open to read and write.
+
+        After a fault some are cropped, and one may be damaged.
+        """
+        arguments = {"whole": whole, "kept": kept}
+        seconds = 60 + len(files) * _SECONDS_A_PICTURE
+        return self._call(Cropped, "crop_stills", [os.dup(file) for file in files], arguments, seconds)
 
     def pack(
         self,

@@ -199,6 +199,13 @@ class Packed(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class Cropped(Value):
+    """How many pictures were cropped, each in its place."""
+
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Picture(Value):
     """A still image that was written."""
 

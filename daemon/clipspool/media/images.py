@@ -12,8 +12,8 @@ import av
 import av.error
 import av.filter
 
-from clipspool.media.facts import MediaError, Picture
-from clipspool.media.pictures import turns
+from clipspool.media.facts import Cropped, MediaError, Picture
+from clipspool.media.pictures import middle, turns
 from clipspool.media.reading import (
     check_dimensions,
     container_of,
@@ -25,7 +25,7 @@ from clipspool.media.reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import av.container
     import av.filter.context
@@ -70,6 +70,29 @@ def scale_image(file: int, destination: int, width_max: int, height_max: int, by
                     return Picture("png" if _has_alpha(original) else "jpeg", *sides, len(data))
                 scale *= SMALLER_AGAIN
     raise MediaError("MEDIA.CANNOT_FIT", f"the image cannot be made to fit {bytes_max:,} bytes", TAKE_INSTEAD)
+
+
+def crop_stills(*files: int, whole: Sequence[int], kept: Sequence[int]) -> Cropped:
+    """Keep the middle of PNG pictures of one size, in their own pixel format; raises MediaError.
+
+    Each is read whole before it is written in its place: another run after a crash leaves those that were
+    cropped already as they are, and fails at one that was only half written.
+    """
+    for file in files:
+        os.lseek(file, 0, os.SEEK_SET)
+        with _opened_image(file) as source:
+            picture = first_picture(source, video_stream(source))
+        size = picture.width, picture.height
+        if size == tuple(kept):
+            continue
+        if source.format.name != "png_pipe" or size != tuple(whole):
+            raise MediaError("MEDIA.UNSUPPORTED", "its pictures are not PNG of one size", TAKE_INSTEAD)
+        with foreign_errors("cropping the pictures"):
+            cropped = _through(picture, [("crop", middle(*kept, *whole))])
+            if cropped.format.name != picture.format.name:
+                raise MediaError("MEDIA.UNSUPPORTED", "pictures of its kind cannot be cropped", TAKE_INSTEAD)
+            _write(file, _coded(cropped, "png"))
+    return Cropped(len(files))
 
 
 def poster(source: int, result: int, destination: int) -> Picture:
@@ -229,5 +252,6 @@ def _coded(picture: av.VideoFrame, name: Literal["jpeg", "png"], quality: int = 
 
 def _write(destination: int, data: bytes) -> None:
     with open(destination, "r+b", closefd=False) as file:
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(data)

@@ -138,7 +138,7 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
     if not shape.is_every_picture:
         yield "fps", f"fps={shape.fps.numerator}/{shape.fps.denominator}:start_time={start:.6f}:round=near"
     if shape.crop is not None:
-        yield "crop", _middle(*shape.crop, picture.width, picture.height)
+        yield "crop", middle(*shape.crop, picture.width, picture.height)
     width, height = shape.picture or (shape.width, shape.height)
     if shape.rotation in {90, 270}:
         width, height = height, width
@@ -160,7 +160,8 @@ def _chain(shape: Shape, picture: av.VideoFrame, start: float) -> Iterator[tuple
         yield "pad", f"w={shape.width}:h={shape.height}:{_corner(*shape.picture, shape.width, shape.height)}"
 
 
-def _middle(width: int, height: int, of_width: int, of_height: int) -> str:
+def middle(width: int, height: int, of_width: int, of_height: int) -> str:
+    """Return options of FFmpeg's `crop` that keep the middle of a picture."""
     return f"w={width}:h={height}:{_corner(width, height, of_width, of_height)}"
 
 

@@ -226,8 +226,11 @@ class StageRunner:
         report = self._reports(job)
         fetch_tools = FetchTools(provider, self._look_into, self.stopping, self.may_send, report)
         event = fetch(job, folders, fetch_tools, look, attempt=attempt)
-        if isinstance(event, Fetched):
-            event = unpack(job, clip, folders, event, attempt=attempt, stopping=self.stopping, report=report)
+        if not isinstance(event, Fetched):
+            return event
+        event = unpack(
+            job, clip, folders, event, self.decoder, attempt=attempt, stopping=self.stopping, report=report
+        )
         if not isinstance(event, Fetched):
             return event
         limits = tools.limits(job.request)
@@ -235,15 +238,9 @@ class StageRunner:
         judged = judge(job, clip, folders, event, limits.seconds_max if limits else None)
         if job.part:
             return judged  # what is finished is the film that all parts make
+        signing = Signing(tools.signer, self.stopping)
         return finish(
-            job,
-            clip,
-            folders,
-            judged,
-            self.decoder,
-            attempt=attempt,
-            report=report,
-            signing=Signing(tools.signer, self.stopping),
+            job, clip, folders, judged, self.decoder, attempt=attempt, report=report, signing=signing
         )
 
     def run_hook(self, name: str, job: Job, clip: Clip) -> HookRun:

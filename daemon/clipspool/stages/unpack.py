@@ -10,6 +10,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -22,7 +23,10 @@ from clipspool.jobs.sequence import PICTURES_MAX, pictures_of, sequence_of
 from clipspool.jobs.sequence import Sequence as Pictures
 from clipspool.jobs.text import text
 from clipspool.jobs.working import Report, Working
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import MediaFault
 from clipspool.media.stills import Unfit, survey
+from clipspool.media.timeline import Bars
 from clipspool.spool.root import Root
 from clipspool.spool.sources import digest, pictures_in, stamp
 from clipspool.spool.watchfolder import Folders
@@ -34,6 +38,8 @@ from clipspool.system.failpoint import reach
 _SPARE_BYTES: Final = 64 << 20
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED: Final = 1
+_AT_ONCE: Final = 16
+"""Pictures that are open at the same time, and cropped by one call."""
 _NAME_BYTES_MAX: Final = 200
 _DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, NotImplementedError, ValueError)
 
@@ -43,6 +49,7 @@ def unpack(
     clip: Clip,
     folders: Folders,
     fetched: Fetched,
+    decoder: Decoder,
     *,
     attempt: str,
     stopping: Callable[[], bool],
@@ -57,7 +64,7 @@ def unpack(
         _, _, number = result.file.removesuffix(ZIP).rpartition("-")
         rel = join(folder_of(clip.id), made_name(job, attempt, f"-{number}.pictures"))
         try:
-            made = _Unpacking(job, clip, folders, result, rel, stopping, report).run()
+            made = _Unpacking(job, clip, folders, decoder, result, rel, stopping, report).run()
         except _NoRoom as trouble:
             return PartlyFetched(fetched.results, str(trouble), fetched.missing, held=Held.DISK)
         except _Stopped:
@@ -83,28 +90,41 @@ class _StaysAsItCame(Exception):
     """Why an archive is not unpacked, in words."""
 
 
+class _StaysWhole(Exception):
+    """Why the black bars are not cut off, in words."""
+
+
 class _Unpacking:
     def __init__(
         self,
         job: Job,
         clip: Clip,
         folders: Folders,
+        decoder: Decoder,
         result: Result,
         rel: Rel,
         stopping: Callable[[], bool],
         report: Report,
     ) -> None:
-        self.clip, self.result, self.rel = clip, result, rel
+        self.clip, self.decoder, self.result, self.rel = clip, decoder, result, rel
         self.root: Root = folders.inbox
         self.sent = read_sent(folders.inbox, clip, job)
         self.stopping, self.report = stopping, report
         self.held = 0
+        self.bars = bars_sent(self.sent)
+        self.kept = (0, 0)
+        self.left_bars = ""
 
     def run(self) -> Result:
         """Return the folder that was made of an archive, or the archive with the reason why it stays one."""
         self.root.discard(self.rel)
         try:
-            names, kind = self._unpacked()
+            try:
+                names, kind = self._unpacked()
+            except _StaysWhole as why:
+                self.root.discard(self.rel)
+                self.bars, self.left_bars = None, str(why)
+                names, kind = self._unpacked()
         except (_StaysAsItCame, *_DAMAGED) as why:
             self.root.discard(self.rel)
             said = str(why) if isinstance(why, _StaysAsItCame) else "it cannot be unpacked"
@@ -124,6 +144,8 @@ class _Unpacking:
             members = self._own(_pictures_in(archive))
             names = self._names([name for name, _ in members])
             sequence = _sequence(names)
+            if self.bars and sequence.kind != "png":
+                raise _StaysWhole(f"{sequence.kind.upper()} is not cropped, only PNG")
             self._write(archive, [entry for _, entry in members], names)
         found = survey(sequence, pictures_in(self.root, self.rel))
         if isinstance(found, Unfit):
@@ -146,8 +168,10 @@ class _Unpacking:
         ]
         if self.held:
             said.append(f"{self.held:,} pictures left out that show the last one held")
-        if bars_sent(self.sent):
-            said.append("black bars that were added before sending are left in it")
+        if self.left_bars:
+            said.append(f"black bars that were added before sending are left in it: {text(self.left_bars)}")
+        elif self.bars:
+            said.append("black bars cut off again ({}x{} pixels are left)".format(*self.kept))
         noticed = self.result.noticed
         if length and length.frames and length.frames != len(names) + self.held:
             noticed = (*noticed, f"{len(names):,} pictures came, and {length.frames:,} were sent")
@@ -180,16 +204,47 @@ class _Unpacking:
         whole = sum(entry.file_size for entry in entries)
         if whole > self.root.space() - _SPARE_BYTES:
             raise _NoRoom(f"{self.root.path} has no room for the {whole:,} bytes of a result's pictures")
+        pictures = list(zip(entries, names, strict=True))
         with self.root.folder(self.rel, make=True) as folder:
-            for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
-                with archive.open(entry) as member, self.root.create_in(name, folder) as file:
-                    while chunk := member.read(CHUNK):
-                        write_all(file, chunk)
-                    sync_and_close(file)
+            for at in range(0, len(pictures), _AT_ONCE):
+                with ExitStack() as stack:
+                    files = []
+                    for entry, name in pictures[at : at + _AT_ONCE]:
+                        files.append(stack.enter_context(self.root.create_in(name, folder, to_read=True)))
+                        with archive.open(entry) as member:
+                            while chunk := member.read(CHUNK):
+                                write_all(files[-1], chunk)
+                    if self.bars:
+                        self._crop([file.fileno() for file in files], self.bars)
+                    for file in files:
+                        sync_and_close(file)
                 if self.stopping():
                     raise _Stopped
-                self.report(Working("unpacking the result", number / len(entries)))
+                self.report(Working("unpacking the result", at / len(pictures)))
             sync_folder(folder)
+
+    def _crop(self, files: Sequence[int], bars: Bars) -> None:
+        """Cut the black bars off some pictures, in their place; raises _StaysWhole, _NoRoom and _Stopped."""
+        first = self.decoder.still(files[0], "png")
+        if isinstance(first, MediaFault):
+            raise _fault(first)
+        whole = first.width, first.height
+        self.kept = self.kept if any(self.kept) else bars.kept_of(first)
+        if not any(self.kept):
+            raise _StaysWhole("the result has another shape than what was sent")
+        done = self.decoder.crop_stills(files, whole, self.kept)
+        if isinstance(done, MediaFault):
+            raise _fault(done)
+
+
+def _fault(fault: MediaFault) -> Exception:
+    match fault.code:
+        case "MEDIA.STOPPED":
+            return _Stopped()
+        case "MEDIA.NO_SPACE":
+            return _NoRoom(fault.message)
+        case _:
+            return _StaysWhole(fault.message)
 
 
 def _pictures_in(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
