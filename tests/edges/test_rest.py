@@ -5,7 +5,7 @@ import time
 import pytest
 
 from clipspool.jobs.events import Delivered, Fetched, Prepared, TaskSeen, TaskSucceeded
-from clipspool.scheduler import loop, mailbox
+from clipspool.scheduler import mailbox, rests
 from clipspool.scheduler.workers import Done, HookDone, Ready, Swept
 from fakes import Desk
 
@@ -15,10 +15,16 @@ LONG = 30.0
 @pytest.fixture
 def scheduler(tmp_path, monkeypatch):
     desk = Desk(tmp_path)
-    monkeypatch.setattr(loop, "_LEISURE_SECONDS", LONG)
+    monkeypatch.setattr(rests, "_LEISURE_SECONDS", LONG)
     desk.turn()
+    after_a_turn_with_work(desk.scheduler)
     yield desk.scheduler
     desk.close()
+
+
+def after_a_turn_with_work(scheduler):
+    scheduler.call_soon(lambda _: None)
+    scheduler.turn()
 
 
 def waited(scheduler):
@@ -56,7 +62,7 @@ def test_a_message_on_which_a_submission_or_a_person_waits_starts_a_turn_at_once
     ],
 )
 def test_other_messages_wait_a_little_for_more(scheduler, monkeypatch, message):
-    monkeypatch.setattr(loop, "_LEISURE_SECONDS", 0.3)
+    monkeypatch.setattr(rests, "_LEISURE_SECONDS", 0.3)
     scheduler.enqueue(message)
     assert waited(scheduler) >= 0.25
 
@@ -70,7 +76,11 @@ def test_an_urgent_message_that_one_turn_did_not_take_starts_the_next_at_once(sc
 
 
 def test_what_a_turn_has_taken_is_urgent_no_longer(scheduler, monkeypatch):
-    monkeypatch.setattr(loop, "_LEISURE_SECONDS", 0.3)
-    scheduler.call_soon(lambda _: None)
-    scheduler.turn()
+    monkeypatch.setattr(rests, "_LEISURE_SECONDS", 0.3)
+    after_a_turn_with_work(scheduler)
     assert waited(scheduler) >= 0.25
+
+
+def test_after_a_turn_without_work_it_sleeps_at_once(scheduler):
+    scheduler.turn()
+    assert waited(scheduler) < LONG / 2

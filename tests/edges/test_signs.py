@@ -88,7 +88,7 @@ def test_its_metrics_show_its_inboxes_and_its_commits(daemon):
 
 
 def test_the_provider_is_measured(daemon):
-    daemon._provider.cancel("bad id \n")
+    daemon._gateway.provider.cancel("bad id \n")
     assert 'clipspool_provider_calls_total{call="cancel"' in daemon.monitoring.metrics.text().decode()
 
 

@@ -282,6 +282,23 @@ def test_a_daemon_that_is_killed_right_after_it_read_a_mark_has_not_raised_it(st
     assert again.scheduler.restore_guard.restored == 0
 
 
+def test_a_mark_that_was_read_before_the_journal_was_accepted_holds_nothing_afterwards(restored, inbox):
+    first = restored()
+    first.marks.prove("bay", inbox)
+    first.drop("new")
+    first.turn()
+    first.journal.close()
+    desk = restored(accepts=True)
+
+    def accepted_meanwhile(hold):
+        desk.order(operator.accept_restored)
+        return desk.order(hold)
+
+    desk.scheduler.call = accepted_meanwhile
+    desk.marks.prove("bay", inbox)
+    assert desk.job("new").held is None
+
+
 def test_an_inbox_that_was_offline_for_a_run_still_tells_an_older_journal(restored, inbox):
     offline = restored()  # its mark is not looked at in this run
     offline.scheduler.restore_guard.proven.add("other")

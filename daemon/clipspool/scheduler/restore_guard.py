@@ -103,8 +103,10 @@ class RestoreGuard:
         """
         return self.proven is not None and inbox in self.proven and inbox not in self._unproven
 
-    def hold(self, mark: int) -> None:
-        """Submit nothing more: a mark is ahead of the journal."""
+    def hold(self, inbox: str, mark: int) -> None:
+        """Submit nothing more, as an inbox's mark is ahead of the journal."""
+        if mark <= self.reached_before(inbox):
+            return  # the operator accepted this journal since the mark was read: what is queued now is new
         self._hold_queued()
         if self.accepts:
             self.accept(mark)

@@ -50,7 +50,7 @@ class Marks:
         mark = self._read(root)
         if mark > self._guard.reached_before(inbox):
             # Waited for, unlike what follows: no job of this inbox may be sent before the hold is there.
-            self._scheduler.call(lambda scheduler: scheduler.restore_guard.hold(mark))
+            self._scheduler.call(lambda scheduler: scheduler.restore_guard.hold(inbox, mark))
         self._scheduler.call_soon(lambda scheduler: scheduler.restore_guard.prove(inbox))
         proven.add(inbox)
 
