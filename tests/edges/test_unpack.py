@@ -8,6 +8,7 @@ import struct
 import subprocess
 import tomllib
 import zipfile
+import zlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -154,6 +155,25 @@ def test_pictures_whose_bars_cannot_be_cut_off_are_delivered_as_they_came(
     (result,) = unpacked(bench, came, decoder=decoder).results
     assert any(said.endswith(why) and "are left in it" in said for said in result.finished)
     assert {path.name: path.read_bytes() for path in (bench.work / result.file).iterdir()} == came
+
+
+def test_what_a_pictures_colours_mean_is_kept_when_its_bars_are_cut_off(decoder, tmp_path):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    gamma, p3, signed = (
+        chunk(b"gAMA", struct.pack(">I", 45455)),
+        chunk(b"cICP", bytes([12, 13, 0, 1])),
+        chunk(b"caBX", b"signature of the whole picture"),
+    )
+    data = png(7, 160, 90)
+    with (tmp_path / "a.png").open("w+b", buffering=0) as file:
+        file.write(data[:33] + gamma + p3 + signed + data[33:])
+        assert decoder.crop_stills([file.fileno()], (160, 90), (160, 62)) == Cropped(1)
+        made = os.pread(file.fileno(), 9999, 0)
+    assert made[33:].startswith(gamma + p3)
+    assert made.count(b"cICP") == 1
+    assert b"caBX" not in made
 
 
 def test_a_stop_or_a_full_disk_while_bars_are_cut_off_leaves_it_for_later(bench, tmp_path):

@@ -39,6 +39,7 @@ QUALITIES = (2, 4, 7, 11, 16)  # of JPEG as FFmpeg counts them, 2 is best
 SMALLER_AGAIN = 0.8
 SIDE_PIXELS_MIN = 64
 IMAGE_OPENING_BYTES = 16
+_COLOUR_CHUNKS: Final = frozenset({b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs"})
 TAKE_INSTEAD = "Use a JPEG, PNG or WebP image."
 
 DEMUXERS: Final = ((b"\xff\xd8\xff", "jpeg_pipe"), (b"\x89PNG\r\n\x1a\n", "png_pipe"), (b"RIFF", "webp_pipe"))
@@ -91,8 +92,23 @@ def crop_stills(*files: int, whole: Sequence[int], kept: Sequence[int]) -> Cropp
             cropped = _through(picture, [("crop", middle(*kept, *whole))])
             if cropped.format.name != picture.format.name:
                 raise MediaError("MEDIA.UNSUPPORTED", "pictures of its kind cannot be cropped", TAKE_INSTEAD)
-            _write(file, _coded(cropped, "png"))
+            _write(file, _coloured_as(os.pread(file, os.fstat(file).st_size, 0), _coded(cropped, "png")))
     return Cropped(len(files))
+
+
+def _coloured_as(came: bytes, made: bytes) -> bytes:
+    """Return a PNG with the chunks that say what another one's colours mean: FFmpeg keeps some of them."""
+    kept = b"".join(chunk for kind, chunk in _chunks(came) if kind in _COLOUR_CHUNKS)
+    head, *others = [chunk for kind, chunk in _chunks(made) if kind not in _COLOUR_CHUNKS]
+    return b"".join([made[:8], head, kept, *others])
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        yield png[at + 4 : at + 8], png[at:end]
+        at = end
 
 
 def poster(source: int, result: int, destination: int) -> Picture:
