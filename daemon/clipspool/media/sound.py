@@ -98,6 +98,16 @@ def picture_origin(source: av.container.InputContainer) -> Fraction:
     return Fraction(0)
 
 
+def seconds_before_pictures(source: av.container.InputContainer) -> Fraction:
+    """Return how long a clip's sound is heard before its first picture is shown."""
+    begins = [
+        stream.start_time * stream.time_base
+        for stream in audio_streams(source)
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return max(Fraction(0), picture_origin(source) - min(begins)) if begins else Fraction(0)
+
+
 def _packets(
     source: av.container.InputContainer, tracks: dict[int, _Copied | _Coded], begin: Fraction, part: Part
 ) -> Iterator[Packet]:
