@@ -92,6 +92,36 @@ def test_what_cannot_be_linked_says_why(shape, old, new, why):
 
 
 @pytest.mark.parametrize(
+    ("speed", "frame", "is_retimed"),
+    [
+        ("025.0", 0, False),
+        ("025.0   ", 24, False),
+        ("023.976", 0, False),
+        ("029.9", 29, False),
+        ("050.0", 30, False),
+        ("030", 29, False),
+        ("050.0", 10, True),  # twice as fast, in an EDL with 25 frames a second
+        ("024.0", 24, True),  # it has more frames a second
+        ("024.9", 0, True),
+        ("-25.0", 0, True),
+        ("000.0", 0, True),
+        ("fast", 0, True),
+    ],
+)
+def test_an_edl_names_a_normal_speed_too(speed, frame, is_retimed):
+    motion = f"M2   A001C003       {speed}                01:00:01:00\n{LOC}"
+    other = ("01:00:03:00 01:00:04:00 01:00:02:00", f"01:00:03:{frame:02} 01:00:04:{frame:02} 01:00:02:00")
+    cut = read("resolve.edl", (LOC, motion), other)[0][0]
+    assert cut.refusal == ("its speed is changed" if is_retimed else "")
+
+
+def test_a_speed_is_not_normal_where_other_frames_are_taken_than_shown():
+    motion = f"M2   A001C003       025.0                01:00:01:00\n{LOC}"
+    shown = ("01:00:02:00 01:00:00:00 01:00:01:00", "01:00:02:00 01:00:00:00 01:00:02:00")
+    assert read("resolve.edl", (LOC, motion), shown)[0][0].refusal == "its speed is changed"
+
+
+@pytest.mark.parametrize(
     ("texts", "mark"),
     [
         ([], (None, 0)),

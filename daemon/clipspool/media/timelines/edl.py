@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from clipspool.media.timeline import later_timecode
-from clipspool.media.timelines.model import CUTS_MAX, RETIMED, Cut, Link, NoTimeline, mark_of
+from clipspool.media.timelines.model import (
+    CUTS_MAX,
+    RETIMED,
+    Cut,
+    Link,
+    NoTimeline,
+    frames_of_timecode,
+    mark_of,
+)
 
 _TIME = r"\d\d[:;]\d\d[:;]\d\d[:;.]\d{2,3}"
+_TIMES = re.compile(_TIME)
 _EVENT = re.compile(
     rf"(?P<head>\s*(?P<event>\d+)\s+(?P<reel>\S+)\s+(?P<track>\S+)\s+(?P<kind>[A-Z]\w*)(?:\s+\d+)?\s+)"
     rf"(?P<src_in>{_TIME})(?P<gap>\s+)(?P<src_out>{_TIME})(?P<rest>\s+{_TIME}\s+{_TIME}.*)",
@@ -20,7 +30,10 @@ _TO = re.compile(r"\*\s*TO CLIP NAME:", re.IGNORECASE)
 _FILE = re.compile(r"(\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE)
 _LOCATOR = re.compile(rf"\*\s*LOC:\s*{_TIME}\s+\S+\s*(.*)", re.IGNORECASE)
 _COMMENT = re.compile(r"\*\s*COMMENT:\s*(.*)", re.IGNORECASE)
-_SPEED = re.compile(r"M2\s", re.IGNORECASE)
+_SPEED = re.compile(rf"M2\s(?:(?:.*\s)?(\d+(?:\.\d*)?)\s+{_TIME}\s*$)?", re.IGNORECASE)
+_RATES = (24, 25, 30, 48, 50, 60)
+_NTSC_APART = 0.101
+"""By how much programs write the speeds of NTSC below 24, 30, 48 and 60, with one decimal at least."""
 _TRANSITION = "it has a transition, which cannot be relinked in an EDL"
 
 
@@ -36,6 +49,24 @@ class _Event:
         matches = (pattern.match(text) for _, text in self.comments)
         return [match[match.re.groups].strip() for match in matches if match]
 
+    def is_retimed(self, frame_max: int) -> bool:
+        """Whether it is played at another speed; `frame_max` is the highest frame number in the EDL.
+
+        An EDL does not say how many frames a second it has: a speed counts as normal where it may be that
+        rate, and as many frames are taken as are shown.
+        """
+        speeds = [match[1] for _, text in self.comments if (match := _SPEED.match(text))]
+        return not all(speed and self._is_normal(float(speed), frame_max) for speed in speeds)
+
+    def _is_normal(self, speed: float, frame_max: int) -> bool:
+        apart = {rate: 0 if rate % 25 == 0 else _NTSC_APART for rate in _RATES}
+        rate = next((rate for rate in _RATES if rate - apart[rate] <= speed <= rate), 0)
+        if not (0 if rate <= 30 else rate // 2) <= frame_max < rate:  # noqa: PLR2004  as 60, when half is 30
+            return False
+        times = [frames_of_timecode(time, Fraction(rate)) for time in _TIMES.findall(self.found[0])]
+        came_in, came_out, shown_in, shown_out = (-1 if time is None else time for time in times)
+        return came_out - came_in == shown_out - shown_in
+
     def has(self, pattern: re.Pattern[str]) -> bool:
         return any(pattern.match(text) for _, text in self.comments)
 
@@ -43,12 +74,16 @@ class _Event:
 def read(data: bytes) -> list[Cut]:
     """Return the cuts of the picture tracks. Raises NoTimeline."""
     events = _events(_lines(data))
+    times = [time for event in events for time in _TIMES.findall(event.found[0])]
+    frame_max = max((int(re.split("[:;.]", time)[-1]) for time in times), default=0)
     cuts: list[Cut] = []
     for number, event in enumerate(events, 1):
         is_cut = event.found["kind"] == "C"
         mark, more = mark_of([*event.texts(_LOCATOR), *event.texts(_COMMENT)])
         names = (*event.texts(_FILE), *event.texts(_FROM), event.found["reel"])
-        refusal = _TRANSITION if not is_cut or event.has(_TO) else RETIMED if event.has(_SPEED) else ""
+        refusal = (
+            _TRANSITION if not is_cut or event.has(_TO) else RETIMED if event.is_retimed(frame_max) else ""
+        )
         if not is_cut and cuts:
             cuts[-1] = replace(cuts[-1], refusal=cuts[-1].refusal or _TRANSITION)
         cuts.append(
