@@ -13,10 +13,13 @@ import pytest
 
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.types import Rules
+from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.events import Failed
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Error, Held, Paid, State
+from clipspool.jobs.parts import Part
+from clipspool.reporting.status import job_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.web import connections, snapshot, uploads
@@ -24,6 +27,7 @@ from clipspool.web.api import films
 from clipspool.web.api.jobs import _event_of
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
+from fakes import NOON, a_job
 from films import film
 from pages import FILM, SAME, TOKEN, Stage, clip_doors
 from patience import patient
@@ -844,5 +848,21 @@ def test_what_is_answered_is_what_the_document_says(stage, api):
     assert api("GET", "presets?inbox=nowhere").status == 404
     assert set(_event_of(stage.journal.job("clip2"))) == set(schemas["Event"]["properties"])
     is_as_described(api("GET", "nothing"), "Refusal")
-    for name, job in (("Job", api("GET", "jobs").json["jobs"][0]),):
-        assert set(job) == set(schemas[name]["properties"]), "a field is not described"
+    job = api("GET", "jobs").json["jobs"][0]
+    assert set(job) == set(schemas["Job"]["properties"]), "a field is not described"
+    (result,) = api("GET", "jobs/clip1").json["results"]
+    described = schemas["Job"]["properties"]["results"]["items"]["properties"]
+    assert set(result) | {"seconds", "frames", "frames_per_second"} == set(described)
+
+
+def test_the_document_describes_a_part_and_a_folder_of_pictures(api):
+    document = api("GET", "openapi.json").json
+    described = document["components"]["schemas"]["Job"]["properties"]["parts"]["items"]
+    part = a_job(part=1, parts=(Part(1, 2, 0, 24, 0, "24/1", sent_size=9, sent_sha256="ab"),))
+    (told,) = job_json(part, Conditions(NOON), (part,))["parts"]
+    assert (told["sent_size"], told["sent_sha256"]) == (9, "ab")
+    assert set(told) == set(described["properties"])
+    whole = {**described, "components": document["components"]}
+    jsonschema_rs.Draft202012Validator(whole).validate(told)
+    answered = document["paths"]["/api/v1/jobs/{job}/results/{number}"]["get"]["responses"]["200"]
+    assert set(answered["content"]) == {"application/octet-stream", "application/zip"}

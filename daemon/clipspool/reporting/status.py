@@ -81,6 +81,8 @@ def _part_json(job: Job, conditions: Conditions) -> dict[str, Any]:
         "first_frame": job.parts[0].start,
         "frames": job.parts[0].frames,
         "overlap_frames": job.parts[0].overlap,
+        "sent_size": job.parts[0].sent_size,
+        "sent_sha256": job.parts[0].sent_sha256 or None,
         "state": job.state.value,
         "held": held,
         "reason": redact(reason),

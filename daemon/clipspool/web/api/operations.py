@@ -84,6 +84,7 @@ class Operation:
     more: str = ""
     """What else a program has to know, in sentences."""
     kind: str = "application/json"
+    """The content type of its answer; of several, apart by commas, each is any bytes."""
     is_body_required: bool = True
 
     def route(self, access: AccessRules) -> Route:
@@ -209,8 +210,8 @@ def _answered(one: Operation) -> dict[str, Any]:
     if one.answer is not None:
         schema = {"$ref": f"#/components/schemas/{one.answer}"}
         described["content"] = {one.kind: {"schema": schema}}
-    elif one.kind == "application/octet-stream":
-        described["content"] = {one.kind: {}}  # any bytes
+    elif "," in one.kind:
+        described["content"] = {kind: {} for kind in one.kind.split(", ")}  # any bytes
     elif one.kind != "application/json":
         described["content"] = {one.kind: {"schema": {"type": "string"}}}
     return described

@@ -93,7 +93,9 @@ def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
         ),
         Operation(
             "GET", "/jobs/{job}/results/{number}", look, "result", "A result itself, also in parts (Range)",
-            jobs.result, parameters=(_JOB, _NUMBER), refusals=(404, 416), kind="application/octet-stream",
+            jobs.result, parameters=(_JOB, _NUMBER), refusals=(404, 416),
+            kind="application/octet-stream, application/zip",
+            more="A folder of pictures comes as a ZIP of them, always whole.",
         ),
         Operation(
             "GET", "/balance", Right.ADD, "balance", "What the account has left, where the provider tells it",

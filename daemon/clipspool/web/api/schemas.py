@@ -76,7 +76,17 @@ _JOB = fields(
     reused_from=maybe(TEXT),
     created_at=TIME,
     updated_at=TIME,
-    results=listed(fields("name size sha256", name=TEXT, size=COUNT, sha256=TEXT)),
+    results=listed(
+        fields(
+            "name size sha256",
+            name=TEXT,
+            size=COUNT,
+            sha256=TEXT,
+            seconds=NUMBER,
+            frames=COUNT,
+            frames_per_second=NUMBER,
+        )
+    ),
     missing=listed(FREE),
     part=maybe({"type": "integer", "minimum": 1, "description": "Which part of a split clip it is."}),
     part_of=maybe({**TEXT, "description": "The job that it is a part of."}),
@@ -88,6 +98,8 @@ _JOB = fields(
             first_frame={**COUNT, "description": "In the clip, at its constant rate."},
             frames=COUNT,
             overlap_frames={**COUNT, "description": "Of these frames, those shared with the part before."},
+            sent_size=maybe({**COUNT, "description": "Bytes of what was made of it and sent."}),
+            sent_sha256=maybe(TEXT),
             state=_STATE,
             held=maybe(TEXT),
             reason=TEXT,
