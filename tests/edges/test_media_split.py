@@ -223,6 +223,16 @@ def test_each_frame_of_a_fade_has_its_share_of_both(decoder, tmp_path):
     assert [round((level - 60) / 10) for level in shown] == list(range(11))
 
 
+@pytest.mark.parametrize(("step", "most"), [(0, 0.1), (1, 0.8)])
+def test_a_fade_of_dark_pictures_that_are_nearly_alike_is_not_seen(decoder, tmp_path, step, most):
+    dark = "gradients=s=192x108:r=25:c0=#050505:c1=#303030:n=2:speed=0.00001:seed=5"
+    split = Split(decoder, made(tmp_path / "clip.mp4", dark, "-t", "4", *X264))
+    split.coded(1, "-vf", f"lutyuv=y=val+{step}")
+    home, _, _ = split.joined()
+    levels = [mean(picture) for picture in shades(home)]
+    assert max(abs(one - other) for one, other in pairwise(levels)) < most
+
+
 CHANGING = "mandelbrot=s=192x108:r=25:start_x=-0.7,trim=duration=2,setpts=PTS-STARTPTS"
 HAND = "crop=150:84:x='20+9*sin(n*1.1)+5*sin(n*2.7)':y='12+8*cos(n*1.7)+3*sin(n*3.3)',scale=192:108"
 STEP = "crop=176:98:x='8+3*sin(n*1.1)+2*sin(n*2.7)':y='5+3*cos(n*1.7)',scale=192:108"

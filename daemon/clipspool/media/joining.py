@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import av
 import av.filter
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Packet = av.Packet[Any]
 
+DEEP: Final = {"yuv420p": "yuv420p16le"}
+DEEP_PIXELS_MAX = 4096 * 2304
 DECODERS = 2
 """Where two parts are faded into one another, both are decoded."""
 
@@ -55,7 +57,7 @@ def _shown(results: Sequence[int], plan: JoinPlan) -> Iterator[av.VideoFrame]:
     for result, piece, next_fade in zip(results, plan.pieces, fades, strict=True):
         shown = _pictures_of(result, piece, plan)
         for number, (old, new) in enumerate(zip(before, islice(shown, piece.fade), strict=True), start=1):
-            yield _blend(old, new, number / (piece.fade + 1))
+            yield _mixed(old, new, number, piece.fade + 1)
         yield from islice(shown, piece.frames - piece.fade - next_fade)
         before = shown
 
@@ -77,23 +79,29 @@ def _pictures_of(result: int, piece: Piece, plan: JoinPlan) -> Iterator[av.Video
         yield from islice(pictures(made, stream, shape), piece.skip, None)
 
 
-def _blend(old: av.VideoFrame, new: av.VideoFrame, share: float) -> av.VideoFrame:
-    """Return a picture of which the new one makes up a share."""
+def _mixed(old: av.VideoFrame, new: av.VideoFrame, share: int, of: int) -> av.VideoFrame:
+    """Return a picture that is made of so many shares of the new one, the others of the old one.
+
+    FFmpeg's `blend` rounds down: where both are alike they would become darker. And where they differ by one
+    step, all would change in the same picture: so pictures of 8 bit are mixed in 16, and dithered. For those
+    larger than 4K the decoder's memory would not suffice.
+    """
     graph = av.filter.Graph()
     graph.threads = memory.filter_threads()
-    base = Fraction(1, 25)
-    entries = [
-        graph.add_buffer(width=old.width, height=old.height, format=old.format, time_base=base)
-        for _ in range(2)
-    ]
-    blend, end = graph.add("blend", f"all_mode=normal:all_opacity={share:.6f}"), graph.add("buffersink")
-    # What lies above has the opacity.
-    for place, (entry, picture) in enumerate(zip(entries, (new, old), strict=True)):
-        entry.link_to(blend, 0, place)
+    base, name = Fraction(1, 25), old.format.name
+    mixed = DEEP.get(name, name) if old.width * old.height <= DEEP_PIXELS_MAX else name
+    mix = graph.add("mix", f"inputs=2:weights={of - share} {share}")
+    for place, picture in enumerate((old, new)):
         picture.pts, picture.time_base = 0, base
-    blend.link_to(end)
+        entry = graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=base
+        )
+        deep = graph.add("format", f"pix_fmts={mixed}")
+        entry.link_to(deep)
+        deep.link_to(mix, 0, place)
+    graph.link_nodes(mix, graph.add("format", f"pix_fmts={name}"), graph.add("buffersink"))
     with foreign_errors("fading the parts into one another"):
         graph.configure()
-        for place, picture in enumerate((new, old)):
+        for place, picture in enumerate((old, new)):
             graph.vpush(picture, place)
         return graph.vpull()
