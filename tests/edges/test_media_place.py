@@ -148,3 +148,14 @@ def test_pictures_keep_their_place_and_count_and_their_sound(decoder, tmp_path, 
     assert now.flashes == was.flashes
     assert now.count == was.count
     assert max(abs(one - other) for one, other in zip(now.apart, was.apart, strict=True)) < 0.002, (was, now)
+
+
+def test_sound_before_a_part_is_not_missed(decoder, tmp_path):
+    path, home = late_pictures(tmp_path), tmp_path / "home.mov"
+    part = flashing(tmp_path)
+    with path.open("rb") as source, part.open("rb") as result, home.open("w+b") as target:
+        wanted = finish_plan(
+            decoder.probe(result.fileno()), decoder.probe(source.fileno()), start_seconds=1.0, seconds=2.0
+        )
+        found = decoder.finish(result.fileno(), source.fileno(), target.fileno(), wanted)
+    assert not [said for said in found.changes if "before the first picture" in said]

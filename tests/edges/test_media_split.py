@@ -7,10 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
+import av
 import pytest
 
+from clipspool.media import joining
 from clipspool.media.decoder import Decoder, MediaFault
 from clipspool.media.facts import PARTS_MAX, ClipPart, Conformed, Finished, Scenes
+from clipspool.media.joining import _mixed
 from clipspool.media.joins import Piece, join_plan
 from clipspool.media.parts import parts_of
 from clipspool.media.plan import Limits, plan
@@ -231,6 +234,22 @@ def test_a_fade_of_dark_pictures_that_are_nearly_alike_is_not_seen(decoder, tmp_
     home, _, _ = split.joined()
     levels = [mean(picture) for picture in shades(home)]
     assert max(abs(one - other) for one, other in pairwise(levels)) < most
+
+
+def flat(level):
+    picture = av.VideoFrame(64, 64, "yuv420p")
+    for plane in picture.planes:
+        plane.update(bytes([level]) * plane.buffer_size)
+    return picture
+
+
+def test_pictures_are_mixed_step_by_step_and_never_darker_than_both(monkeypatch):
+    for share in range(1, 13):
+        for level in (16, 17, 47, 128, 235):
+            assert set(bytes(_mixed(flat(level), flat(level), share, 13).planes[0])) == {level}
+    assert set(bytes(_mixed(flat(20), flat(21), 9, 13).planes[0])) == {20, 21}
+    monkeypatch.setattr(joining, "DEEP_PIXELS_MAX", 64 * 64 - 1)  # the memory would not suffice
+    assert set(bytes(_mixed(flat(20), flat(21), 9, 13).planes[0])) == {21}
 
 
 CHANGING = "mandelbrot=s=192x108:r=25:start_x=-0.7,trim=duration=2,setpts=PTS-STARTPTS"
