@@ -176,15 +176,19 @@ class Decoder:
         return self._call(Probe, "still", [_reopened(file)], {"kind": kind}, seconds_max)
 
     def crop_stills(
-        self, files: Sequence[int], whole: tuple[int, int], kept: tuple[int, int]
+        self,
+        files: Sequence[int],
+        whole: tuple[int, int],
+        kept: tuple[int, int],
+        *,
+        seconds_max: float = 900,
     ) -> Cropped | MediaFault:
         """Crop PNG pictures in their place, each from the size `whole`; they are open to read and write.
 
         After a fault some are cropped, and one may be damaged.
         """
         arguments = {"whole": whole, "kept": kept}
-        seconds = 60 + len(files) * _SECONDS_A_PICTURE
-        return self._call(Cropped, "crop_stills", [os.dup(file) for file in files], arguments, seconds)
+        return self._call(Cropped, "crop_stills", [os.dup(file) for file in files], arguments, seconds_max)
 
     def pack(
         self,
