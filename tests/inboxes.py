@@ -40,6 +40,7 @@ class Bench:
         self.fault = None
         self.peers = ()
         self.expected = 0
+        self.leads = True
         self.rules = Rules("bay", **{"detect": "rescan", "settle_seconds": 3.0, **rules})
         self._check, self._inspect = check, inspect
         self.inbox = self.begin()
@@ -50,7 +51,7 @@ class Bench:
             self.root,
             self.rules,
             bind=self.bind,
-            inspection=Inspection(self._check, self._inspect, self.expect),
+            inspection=Inspection(self._check, self._inspect, self.expect, may_claim=lambda: self.leads),
             on_message=self.tell,
             **clocks,
         )

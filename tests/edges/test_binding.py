@@ -1,12 +1,17 @@
 """An inbox is checked before each scan, together with the journal's scheduler."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from clipspool.app import binding
 from clipspool.app.binding import Binding
+from clipspool.app.build import inspection_of
 from clipspool.journal import JournalError
+from clipspool.spool import recovery
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.peers import own_mark
-from fakes import Bench
+from fakes import Bench, Desk
 
 
 class Ending:
@@ -34,3 +39,44 @@ def test_a_journal_that_cannot_be_written_is_no_mistake_of_the_inbox(tmp_path):
         bind()
     assert raised.value.strerror == "The journal cannot be written (database or disk is full)."
     bind.end()[-1].join()
+
+
+def test_what_a_former_leader_claimed_after_it_lost_its_lead_is_entered_by_the_next(tmp_path, monkeypatch):
+    """It had been frozen in the middle of a claim: it could not record the clip, and nobody saw it."""
+    monkeypatch.setattr(binding, "_LATE_SECONDS", 0.0)
+    bench, desk = Bench(tmp_path), Desk(tmp_path)
+    monkeypatch.setattr(desk.scheduler, "call", lambda command, _seconds=0.0, **_: desk.order(command))
+    looked_into = []
+
+    def claimed_late(inbox, root, journal_id, names):
+        looked_into.append(names)
+        return recovery.claimed_late(inbox, root, journal_id, names)
+
+    monkeypatch.setattr(binding, "claimed_late", claimed_late)
+    own = own_mark("j1", tmp_path / "journal.db", epoch=2)
+    bind = Binding(bench.bay, desk.scheduler, Proven(), (), own, cut_short=(), known={"clip1"})
+    bind()
+    bind._recorded.discard("clip1")
+    desk.drop("clip1")
+    desk.turn()
+    bench.drop("late", "late.mp4", b"another clip")
+    (bench.path / ".clipspool/work/empty").mkdir()
+    bind()
+    desk.turn()
+    assert desk.journal.known(["late"]) == set(), "it may be a claim that is being made"
+    bind()
+    desk.turn()
+    assert desk.job("late").path == "late.mp4"
+    assert looked_into == [set(), set(), {"late", "empty"}]
+    assert (bench.path / ".clipspool/work/empty").exists()
+    bind.end()[-1].join()
+    desk.close()
+
+
+def test_a_clip_is_claimed_only_while_a_request_might_be_sent():
+    stages = SimpleNamespace(
+        check=None, inspect=None, decoder=SimpleNamespace(warm=None), complete=None, price=None
+    )
+    for may_send in (True, False):
+        stages.may_send = lambda may_send=may_send: may_send
+        assert inspection_of(stages).may_claim() is may_send

@@ -97,6 +97,19 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
     assert (tmp_path / "precious.mp4").read_bytes() == b"precious"
 
 
+def test_a_node_that_leads_no_more_claims_nothing(bench):
+    """It could not record the clip, and the next leader has read the work folders already."""
+    bench.leads = False
+    clip = bench.drop("shot.mp4")
+    bench.settle()
+    assert bench.accepted == []
+    assert clip.exists()
+    assert list((bench.path / ".clipspool/work").iterdir()) == []
+    bench.leads = True
+    bench.settle()
+    assert bench.paths == ["shot.mp4"]
+
+
 def test_a_sidecar_that_goes_after_its_clip_was_taken_does_not_undo_the_claim(bench, monkeypatch):
     real = claims.rename_to_own
 

@@ -17,17 +17,17 @@ from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.guard import Unavailable
-from clipspool.spool.layout import TAKEN
+from clipspool.spool.layout import TAKEN, WORK
 from clipspool.spool.neighbours import Journal, Neighbours
 from clipspool.spool.peers import Mark
-from clipspool.spool.recovery import late_answer, left_behind, tidy, what_came_of
+from clipspool.spool.recovery import claimed_late, late_answer, left_behind, tidy, what_came_of
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.process import start_thread
 
 _ASK_SECONDS = 5.0
 _LATE_SECONDS = 5.0
-"""How often the ledgers are read for answers that a former leader of the farm noted late."""
+"""How often what a former leader of the farm did late is looked for: answers in ledgers, and claims."""
 
 
 class Binding:
@@ -49,8 +49,9 @@ class Binding:
 
         `waiting`: tokens of requests that were certainly not sent.
         """
-        # In a farm a former leader may still note answers in the ledgers.
+        # In a farm a former leader may still note answers in the ledgers, and end a claim that it had begun.
         self._may_be_late, self._late_at = own.epoch > 0, 0.0
+        self._recorded, self._unrecorded = set(known), set[str]()
         self._bay, self._scheduler, self._marks = bay, scheduler, marks
         self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
         self._is_surveyed = False
@@ -91,15 +92,29 @@ class Binding:
         self._marks.prove(self._bay.name, root)
         if not self._is_surveyed:
             self._survey(root)
-        if self._may_be_late:
+        if self._may_be_late and time.monotonic() - self._late_at >= _LATE_SECONDS:
+            self._late_at = time.monotonic()
             self._read_late_answers(root)
+            self._enter_late_claims(root)
         return self._neighbours.refresh()
+
+    def _enter_late_claims(self, root: Root) -> None:
+        """Enter clips that a former leader claimed after it had lost its lead: it could not record them."""
+        try:
+            names = set(root.names(WORK))
+        except FileNotFoundError:
+            return
+        self._recorded &= names
+        if new := names - self._recorded:
+            self._recorded |= set(self._scheduler.call(lambda one: one.journal.known(new), _ASK_SECONDS))
+        # Seen twice, so that a claim is not read while it is made.
+        late = self._unrecorded & (names - self._recorded)
+        self._unrecorded = names - self._recorded
+        for accepted in claimed_late(self._bay.name, root, self._bay.journal, late):
+            self._scheduler.enqueue(accepted)
 
     def _read_late_answers(self, root: Root) -> None:
         """End the doubts whose answer a former leader noted after it had lost its lead."""
-        if time.monotonic() - self._late_at < _LATE_SECONDS:
-            return
-        self._late_at = time.monotonic()
         ask = partial(commands.doubts_of_lost_leads, inbox=self._bay.name)
         doubts = self._scheduler.call(ask, _ASK_SECONDS)
         answers = {job.id: answer for job in doubts if (answer := late_answer(root, job)) is not None}

@@ -287,8 +287,10 @@ def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
 
 
 def inspection_of(stages: StageRunner) -> Inspection:
-    """Build what intake asks of the catalogue and the decoder."""
-    return Inspection(stages.check, stages.inspect, stages.decoder.warm, stages.complete, stages.price)
+    """Build what intake asks of the catalogue, the decoder and the farm."""
+    return Inspection(
+        stages.check, stages.inspect, stages.decoder.warm, stages.complete, stages.price, stages.may_send
+    )
 
 
 def hooks_of(settings: Settings, now: Callable[[], float]) -> HookTools:

@@ -37,10 +37,18 @@ class Acceptance:
     """Claims clips of one inbox."""
 
     def __init__(
-        self, root: Root, rules: Rules, now: Callable[[], float], origin: Root | None = None
+        self,
+        root: Root,
+        rules: Rules,
+        now: Callable[[], float],
+        origin: Root | None = None,
+        may_claim: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`root` is where accepted clips lie, `origin` an inbox that is only read; `now` is Unix seconds."""
-        self._root, self._origin = root, origin
+        """`root` is where accepted clips lie, `origin` an inbox that is only read; `now` is Unix seconds.
+
+        `may_claim` is asked right before each claim: a node that was frozen may lead its farm no more.
+        """
+        self._root, self._origin, self._may_claim = root, origin, may_claim
         self.memory = None if origin is None else Memory(root)
         """What was accepted from an inbox that is only read; None for any other."""
         self._now = now
@@ -169,6 +177,9 @@ class Acceptance:
         return self._origin or self._root
 
     def _expect_all(self, pairing: Pairing) -> None:
+        # What is claimed now could not be recorded, and the next leader has looked for such claims already.
+        if not self._may_claim():
+            raise Changed(pairing.clip)
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
         if any(self._watched.exists(control) for control in pairing.controls):
             raise Changed(pairing.clip)

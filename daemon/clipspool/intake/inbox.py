@@ -85,7 +85,9 @@ class Inbox:
         self._notes = Notes(self._home, rules.name)
         self._new_rules: Rules | None = None
         self._outgoing: list[Message] = []
-        self._acceptance = Acceptance(self._home, rules, now, None if home is None else root)
+        self._acceptance = Acceptance(
+            self._home, rules, now, None if home is None else root, inspection.may_claim
+        )
         self._deaths = Deaths(rules.deaths_file)
         self._is_forgiven = False
         self._wants_events = False

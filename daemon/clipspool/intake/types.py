@@ -81,7 +81,7 @@ class InboxPaused:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Functions of the catalogue and the decoder that intake calls."""
+    """Functions of the catalogue, the decoder and the farm that intake calls."""
 
     check: Check
     inspect: Inspect
@@ -90,3 +90,5 @@ class Inspection:
     complete: Callable[[Request, dict[str, Any]], Request] = lambda request, _: request
     """Fills in required keys that nobody wrote."""
     price: Callable[[Request, Mapping[str, Any]], float | None] = lambda _request, _facts: None
+    may_claim: Callable[[], bool] = lambda: True
+    """Asked right before each claim: a node that was frozen may lead its farm no more."""

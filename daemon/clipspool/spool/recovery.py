@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,15 +68,17 @@ class Survey:
     """Clips with a hidden name whose claim by another journal is not finished, or was cut short."""
 
 
-def survey(inbox: str, root: Root, journal_id: str, known: set[str]) -> Survey:
-    """Read an inbox's work folders, and remove those that a crash left without a clip. Raises OSError.
+def survey(
+    inbox: str, root: Root, journal_id: str, known: Collection[str], among: Collection[str] | None = None
+) -> Survey:
+    """Read an inbox's work folders, or some; remove those that a crash left without a clip. Raises OSError.
 
     What is in an inbox is that inbox's, whatever its manifest says: the inbox may have had another name, and
     whoever writes here must not reach another inbox's outbox.
     """
     found = Survey()
     try:
-        names = sorted(root.names(WORK))
+        names = sorted(root.names(WORK) if among is None else among)
     except FileNotFoundError:
         return found
     for name in names:
@@ -141,6 +144,20 @@ def left_behind(inbox: str, root: Root, journal_id: str, known: set[str]) -> Seq
     for folder in found.damaged:
         log.error("work_folder_damaged", inbox=inbox, folder=folder)
     return [Accepted(one.clip, one.jobs) for one in found.ours]
+
+
+def claimed_late(inbox: str, root: Root, journal_id: str, names: Collection[str]) -> Sequence[Accepted]:
+    """Return what a former leader of the farm claimed and could not record; raises OSError.
+
+    `names` are work folders of which this journal knows nothing. Those without a clip are left alone.
+    """
+    whole = set()
+    for name in names:
+        with suppress(ValueError, FileNotFoundError, NotRegular):
+            manifest = read_manifest(root, name).of_inbox(inbox)
+            if manifest.journal == journal_id and is_in_work(root, manifest.clip):
+                whole.add(name)
+    return [Accepted(one.clip, one.jobs) for one in survey(inbox, root, journal_id, (), whole).ours]
 
 
 def tidy(root: Root, now: float) -> None:
