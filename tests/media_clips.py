@@ -105,6 +105,10 @@ RECIPES = {
     "fast.mp4": ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=60000/1001:d=1", *H264],
     "interlaced.mp4": [*PICTURE, "-vf", "tinterlace=interleave_top", *H264, "-flags", "+ilme+ildct"],
     "noise.mp4": [*PICTURE, "-vf", "noise=alls=60:allf=t", *H264, "-crf", "12"],
+    "long_noise.mp4": [
+        *["-f", "lavfi", "-i", "testsrc2=s=640x360:r=24:d=4", "-vf", "noise=alls=60:allf=t", *H264],
+        *["-preset", "ultrafast"],
+    ],
     "pq.mp4": [
         *[*PICTURE, "-vf", HDR.format("smpte2084"), *H265, "-color_primaries", "bt2020"],
         *["-color_trc", "smpte2084", "-colorspace", "bt2020nc"],

@@ -85,6 +85,8 @@ def test_a_leader_that_is_drained_looks_at_once(opened, leader):
     leader(lambda *_: None, heartbeat=heartbeat).start()
     give(opened, "b", "retry", {}, 30.0)
     assert heartbeat.looks.acquire(timeout=30.0)
+    while heartbeat.looks.acquire(timeout=1.0):  # one by its start, one by the order
+        pass
     with opened() as connection:
         assert ask(connection, "drain", {"name": "nobody", "is_drained": True}) == []
         assert not heartbeat.looks.acquire(timeout=0.3)

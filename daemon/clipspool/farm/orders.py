@@ -114,13 +114,13 @@ class OrderDesk:
             # A notice is a hint, and one may be lost: then the heartbeat has seen the order.
             if is_noticed or self._heartbeat.has_orders:
                 self.look(connection)
+            if is_noticed:
+                self._heartbeat.look_now()  # this node may have been drained
             if self.snapshot != self._kept:
                 self._kept = self.snapshot
                 row = {"epoch": self._lease.epoch, "body": Jsonb(dict(self._kept))}
                 ask(connection, "keep_snapshot", row)
             is_noticed = any(True for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1))
-            if is_noticed:
-                self._heartbeat.look_now()  # this node may have been drained
 
     def look(self, connection: psycopg.Connection[Any]) -> None:
         """Take up what is there, each order in a thread of its own.
