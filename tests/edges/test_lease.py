@@ -45,10 +45,11 @@ class Farm:
             raise JournalError("the database is not reached")
         return connect_beside(self.address)
 
-    def node(self, name, place="", **more):
+    def node(self, name, place="", *, has_page=False, **more):
         identity = Identity(
             name, f"{name}-{next(_NUMBERS)}", place or f"place-{name}", f"host-{name}", 1, "0.2.0"
         )
+        identity = replace(identity, has_page=has_page)
         made = Membership(self.connect, identity, SECONDS, passed=(clock := Clock()), **more)
         made.clock = clock
         self.nodes.append(made)
@@ -562,6 +563,25 @@ def test_a_node_that_sees_less_lets_the_other_go_first(farm):
     assert a.lease is None
     b.beat()
     assert b.lease.epoch == 2
+
+
+def test_the_leader_knows_whether_any_node_has_a_page_or_had_one_before_it_went(farm):
+    with_page = farm.node("b", has_page=True)
+    with_page.beat()
+    with_page.stop()
+    a = farm.node("a")
+    farm.in_contact(a)
+    a.beat()
+    assert a.leads
+    assert a.has_page, "it is known with the lead"
+    without = farm.node("b")
+    farm.in_contact(without)
+    a.beat()
+    assert not a.has_page
+    farm.in_contact(farm.node("c", has_page=True))
+    assert not a.has_page
+    a.beat()
+    assert a.has_page
 
 
 def test_a_scheduler_that_turns_no_more_lets_its_lease_run_out(farm):

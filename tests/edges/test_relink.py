@@ -109,7 +109,7 @@ def test_a_node_that_lost_its_lead_after_a_source_was_moved_writes_no_timeline(t
     bench = timeline.bench
     timeline.end(OTHER, timeline.job(OTHER, clip="c2"), clip="c2")
     both = [timeline.job(ONE, variant, clip="clip1") for variant in ("_v1", "_v2")]
-    tools = Tools({"bay": bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    tools = Tools({"bay": bench.bay}, None, None, None, lambda _: None, draws_posters=lambda: False)
     clip = replace(bench.clip, path=ONE, inbox="bay")
     moved = bench.path / "_done" / ONE
     runner = StageRunner(tools, timeline.decoder, None, lambda: NOON, lambda: leads_on or not moved.exists())

@@ -99,7 +99,7 @@ def test_a_source_that_somebody_removed_from_its_work_folder_is_told_of(
     bench = Bench(tmp_path, keeps_sources=keeps_sources)
     clip = replace(sent(bench), inbox=bench.bay.name)
     (bench.work / "clip.mp4").unlink()
-    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=lambda: False)
     runner = StageRunner(tools, None, None, lambda: 0.0, always)
     retired, change = runner.retire(clip, [replace(DONE, state=state)])
     assert retired.lies_at is None

@@ -457,7 +457,7 @@ def test_a_leader_that_lost_its_lead_publishes_nothing_more_and_its_heir_publish
 
 
 def test_the_stages_of_a_daemon_that_lost_its_lead_publish_and_move_nothing(bench):
-    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=False)
+    tools = Tools({bench.bay.name: bench.bay}, None, None, None, lambda _: None, draws_posters=lambda: False)
     runner = StageRunner(tools, None, None, lambda: NOON, lambda: False)
     job = replace(fetched(bench), inbox=bench.bay.name)
     clip = replace(bench.clip, inbox=bench.bay.name)

@@ -67,6 +67,7 @@ def test_all_nodes_make_clips_fit_and_fetch_and_one_node_pays(bay, farm):
         bay.until_retired(dropped, seconds=60)
     assert bay.paid == len(fingerprints(bay)) == dropped
     assert set(prepared_by(bay).values()) == {"", "two"}
+    assert not (bay.inbox / ".clipspool/posters").exists()  # nobody can see them: no node has a page
     assert {line["stage"] for line in two.events("stage_begun")} == {"prepare"}
     shown = bay.call("logs", next(job for job, name in prepared_by(bay).items() if name == "two")).stdout
     assert "clip read and checked on two" in shown

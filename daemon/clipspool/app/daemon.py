@@ -147,7 +147,7 @@ class Daemon:
             self._gateway.follow,
             hooks_of(settings, self._now),
             signer=signer_of(settings),
-            draws_posters=bool(settings.web.listen or settings.journal.url),  # a farm's page may be another's
+            draws_posters=self._term.has_page,
         )
 
     def _configure_scheduler(self) -> None:

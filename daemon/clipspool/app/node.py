@@ -267,6 +267,7 @@ class Node:
             node=lease.node,
             epoch=lease.epoch,
             nodes=lambda: membership.nodes,
+            has_page=lambda: membership.has_page,
             each_turn=self._keep_snapshot,
             close=close,
         )
@@ -334,6 +335,7 @@ def identity_of(settings: Settings) -> Identity:
         pid=os.getpid(),
         version=__version__,
         stages=settings.farm.stages,
+        has_page=settings.web.listen is not None,
     )
 
 

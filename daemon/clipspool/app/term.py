@@ -52,6 +52,8 @@ class Term:
     """Of its lead in a farm."""
     nodes: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """Returns the farm's nodes for `status`; None where there is no farm."""
+    has_page: Callable[[], bool] = field(default=lambda: True)
+    """Returns whether anybody can see posters."""
     each_turn: Callable[[], None] = _nothing
     """Called in each turn."""
     close: Callable[[bool], None] = _nothing
@@ -77,5 +79,6 @@ def alone(settings: Settings, signals: Signals) -> Term:
         is_excused=lock.was_excused,
         excuse=lock.excuse,
         pass_excuse_on=lock.pass_excuse_on,
+        has_page=lambda: settings.web.listen is not None,
         close=close,
     )

@@ -39,10 +39,10 @@ WHERE node = %(node)s AND epoch = %(epoch)s;
 
 -- name: register
 -- The same process that begins again (its number and place are the same) stays drained.
-INSERT INTO nodes AS known (name, instance, place, host, pid, version, stages, lease_seconds)
-VALUES (%(name)s, %(instance)s, %(place)s, %(host)s, %(pid)s, %(version)s, %(stages)s, %(seconds)s)
+INSERT INTO nodes AS known (name, instance, place, host, pid, version, stages, has_page, lease_seconds)
+VALUES (%(name)s, %(instance)s, %(place)s, %(host)s, %(pid)s, %(version)s, %(stages)s, %(has_page)s, %(seconds)s)
 ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, place = excluded.place, host = excluded.host,
-    pid = excluded.pid, version = excluded.version, stages = excluded.stages,
+    pid = excluded.pid, version = excluded.version, stages = excluded.stages, has_page = excluded.has_page,
     lease_seconds = excluded.lease_seconds, begun_at = now(), seen_at = now(), stopped_at = NULL, sees = '[]',
     is_drained = known.is_drained AND known.place = excluded.place AND known.pid = excluded.pid;
 

@@ -66,7 +66,7 @@ class Membership:
         self.trouble = ""
         """Why the database cannot be asked; empty while it can."""
         self.members: Sequence[Member] = ()
-        """All nodes, read at each heartbeat of the node that leads."""
+        """All nodes, read right before this one takes the lead, and at each heartbeat while it leads."""
         self.heir = ""
         """The node that sees more inboxes than this one, which leads; empty for none."""
         self.has_orders = False
@@ -110,6 +110,11 @@ class Membership:
     def nodes(self) -> list[dict[str, Any]]:
         """All nodes as `status --json` has them."""
         return [node_json(one) for one in self.members]
+
+    @property
+    def has_page(self) -> bool:
+        """Whether any node of the farm has a page, or had one before it went; asked by who leads."""
+        return any(one.has_page for one in self.members)
 
     def await_lead(self, seconds: float) -> Lease | None:
         """Wait at most so many seconds for the lead; None where it did not come, or is not to be had."""
@@ -275,9 +280,9 @@ class Membership:
 
     def _defers(self, connection: psycopg.Connection[Any], left_seconds: float) -> bool:
         """Whether to let a node go first that sees more inboxes, for a while."""
-        return left_seconds > -_HEIR_SECONDS and bool(
-            sees_more(members(connection), self.identity.name, self._sees())
-        )
+        self.members = members(connection)
+        better = sees_more(self.members, self.identity.name, self._sees())
+        return bool(better) and left_seconds > -_HEIR_SECONDS
 
     def _take_over(self, connection: psycopg.Connection[Any], epoch: int, before: str) -> None:
         late = {"epoch": epoch, "seconds": self._seconds * _LATE}

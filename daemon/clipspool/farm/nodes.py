@@ -27,6 +27,7 @@ class Identity:
     pid: int
     version: str
     stages: tuple[str, ...] = ()
+    has_page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Member:
     sees: frozenset[str]
     """The inboxes that it can reach."""
     stages: tuple[str, ...]
+    has_page: bool
 
     @property
     def is_live(self) -> bool:
@@ -76,6 +78,7 @@ def _member(row: Mapping[str, Any]) -> Member:
         doing="" if state in _AWAY else row["doing"],  # what one did that died is no news of now
         sees=frozenset(row["sees"]),
         stages=tuple(row["stages"]),
+        has_page=row["has_page"],
     )
 
 

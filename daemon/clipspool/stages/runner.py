@@ -70,7 +70,7 @@ class Tools:
     hooks: HookTools = field(default_factory=HookTools)
     signer: Signer | None = None
     """Signs films that were coded anew; None where no certificate is configured."""
-    draws_posters: bool = True
+    draws_posters: Callable[[], bool] = field(default=lambda: True)
     """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
 
     def limits(self, request: Request) -> Limits | None:
@@ -179,7 +179,7 @@ class StageRunner:
     def _deliver(self, job: Job, clip: Clip, folders: Folders) -> Event:
         """Publish a job's results. Of several versions each has its poster at once: its clip retires late."""
         event = deliver(job, clip, folders, self.now(), self.may_send)
-        if self.tools.draws_posters and isinstance(event, Delivered) and (job.variant or job.version > 1):
+        if self.tools.draws_posters() and isinstance(event, Delivered) and (job.variant or job.version > 1):
             draw_posters_of(clip, replace(job, results=event.results), folders, self.decoder)
         return event
 
@@ -260,7 +260,7 @@ class StageRunner:
         if taker_of(folders.inbox, clip.id, folders.journal):
             return replace(clip, lies_at=None, sidecar_lies_at=None), ""
         change = change_of(clip, jobs, folders)
-        if self.tools.draws_posters:
+        if self.tools.draws_posters():
             draw_posters(clip, jobs, folders, self.decoder)
         with folders.held():
             keep_results(clip, jobs, folders)
