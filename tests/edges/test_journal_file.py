@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from clipspool.jobs.model import State
-from clipspool.journal import Journal, JournalError, Lock, migrations, sqlite
+from clipspool.journal import Journal, JournalError, Lock, migrations, postgres, sqlite
 from clipspool.journal.database import read_statements
+from clipspool.journal.sqlite import STATEMENTS
 from fakes import a_clip, a_job, a_request
 from journals import accept
 from repository import JOURNAL_0001
@@ -38,8 +39,6 @@ def journal(path):
 
 # --- statements by name ---------------------------------------------------------------------------------
 
-STATEMENTS = read_statements(SOURCES / "sqlite.sql")
-
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_each_statement_fits_the_tables(journal, name):
@@ -48,13 +47,22 @@ def test_each_statement_fits_the_tables(journal, name):
 
 
 def test_both_databases_have_the_same_statements_and_parameters():
-    def asked(file):
-        return {
-            name: set(re.findall(r"(?<!:):([a-z]\w*)", statement)) - {"rows"}
-            for name, statement in read_statements(SOURCES / file).items()
-        }
+    def asked(statements, sign):
+        return {name: set(re.findall(sign, statement)) - {"rows"} for name, statement in statements.items()}
 
-    assert asked("postgres.sql") == asked("sqlite.sql")
+    assert asked(postgres.STATEMENTS, rb"%\(([a-z]\w*)\)s") == {
+        name: {word.encode() for word in words}
+        for name, words in asked(STATEMENTS, r"(?<!:):([a-z]\w*)").items()
+    }
+
+
+def test_no_statement_is_written_twice():
+    shared, *own = (read_statements(SOURCES / f"{name}.sql") for name in ("statements", "sqlite", "postgres"))
+    assert own[0].keys() == own[1].keys()
+    assert not shared.keys() & own[0].keys()
+    for name in own[0]:
+        flat = [" ".join(re.sub("--.*", "", statements[name]).split()) for statements in own]
+        assert flat[0] != flat[1], f"{name} belongs into statements.sql"
 
 
 def test_each_statement_is_used_and_each_that_is_used_is_there():

@@ -1,7 +1,7 @@
 """What a journal needs of a database, whichever it is: a place, statements by name, and transactions.
 
-`sqlite.py` and `postgres.py` are the two that there are. `sqlite.sql` and `postgres.sql` hold the same
-statements with the same parameters, each in its dialect.
+`sqlite.py` and `postgres.py` are the two that there are. `statements.sql` holds the statements of both;
+`sqlite.sql` and `postgres.sql` hold the others, each in its dialect, with the same names and parameters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
+_LIST = re.compile(r"\b(NOT )?IN :(\w+)")
+_ROWS = re.compile(r":rows \(([^)]*)\)")
+_COLUMN = re.compile(r"(\w+) ([A-Z ]+)")
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
@@ -26,6 +29,24 @@ def read_statements(file: Path) -> dict[str, str]:
     """Read a file of SQL, split at its lines `-- name: ...`, into statements by name."""
     blocks = re.split(r"^-- name: (\w+)$", file.read_text("utf-8"), flags=re.MULTILINE)[1:]
     return dict(zip(blocks[::2], blocks[1::2], strict=True))
+
+
+def journal_statements(
+    own: str, *, is_in: str, is_not_in: str, rows: Callable[[Mapping[str, str]], str]
+) -> dict[str, str]:
+    """Read the statements that both databases share, and those of one alone, from the file `own`.
+
+    `is_in` and `is_not_in` test a list, named by `{}`; `rows` makes the table `new` of a turn's rows, from
+    the type of each column.
+    """
+    here = Path(__file__)
+    both = read_statements(here.with_name("statements.sql")) | read_statements(here.with_name(own))
+
+    def written(statement: str) -> str:
+        statement = _ROWS.sub(lambda found: rows(dict(_COLUMN.findall(found[1]))), statement)
+        return _LIST.sub(lambda found: (is_not_in if found[1] else is_in).format(found[2]), statement)
+
+    return {name: written(statement) for name, statement in both.items()}
 
 
 @dataclass(frozen=True, slots=True)

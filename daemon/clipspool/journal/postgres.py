@@ -1,4 +1,4 @@
-"""Runs the statements of `postgres.sql` by name on one connection, for a journal that several machines share.
+"""Runs the statements of the journal by name on one connection, for a journal that several machines share.
 
 A connection that is lost ends what was gathered: the journal is opened again and read anew.
 """
@@ -9,13 +9,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Self
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from clipspool.journal.database import Address, Fence, Row, read_statements
+from clipspool.journal.database import Address, Fence, Row, journal_statements
 from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
 from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
@@ -54,9 +53,17 @@ def _in_psycopgs_words(statement: str) -> bytes:
     return re.sub(r"(?<!:):(\w+)", r"%(\1)s", statement).encode()
 
 
-_STATEMENTS = {
+def _from_arrays(columns: Mapping[str, str]) -> str:
+    """Make a table of rows that come as a list a column, `:0`, `:1`."""
+    arrays = (f":{at}::{kind}[]" for at, kind in enumerate(columns.values()))
+    return f"unnest({', '.join(arrays)}) AS new ({', '.join(columns)})"
+
+
+STATEMENTS = {
     name: _in_psycopgs_words(statement)
-    for name, statement in read_statements(Path(__file__).with_name("postgres.sql")).items()
+    for name, statement in journal_statements(
+        "postgres.sql", is_in="= ANY (:{}::TEXT[])", is_not_in="!= ALL (:{}::TEXT[])", rows=_from_arrays
+    ).items()
 }
 
 
@@ -116,7 +123,7 @@ class PostgresDatabase:
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row, in one step."""
         with translated(self._address):
-            self._connection.cursor().executemany(_STATEMENTS[name], rows)
+            self._connection.cursor().executemany(STATEMENTS[name], rows)
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Return all rows of an answer."""
@@ -139,7 +146,7 @@ class PostgresDatabase:
                 self._connection.execute(
                     b"BEGIN ISOLATION LEVEL REPEATABLE READ"
                 )  # all answers of one moment
-            return self._connection.execute(_STATEMENTS[name], values)
+            return self._connection.execute(STATEMENTS[name], values)
 
     # --- transactions ---------------------------------------------------------------------------------------
 

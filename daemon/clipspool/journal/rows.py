@@ -1,6 +1,6 @@
 """Turns clips, jobs and tasks into the rows of the journal's tables, and rows back into them.
 
-The values of a row stand in the order of its statement in `sqlite.sql`.
+The values of a row stand in the order of its statement in `statements.sql`.
 """
 
 from __future__ import annotations

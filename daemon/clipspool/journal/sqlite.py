@@ -1,4 +1,4 @@
-"""Runs the statements of `sqlite.sql` by name on one connection, with settings fit for a power cut.
+"""Runs the statements of the journal by name on one connection, with settings fit for a power cut.
 
 WAL with synchronous=FULL is the one setting of SQLite under which nothing acknowledged was lost when the
 power went; it is set and read back. SQLite's errors become JournalError here, where they arise.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
-from clipspool.journal.database import Row, read_statements, to_json
+from clipspool.journal.database import Row, journal_statements, to_json
 from clipspool.journal.files import Identity, JournalError, Lock, make_home, refuse_mark
 from clipspool.journal.migrations import HEAD, migrate, version_of
 
@@ -39,7 +39,20 @@ _OF_THE_DISK = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
 }
-_STATEMENTS = read_statements(Path(__file__).with_name("sqlite.sql"))
+
+
+def _from_json(columns: Mapping[str, str]) -> str:
+    """Make a table of rows that come as a JSON array of arrays."""
+    values = (f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(columns))
+    return f"(SELECT {', '.join(values)} FROM json_each(:rows)) AS new"  # noqa: S608 - of columns in `statements.sql`
+
+
+STATEMENTS = journal_statements(
+    "sqlite.sql",
+    is_in="IN (SELECT value FROM json_each(:{}))",
+    is_not_in="NOT IN (SELECT value FROM json_each(:{}))",
+    rows=_from_json,
+)
 
 
 class SQLiteDatabase:
@@ -107,7 +120,7 @@ class SQLiteDatabase:
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row."""
-        self._call(self._connection.executemany, _STATEMENTS[name], rows)
+        self._call(self._connection.executemany, STATEMENTS[name], rows)
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Return all rows of an answer."""
@@ -128,7 +141,7 @@ class SQLiteDatabase:
         bound = {key: to_json(value) if isinstance(value, list) else value for key, value in values.items()}
         if self._is_reader and not self._connection.in_transaction:
             self._call(self._connection.execute, "BEGIN")  # all answers are of one moment, until `rollback`
-        return self._call(self._connection.execute, _STATEMENTS[name], bound)
+        return self._call(self._connection.execute, STATEMENTS[name], bound)
 
     def _call(self, act: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
         """Raise JournalError for a fault of the world; a bug in a statement or its values stays a bug."""
