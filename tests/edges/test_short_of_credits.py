@@ -33,7 +33,7 @@ def model(price, **keys):
 
 def quoting(fallback=("dear", "half", "tenth"), **more):
     models = {
-        "gen4_aleph": {"fallback": list(fallback), "cuts_longer_clips": False},
+        "gen4_aleph": {"fallback": list(fallback)},
         **{name: model(PRICES[name]) for name in ("half", "tenth", "dear")},
         "unpriced": {"ratios": ["1280:720"]},
     }

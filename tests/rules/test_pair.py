@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.intake.names import Kind, Names
-from clipspool.intake.pair import Entry, Matched, Waits, pair
+from clipspool.intake.pair import Entry, Matched, Waits, companion_of, pair
 from clipspool.intake.types import Rules
 
 NAMES = Names({".mp4", ".mov"})
@@ -317,3 +317,18 @@ def test_of_two_folders_the_one_that_is_spelled_like_the_sidecar_is_meant():
     assert found == [Matched("seq", "seq.toml", is_folder=True)]
     (left,) = judge(folder("Seq"), folder("SEQ"), "seq.toml", pictures={"SEQ", "Seq"})
     assert isinstance(left, Waits)
+
+
+@pytest.mark.parametrize(
+    ("beside", "own"),
+    [
+        ("a.mp4", None),
+        ("a.mp4 a.toml a.txt", "a.toml"),
+        ("a.mp4 a.txt", "a.txt"),
+        ("a.mp4 a.mov a.mov.toml a.mp4.toml", "a.mp4.toml"),
+        ("a.mp4 a.mov a.toml", None),  # it could be for either
+        ("a.mp4 A.toml", "A.toml"),
+    ],
+)
+def test_the_file_that_is_mended_for_a_clip_is_the_one_that_it_is_paired_with(beside, own):
+    assert companion_of("a.mp4", [entry(name) for name in beside.split()]) == own

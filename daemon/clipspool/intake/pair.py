@@ -126,6 +126,17 @@ def pair(
     return answers
 
 
+def companion_of(clip: str, beside: Sequence[Entry]) -> str | None:
+    """Return the sidecar of a clip, else its prompt; None without one, or where it may be another clip's."""
+    clips = [one for one in beside if one.kind is Kind.CLIP]
+    own = next(one for one in clips if one.name == clip)
+    for kind, suffix in ((Kind.SIDECAR, TOML), (Kind.PROMPT, TXT)):
+        known = _Companions(clips, [one for one in beside if one.kind is kind], suffix)
+        if (found := known.of(own)) is not None and found not in known.shared:
+            return found.name
+    return None
+
+
 class _Companions:
     """The sidecars, or the prompts, of one group, each with the clip that it is for.
 

@@ -85,8 +85,6 @@ class Model(BaseModel):
     """What the provider can make instead of an MP4."""
     seconds_min: _Amount = 0.0
     seconds_max: _Positive | None = None
-    cuts_longer_clips: bool = False
-    """The provider reads only the first `seconds_max` of a longer clip and does not refuse it."""
     credits_per_second: _Amount | None = None
     """One credit is 0.01 USD; None when the price is not known."""
     credits_min: _Amount = 0.0

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from clipspool.app.build import rules_of
@@ -22,6 +22,7 @@ from clipspool.cli.check.gathered import quote_pictures, quote_timeline
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
+from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.sequences import ONLY_READ
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
 from clipspool.intake.types import Rules
@@ -125,11 +126,12 @@ class FileChecker:
                 return Checked(str(path), inbox.name, quote, name, held=held, said=said)
             why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
             return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
-        beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
-        clips = [one for one in sorted(beside) if names.kind(one, folder) is Kind.CLIP]
-        clip = name if kind is Kind.CLIP else next(iter(clips), "")
-        named = clip or f"{split_suffix(name)[0]}.mp4"
-        quote = self._quote(root, rules, folder, named, beside, has_clip=bool(clip))
+        answer = _paired(root, rules, names, folder, name)
+        if isinstance(answer, Waits):
+            wrong = Problem(f"`{readable(answer.name)}`: {answer.reason}")
+            return Checked(str(path), inbox.name, Quote(problems=(wrong,)))
+        quote = self._quote(root, rules, folder, answer)
+        clip = answer.clip if root.exists(join(folder, answer.clip)) else ""
         return Checked(str(path), inbox.name, quote, clip, held=self._held(quote))
 
     def _folder(self, path: Path, inbox: InboxSettings, root: Root, rules: Rules, rel: Rel) -> Checked:
@@ -148,29 +150,17 @@ class FileChecker:
                 return inbox, Root(home), str(real.relative_to(home))
         return self._inbox or self._settings.inbox[0], Root(real.parent), real.name
 
-    def _quote(
-        self, root: Root, rules: Rules, folder: str, clip: str, beside: Sequence[str], *, has_clip: bool
-    ) -> Quote:
-        names = Names(rules.extensions, rules.ignore)
-        sidecars = sorted((n for n in beside if names.kind(n, folder) is Kind.SIDECAR), key=len, reverse=True)
-        prompts = sorted((n for n in beside if names.kind(n, folder) is Kind.PROMPT), key=len, reverse=True)
+    def _quote(self, root: Root, rules: Rules, folder: Rel, match: Matched) -> Quote:
+        clip, sidecar = join(folder, match.clip), join(folder, match.sidecar or "")
         with ExitStack() as opened:
-            file: FileIO | None = opened.enter_context(root.open(join(folder, clip))) if has_clip else None
-            sidecar, text = b"", next(iter(prompts), "")
-            if sidecars:
-                with root.open(join(folder, sidecars[0])) as own:
-                    sidecar = own.read(BYTES_MAX + 1)
-            elif not prompts and rules.sidecar_required:
-                needed = f"has no sidecar: this inbox requires `{clip}.toml` or `{clip}.txt` beside it"
-                return Quote(problems=(Problem(needed, file=join(folder, clip)),))
             return self._quoter.quote(
                 root,
                 rules,
-                join(folder, clip),
-                sidecar,
-                file,
-                sidecar_name=join(folder, sidecars[0]) if sidecars else "",
-                below=(read_prompt(root, join(folder, text)),) if text else (),
+                clip,
+                root.read(sidecar, BYTES_MAX + 1) if match.sidecar else b"",
+                opened.enter_context(root.open(clip)) if root.exists(clip) else None,
+                sidecar_name=sidecar if match.sidecar else "",
+                below=(read_prompt(root, join(folder, match.prompt)),) if match.prompt else (),
             )
 
     def _held(self, quote: Quote) -> str:
@@ -181,6 +171,26 @@ class FileChecker:
                 return why
         prices = tuple(job.credits for job in quote.jobs)
         return limits.is_clip_too_dear(ClipCost(0.0, prices), next(iter(prices), None)) if prices else ""
+
+
+def _paired(root: Root, rules: Rules, names: Names, folder: Rel, name: str) -> Matched | Waits:
+    """Pair a file with those beside it, as the daemon does; without a clip, with one that is made up."""
+    beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
+    entries = []
+    for one in beside:
+        found = (root.path / folder / one).lstat()
+        is_regular = S_ISREG(found.st_mode)
+        entries.append(Entry(one, names.kind(one, folder), size=found.st_size, is_regular=is_regular))
+    if not any(entry.kind is Kind.CLIP for entry in entries):
+        entries.append(Entry(f"{split_suffix(name)[0]}.mp4", Kind.CLIP))
+    at_once = replace(rules, optional_wait_seconds=0.0)
+    answers = pair(entries, now=0.0, rules=at_once, defaults_serve=True)
+    of_it = (
+        one
+        for one in answers
+        if name in ((one.clip, *one.companions) if isinstance(one, Matched) else (one.name,))
+    )
+    return next(of_it, answers[0])
 
 
 def _trouble(real: Path) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 from starlette.requests import Request
 
-from clipspool.intake.names import TOML, Kind, Names
+from clipspool.intake.names import TOML, Names
+from clipspool.intake.pair import Entry, companion_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, decode
 from clipspool.jobs.quote import Quote
 from clipspool.jobs.text import text
@@ -120,15 +121,8 @@ class SidecarRoutes:
         """Return the sidecar, or the prompt, that is used for a clip, and its bytes; None without one."""
         root, names = self._films.uploads.root(inbox), Names(self._films.doors.rules()[inbox].extensions)
         folder, name = parent(clip), name_of(clip)
-        beside = [other for other in root.names(folder) if names.base(other) == names.base(name)]
-        clips = [other for other in beside if names.kind(other, folder) is Kind.CLIP]
-        found: dict[Kind, str] = {}
-        for other in sorted(beside, key=lambda one: not one.lower().startswith(f"{name.lower()}.")):
-            kind = names.kind(other, folder)
-            is_its = other.lower().startswith(f"{name.lower()}.") or len(clips) == 1
-            if kind in {Kind.SIDECAR, Kind.PROMPT} and is_its:
-                found.setdefault(kind, other)
-        used = found.get(Kind.SIDECAR) or found.get(Kind.PROMPT)
+        beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
+        used = companion_of(name, [Entry(one, names.kind(one, folder)) for one in {name, *beside}])
         if used is None:
             return f"{clip}{TOML}", None
         return join(folder, used), root.read(join(folder, used), 4 * BYTES_MAX)
