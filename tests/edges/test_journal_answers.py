@@ -113,7 +113,7 @@ def test_a_job_is_compared_with_those_that_cost_something_or_will(journal, chang
     accept(journal, a_job("old", **{"fingerprint": "same", **changes}))
     assert ids(journal.same_request(new, [])) == (["old"] if is_same else [])
     assert journal.same_request(new, ["old"]) == []
-    assert journal.shared(["same", "none"]) == ({"same"} if changes.get("fingerprint") is None else set())
+    assert journal.clips_with(["same", "none"]) == {"same": 2 if changes.get("fingerprint") is None else 1}
 
 
 def test_the_oldest_of_the_same_requests_comes_first_and_a_clips_own_are_none(journal):
@@ -121,7 +121,7 @@ def test_the_oldest_of_the_same_requests_comes_first_and_a_clips_own_are_none(jo
     with journal.turn():
         journal.accept(a_clip("new"), jobs)
     assert journal.same_request(jobs[0], []) == []
-    assert journal.shared(["same"]) == set()
+    assert journal.clips_with(["same"]) == {"same": 1}
     for name, age in (("b", 5), ("c", 1), ("a", 5)):
         accept(journal, a_job(name, fingerprint="same", created_at=NOON - age))
     assert ids(journal.same_request(jobs[0], [])) == ["a", "b", "c"]

@@ -127,9 +127,10 @@ class Questions:
         """
         return self._database.column(which, inbox=inbox, until=until, after=after, most=most)
 
-    def shared(self, fingerprints: Collection[str]) -> set[str]:
-        """Return those of the fingerprints that jobs of several clips have."""
-        return set(self._database.column("shared_fingerprints", fingerprints=list(fingerprints)))
+    def clips_with(self, fingerprints: Collection[str]) -> Counter[str]:
+        """Count the clips whose jobs have each of the fingerprints."""
+        rows = self._database.rows("clips_by_fingerprint", fingerprints=list(fingerprints))
+        return Counter({row["fingerprint"]: row["number"] for row in rows})
 
     def same_request(self, job: Job, apart_from: Collection[str]) -> list[Job]:
         """Return other clips' jobs that asked for the same and are open, delivered or paid; oldest first."""

@@ -239,9 +239,8 @@ ORDER BY created_at, id LIMIT :most;
 SELECT id FROM jobs
 WHERE fingerprint = :fingerprint AND clip_id != :clip_id AND state = 'queued' AND held = 'duplicate';
 
--- name: shared_fingerprints
-SELECT fingerprint FROM jobs WHERE fingerprint IN :fingerprints
-GROUP BY fingerprint HAVING count(DISTINCT clip_id) > 1;
+-- name: clips_by_fingerprint
+SELECT fingerprint, count(DISTINCT clip_id) AS number FROM jobs WHERE fingerprint IN :fingerprints GROUP BY fingerprint;
 
 
 -- --- what is due -----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 
 from clipspool.jobs.events import AnswerLost, DuplicateFound, Event, JobHeld, Prepared, TaskCreated
@@ -50,12 +50,14 @@ class Comparison:
     def verdicts(self) -> Iterator[tuple[Job, JobHeld | DuplicateFound]]:
         """Yield each new job with the request of an earlier one, and what becomes of it."""
         jobs = self._journal.load(self._fresh) if self._fresh else {}
-        shared = self._journal.shared({job.fingerprint for job in jobs.values()}) if jobs else set()
+        asked = {job.fingerprint for job in jobs.values()}.union(*self._fresh.values())
+        clips = self._journal.clips_with(asked) if asked else Counter[str]()
         while self._fresh:
             job = jobs[next(iter(self._fresh))]
             alike = self._fresh.pop(job.id)
             choice = self.choices.get(job.inbox, "hold")
-            if choice == "run" or (job.fingerprint not in shared and not alike):
+            is_alone = clips[job.fingerprint] == 1 and not any(clips[one] for one in alike)
+            if choice == "run" or is_alone:
                 continue
             if job.state is not State.QUEUED or job.held is not None:
                 continue
