@@ -270,7 +270,9 @@ def test_a_matrix_does_not_pass_a_limit_that_each_of_it_keeps_and_a_folder_is_ap
     bay.until_retired(1)
     assert bay.paid == 1
     asked = bay.call("approve", "--inbox", "bay", "--folder", "day")
-    assert "Approve 3 jobs? This costs about 45 credits in total. The account has " in asked.stderr
+    assert (
+        "Approve these? 3 jobs will be sent and charged: about 45 credits. The account has " in asked.stderr
+    )
     nothing = bay.call("approve", "--inbox", "bay", "--folder", "elsewhere", "--yes").stdout
     assert nothing.startswith("No jobs are held")
     assert bay.call("approve", "--inbox", "bay", "--folder", "day", "--yes").returncode == 0

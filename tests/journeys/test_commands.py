@@ -135,7 +135,7 @@ def test_failed_jobs_are_retried_without_a_daemon_and_their_source_comes_back(ba
     assert bay.run_until_idle() == 0
     assert "_failed/shot.mp4" in bay.lying()
     asked = bay.call("retry", "--failed").stderr
-    assert "This may cost about 30 credits." in asked
+    assert "Run these again? 2 jobs will be sent and charged: about 30 credits." in asked
     assert "The account has " in asked
     assert bay.call("retry", "--failed", "--yes").returncode == 0
     assert bay.run_until_idle() == 0

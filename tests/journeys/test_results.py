@@ -102,7 +102,7 @@ def test_a_cancel_delivers_what_is_here_of_a_result(bay, film):
         bay.until(lambda: bay.events("partly_fetched"), 20)
         job = told(bay)["id"]
         asked = bay.call("cancel", job)
-        assert "are delivered first" in asked.stderr or told(bay)["state"] == "delivered"
+        assert "are delivered to the outbox first" in asked.stderr or told(bay)["state"] == "delivered"
         bay.call("cancel", job, "--yes")
         bay.until(lambda: "a.mp4" in bay.results(), 30)
         bay.until_retired()

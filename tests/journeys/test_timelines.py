@@ -110,7 +110,10 @@ def test_a_timeline_that_is_held_for_its_price_is_approved_by_its_name(open_bays
         drop(bay, "resolve.edl", media)
         bay.until(lambda: [job["held"] for job in bay.told("jobs")] == ["budget"] * 3, what="all are held")
         asked = bay.call("approve", "resolve.edl")
-        assert "Approve 3 jobs of resolve-edl/resolve.edl? This costs about" in asked.stderr
+        assert (
+            "Approve the jobs of resolve-edl/resolve.edl? 3 jobs will be sent and charged: about"
+            in asked.stderr
+        )
         assert bay.call("approve", "other.edl", "--yes").returncode == 1
         assert bay.paid == 0
         done = bay.call("approve", "resolve-edl/resolve.edl", "--yes")

@@ -43,7 +43,7 @@ def retry(
     settings = context.settings("write")
     from clipspool.cli.chosen import concerned, failed_jobs, names_of
     from clipspool.cli.offline import open_to_read
-    from clipspool.jobs.model import Paid
+    from clipspool.jobs.consequences import price_of_all
     from clipspool.jobs.permissions import may_retry_or_release
 
     with open_to_read(settings) as journal:
@@ -55,16 +55,9 @@ def retry(
     chosen = [job for job in chosen if may_retry_or_release(job)]
     if not chosen:  # nothing to ask about: the command says of each why it cannot be done
         yes = True
-    paid = [job for job in chosen if job.paid is not Paid.NO]
-    estimates = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
-    question = f"Run {len(chosen)} job{'s' * (len(chosen) != 1)} again?"
-    if estimates:
-        question += f" This may cost about {sum(estimates):,.10g} credits."
-    if paid:
-        which = "It" if len(chosen) == 1 else f"{len(paid)} of them"
-        question += f" {which} may have been charged already, and would be charged again."
+    question = _asked("Run it again?" if len(chosen) == 1 else "Run these again?", chosen, "retry")
     if len(chosen) > 1 and not yes:
-        question += balance_in_words(settings, sum(estimates))
+        question += balance_in_words(settings, price_of_all(chosen, "retry"))
     _act(settings, "retry", question, yes=yes, ids=names, why=why)
 
 
@@ -81,28 +74,12 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     settings = context.settings("write")
     from clipspool.cli.chosen import named
     from clipspool.cli.offline import open_to_read
+    from clipspool.jobs.permissions import may_cancel
 
     with open_to_read(settings) as journal:
         chosen = named(journal, jobs)
-    _act(settings, "cancel", _ending(jobs, chosen), yes=yes, ids=list(jobs), why=why)
-
-
-def _ending(names: Sequence[str], chosen: Sequence[Job]) -> str:
-    """Return the question before jobs are cancelled: what is lost, and what is kept."""
-    from clipspool.jobs.model import Paid
-    from clipspool.jobs.permissions import has_to_deliver
-
-    question = f"Cancel {', '.join(names)}?"
-    if first := [job.id for job in chosen if has_to_deliver(job)]:
-        question += (
-            f" Results already downloaded for {', '.join(first)} are delivered first, or kept in `_failed` "
-            "if that fails; the rest is given up."
-        )
-    if kept := [job.id for job in chosen if job.results and not has_to_deliver(job)]:
-        question += f" Results of {', '.join(kept)} are kept beside the source in `_failed`."
-    if any(job.paid is not Paid.NO and not job.results and not job.state.is_terminal for job in chosen):
-        question += " If it was already charged, the money is lost unless the provider refunds it."
-    return question
+    question = _asked(f"Cancel {', '.join(jobs)}?", [job for job in chosen if may_cancel(job)], "cancel")
+    _act(settings, "cancel", question, yes=yes, ids=list(jobs), why=why)
 
 
 @command()
@@ -176,28 +153,19 @@ def approve(
 
 def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     """Return the question before jobs are approved: what they cost, and what their clips cost so far."""
-    from clipspool.jobs.model import Held
-    from clipspool.jobs.permissions import may_deliver_as_it_is
-
-    here = [job for job in chosen if may_deliver_as_it_is(job)]
-    question = f"Deliver the result of {', '.join(job.id for job in here)} as it is?" if here else ""
-    chosen = [job for job in chosen if job not in here]
-    if not chosen:
-        return question or "Approve these jobs?"
-    known = [job.credits_estimated for job in chosen if job.credits_estimated is not None]
     timelines = sorted({job.request.timeline_name for job in chosen} - {""})
-    of = f" of {', '.join(timelines)}" if timelines else ""
-    question = f"{question} Approve {len(chosen)} job{'s' * (len(chosen) != 1)}{of}?".strip()
-    if known:
-        question += f" This costs about {sum(known):,.10g} credits in total."
-    if len(known) < len(chosen):
-        question += f" The price of {len(chosen) - len(known)} of them is unknown."
+    which = "it" if len(chosen) == 1 else "these"
+    jobs = f"the jobs of {', '.join(timelines)}" if timelines else which
+    question = _asked(f"Approve {jobs}?", chosen, "approve")
     spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
-    if older := sum(job.held is Held.FROM_BACKUP for job in chosen):
-        question += f" An older copy of the journal has {older} of them: they may have been paid for since."
-    if spent:
-        question += f" About {spent:,.10g} credits were already spent on the same clips."
-    return question
+    return question + (f" About {spent:,.10g} credits were already spent on the same clips." if spent else "")
+
+
+def _asked(question: str, chosen: Sequence[Job], act: str) -> str:
+    """Return a question with what the order may cost or lose."""
+    from clipspool.jobs.consequences import consequences
+
+    return " ".join([question, *(consequences(chosen, act) if chosen else ())])
 
 
 def balance_in_words(settings: Settings, price: float) -> str:

@@ -10,11 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from clipspool.jobs.consequences import consequences, price_of_all
 from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
 from clipspool.web.context import Right
 from clipspool.web.forms import read_form
-from clipspool.web.rows import APPROVED_TOGETHER, acts_of, price_of_all, row_of, warning_of, warning_of_all
+from clipspool.web.rows import APPROVED_TOGETHER, acts_of, row_of
 from clipspool.web.security import (
     LARGE_FORM_BYTES_MAX,
     caller_of,
@@ -80,7 +81,7 @@ class ActionRoutes:
             return self._views.draw(
                 request, "said.html", status=409, title=_TITLES[act], said=said, back=f"/jobs/{job.id}"
             )
-        said = warning_of(job, act)
+        said = consequences([job], act)
         if act in {"retry", "approve"}:
             said.append(self._budget())
         return self._ask(request, act, said, back=f"/jobs/{job.id}", job=row)
@@ -130,7 +131,7 @@ class ActionRoutes:
             return self._views.draw(
                 request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
             )
-        said = [*warning_of_all(found, act), self._budget()]
+        said = [*consequences(found, act), self._budget()]
         is_told = act != "cancel" and may(request, Right.DECIDE)  # the provider is asked for nobody else
         if is_told and (balance := self._views.balance.get()) is not None:
             said.append(balance.in_words(price_of_all(found, act)))

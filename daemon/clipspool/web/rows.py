@@ -7,15 +7,13 @@ from itertools import count
 from typing import Any
 
 from clipspool.jobs.conditions import Conditions
-from clipspool.jobs.model import Held, Job, Paid, State
+from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.permissions import (
-    has_to_deliver,
     may_approve,
     may_attach,
     may_cancel,
     may_deliver_as_it_is,
     may_retry,
-    price_to_approve,
 )
 from clipspool.jobs.records import OpenJobs
 from clipspool.journal import UNDER_WAY
@@ -200,88 +198,3 @@ def at_work(lanes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what the daemon's workers do at this moment, by kind: `2 downloaded`."""
     stages = {stage: count for lane in lanes for stage, count in lane["stages"].items()}
     return [f"{stages[stage]} {word}" for stage, word in _AT_WORK.items() if stages.get(stage)]
-
-
-def price_of(job: Job) -> str:
-    """Describe what one more submission may cost."""
-    return credits_in_words(job.credits_estimated)
-
-
-def credits_in_words(credits_: float | None) -> str:
-    """Describe what something may cost, in a sentence."""
-    return "Its cost is unknown." if credits_ is None else f"It may cost about {credits_:,.10g} credits."
-
-
-def warning_of(job: Job, act: str) -> list[str]:
-    """Return sentences on what an action may cost or lose."""
-    match act:
-        case "retry":
-            said = [price_of(job)]
-            if job.paid is Paid.YES:
-                said.append("It was already charged, and would be charged again.")
-            elif job.paid is Paid.UNKNOWN:
-                said.append(
-                    "It may have been charged already: look for the task at the provider first; "
-                    "if it exists, attach it instead."
-                )
-            return said
-        case "cancel":
-            said = ["The clip is moved to _failed; you can retry the job later."]
-            if job.paid is Paid.NO:
-                return ["Nothing was charged for it yet.", *said]
-            cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
-            if has_to_deliver(job):
-                return [
-                    "Results already downloaded are delivered to the outbox first.",
-                    "If that fails, they are kept beside the source in _failed.",
-                    "Results not downloaded yet are given up.",
-                ]
-            if job.results:
-                return ["Results already downloaded are kept beside the source in _failed.", *said]
-            if job.paid is Paid.UNKNOWN:
-                return [
-                    f"If it was already charged{cost}, the money is lost unless the provider refunds it.",
-                    *said,
-                ]
-            return [f"The money paid for its task{cost} is lost unless the provider refunds it.", *said]
-        case "attach":
-            return [
-                "This costs nothing more. The provider is asked about the task first.",
-                "The task's result will be delivered as this clip's: make sure it is the right task.",
-            ]
-        case _ if may_deliver_as_it_is(job):
-            return ["Its result is delivered as it is. This costs nothing more."]
-        case _:
-            return [
-                "It will be sent to the provider and charged, despite the limit that holds it.",
-                price_of(job),
-            ]
-
-
-def price_of_all(jobs: Sequence[Job], act: str) -> float:
-    """Return what the same action for several jobs costs, as far as prices are known."""
-    return price_to_approve(jobs) if act == "approve" else sum(job.credits_estimated or 0.0 for job in jobs)
-
-
-def warning_of_all(jobs: Sequence[Job], act: str) -> list[str]:
-    """Return sentences on what the same action for several jobs may cost or lose."""
-    here = [job for job in jobs if act == "approve" and may_deliver_as_it_is(job)]
-    if here:
-        said = f"{len(here):,} will be delivered as downloaded, at no cost."
-        others = [job for job in jobs if job not in here]
-        return [said, *(warning_of_all(others, act) if others else ())]
-    many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
-    known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
-    price = f"about {sum(known):,.10g} credits" if known else "the cost is unknown"
-    if len(known) < len(jobs) and known:
-        price += f", plus {len(jobs) - len(known)} of unknown price"
-    paid = sum(job.paid is not Paid.NO for job in jobs)
-    if act == "cancel":
-        lost = (
-            [f"The money paid for {paid} of them is lost unless the provider refunds it."]
-            if paid
-            else ["Nothing was charged for them yet."]
-        )
-        return [f"{many} will be cancelled.", *lost]
-    again = [f"{paid} of them may have been charged already, and would be charged again."] if paid else []
-    return [f"{many} will be sent and charged: {price}.", *again]

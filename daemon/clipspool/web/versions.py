@@ -11,10 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from clipspool.jobs.consequences import credits_in_words
 from clipspool.jobs.model import Job
 from clipspool.web.context import ClipDoors
 from clipspool.web.forms import read_form
-from clipspool.web.rows import credits_in_words
 from clipspool.web.security import name_of
 from clipspool.web.views import Views
 

@@ -1,0 +1,96 @@
+"""Says what an order may cost or lose, before it is given: for the commands and the page alike; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clipspool.jobs.model import Held, Job, Paid
+from clipspool.jobs.permissions import has_to_deliver, may_deliver_as_it_is, price_to_approve
+
+
+def price_of_all(jobs: Sequence[Job], act: str) -> float:
+    """Return what an order for jobs costs, as far as prices are known."""
+    return price_to_approve(jobs) if act == "approve" else sum(job.credits_estimated or 0.0 for job in jobs)
+
+
+def credits_in_words(credits_: float | None) -> str:
+    """Describe what something may cost, in a sentence."""
+    return "Its cost is unknown." if credits_ is None else f"It may cost about {credits_:,.10g} credits."
+
+
+def consequences(jobs: Sequence[Job], act: str) -> list[str]:
+    """Say what an order may cost or lose: `retry`, `cancel` or `approve` of jobs, or `attach` of one."""
+    return _of_one(jobs[0], act) if len(jobs) == 1 else _of_several(jobs, act)
+
+
+def _of_one(job: Job, act: str) -> list[str]:
+    price = credits_in_words(job.credits_estimated)
+    match act:
+        case "retry" if job.paid is Paid.YES:
+            return [price, "It was already charged, and would be charged again."]
+        case "retry" if job.paid is Paid.UNKNOWN:
+            first = "look for the task at the provider first; if it exists, attach it instead."
+            return [price, f"It may have been charged already: {first}"]
+        case "retry":
+            return [price]
+        case "cancel":
+            return _cancelled(job)
+        case "attach":
+            return [
+                "This costs nothing more. The provider is asked about the task first.",
+                "The task's result will be delivered as this clip's: make sure it is the right task.",
+            ]
+        case _ if may_deliver_as_it_is(job):
+            return ["Its result is delivered as it is. This costs nothing more."]
+        case _:
+            said = ["It will be sent to the provider and charged, despite the limit that holds it.", price]
+            older = "An older copy of the journal has it: it may have been paid for since."
+            return [*said, older] if job.held is Held.FROM_BACKUP else said
+
+
+def _cancelled(job: Job) -> list[str]:
+    said = ["The clip is moved to _failed; you can retry the job later."]
+    if job.paid is Paid.NO:
+        return ["Nothing was charged for it yet.", *said]
+    if has_to_deliver(job):
+        return [
+            "Results already downloaded are delivered to the outbox first.",
+            "If that fails, they are kept beside the source in _failed.",
+            "Results not downloaded yet are given up.",
+        ]
+    if job.results:
+        return ["Results already downloaded are kept beside the source in _failed.", *said]
+    cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
+    if job.paid is Paid.UNKNOWN:
+        return [f"If it was already charged{cost}, the money is lost unless the provider refunds it.", *said]
+    return [f"The money paid for its task{cost} is lost unless the provider refunds it.", *said]
+
+
+def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
+    if here := [job for job in jobs if act == "approve" and may_deliver_as_it_is(job)]:
+        said = f"{len(here):,} will be delivered as downloaded, at no cost."
+        others = [job for job in jobs if job not in here]
+        return [said, *(_of_several(others, act) if others else ())]
+    many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
+    paid = [job for job in jobs if job.paid is not Paid.NO]
+    if act == "cancel":
+        first = sum(map(has_to_deliver, jobs))
+        kept = sum(bool(job.results) for job in jobs) - first
+        lost = sum(not job.results for job in paid)
+        counted = [
+            (first, f"Results already downloaded for {first} of them are delivered first."),
+            (kept, f"Results of {kept} of them are kept beside the source in _failed."),
+            (lost, f"The money paid for {lost} of them is lost unless the provider refunds it."),
+            (not paid, "Nothing was charged for them yet."),
+        ]
+        return [f"{many} will be cancelled.", *(said for count, said in counted if count)]
+    known = [job.credits_estimated for job in jobs if job.credits_estimated is not None]
+    price = f"about {sum(known):,.10g} credits" if known else "the cost is unknown"
+    if len(known) < len(jobs) and known:
+        price += f", plus {len(jobs) - len(known)} of unknown price"
+    older = sum(job.held is Held.FROM_BACKUP for job in jobs)
+    counted = [
+        (len(paid), f"{len(paid)} of them may have been charged already, and would be charged again."),
+        (older, f"An older copy of the journal has {older} of them: they may have been paid for since."),
+    ]
+    return [f"{many} will be sent and charged: {price}.", *(said for count, said in counted if count)]

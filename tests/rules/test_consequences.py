@@ -1,0 +1,99 @@
+"""What is said before an order is given: what it may cost, and what may be lost."""
+
+import pytest
+
+from clipspool.jobs.consequences import consequences, price_of_all
+from clipspool.jobs.model import Held, Paid, Result, State
+from clipspool.jobs.nouns import replace
+from fakes import a_job
+
+LOST = "lost unless the provider refunds it."
+LATER = "The clip is moved to _failed; you can retry the job later."
+
+
+def job(**facts):
+    return replace(a_job(), credits_estimated=15.0, **facts)
+
+
+DONE = (Result(name="", file="r.mp4", size=1, sha256="0", suffix=".mp4"),)
+HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
+
+
+@pytest.mark.parametrize(
+    ("act", "one", "said"),
+    [
+        ("retry", job(), ["It may cost about 15 credits."]),
+        (
+            "retry",
+            job(paid=Paid.YES),
+            ["It may cost about 15 credits.", "It was already charged, and would be charged again."],
+        ),
+        ("cancel", job(), ["Nothing was charged for it yet.", LATER]),
+        (
+            "cancel",
+            job(paid=Paid.UNKNOWN),
+            [
+                f"If it was already charged (about 15 credits), the money is {LOST}",
+                LATER,
+            ],
+        ),
+        (
+            "cancel",
+            job(paid=Paid.YES),
+            [f"The money paid for its task (about 15 credits) is {LOST}", LATER],
+        ),
+        (
+            "cancel",
+            HERE,
+            ["Results already downloaded are kept beside the source in _failed.", LATER],
+        ),
+        ("approve", HERE, ["Its result is delivered as it is. This costs nothing more."]),
+        (
+            "approve",
+            job(held=Held.FROM_BACKUP),
+            [
+                "It will be sent to the provider and charged, despite the limit that holds it.",
+                "It may cost about 15 credits.",
+                "An older copy of the journal has it: it may have been paid for since.",
+            ],
+        ),
+    ],
+)
+def test_what_an_order_for_one_job_may_cost_or_lose(act, one, said):
+    assert consequences([one], act) == said
+
+
+def test_a_doubt_is_looked_up_before_it_is_paid_for_again():
+    _, second = consequences([job(paid=Paid.UNKNOWN)], "retry")
+    assert second.startswith("It may have been charged already: look for the task at the provider first")
+
+
+def test_the_results_that_are_here_are_delivered_before_a_job_ends():
+    first, *_ = consequences([job(state=State.RENDERED, results=DONE, paid=Paid.YES)], "cancel")
+    assert first == "Results already downloaded are delivered to the outbox first."
+
+
+def test_of_several_jobs_the_sum_is_said_and_what_of_it_is_not_known():
+    unknown = replace(job(paid=Paid.UNKNOWN), credits_estimated=None)
+    assert consequences([job(), job(held=Held.FROM_BACKUP), unknown], "approve") == [
+        "3 jobs will be sent and charged: about 30 credits, plus 1 of unknown price.",
+        "1 of them may have been charged already, and would be charged again.",
+        "An older copy of the journal has 1 of them: they may have been paid for since.",
+    ]
+    assert consequences([HERE, job(), job()], "approve") == [
+        "1 will be delivered as downloaded, at no cost.",
+        "2 jobs will be sent and charged: about 30 credits.",
+    ]
+    assert price_of_all([HERE, job(), job()], "approve") == 30
+    assert price_of_all([HERE, job(), job()], "retry") == 45
+
+
+def test_what_becomes_of_the_results_of_several_jobs_is_said():
+    rendered = job(state=State.RENDERED, results=DONE, paid=Paid.YES)
+    assert consequences([rendered, HERE, job(paid=Paid.UNKNOWN), job()], "cancel") == [
+        "4 jobs will be cancelled.",
+        "Results already downloaded for 1 of them are delivered first.",
+        "Results of 1 of them are kept beside the source in _failed.",
+        "The money paid for 1 of them is lost unless the provider refunds it.",
+    ]
+    assert consequences([job(), job()], "cancel")[1:] == ["Nothing was charged for them yet."]
