@@ -22,7 +22,7 @@ from pathlib import Path
 from bench import plots, table
 
 ROWS = (
-    *("clips", "at_once", "faults", "news", "open_tasks", "first_byte", "submission", "result"),
+    *("clips", "at_once", "faults", "news", "first_clip", "open_tasks", "first_byte", "submission", "result"),
     *("conform", "rescan", "start", "idle", "commands", "growth", "postgres_clips"),
     *("farm_conform", "farm_idle", "farm_failover"),
 )

@@ -67,6 +67,8 @@ class Provider:
         prompt = json.loads(body)["promptText"] if self.options.looks_into_bodies else ""
         now = time.time()
         takes = max(self.options.seconds * (1 + self.options.spread * self.dice.gauss(0, 1)), 0.0)
+        if self.options.seconds_max is not None:
+            takes = self.dice.uniform(self.options.seconds, self.options.seconds_max)
         task = str(uuid.UUID(int=self.dice.getrandbits(128), version=4))
         made = Create(prompt, head.begun_at, now, len(body), task, now + takes)
         self.creates[task] = made
@@ -87,9 +89,13 @@ class Provider:
         if made.seen_done_at is None:
             made.polls += 1
         if now < made.done_at:
-            return {**told, "status": "RUNNING", "progress": 0.5}
+            return {**told, "status": "RUNNING", "progress": self._progress(made, now)}
         made.seen_done_at = made.seen_done_at or now
         return {**told, "status": "SUCCEEDED", "output": [f"{origin}/results/{task}.mp4"]}
+
+    def _progress(self, made, now):
+        share = (now - made.whole_at) / (made.done_at - made.whole_at)
+        return round(share, 2) if self.options.tells_progress else 0.5
 
     def ledger(self):
         return {
@@ -223,6 +229,8 @@ def main():
     parser.add_argument("result")
     parser.add_argument("--seconds", type=float, default=12.0, help="how long a task takes")
     parser.add_argument("--spread", type=float, default=0.0, help="its standard deviation, as a share")
+    parser.add_argument("--seconds-max", type=float, help="anything from --seconds to this, evenly")
+    parser.add_argument("--tells-progress", action="store_true", help="in percent; else always a half")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drops-creates", action="store_true", help="each tenth is accepted, then cut off")
     parser.add_argument("--cuts-downloads", action="store_true", help="each tenth, once, half-way")

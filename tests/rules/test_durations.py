@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipspool.jobs.events import Failed, TaskCreated, TaskSucceeded
+from clipspool.jobs.events import Failed, TaskCreated, TaskSeen, TaskSucceeded
 from clipspool.jobs.lifecycle import advance
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Error, State
 from clipspool.jobs.pacing import PollPace
-from clipspool.jobs.render_times import Durations, Seen
+from clipspool.jobs.render_times import Durations, Seen, seconds_left
 from fakes import NOON, PACE, PROFILE, a_job, a_task
 
 PAUSE = 5.0
@@ -37,9 +37,13 @@ def next_look(durations, age=0.0, number=0.999):
     return durations.next_look(TASK, MODEL, age, PAUSE, lambda: number)
 
 
-def follow(draw, *, tasks=300, at_once=5):
-    """Follow tasks of these lengths as the daemon would; give the looks a task needs, and seconds late."""
-    dice = random.Random(1)
+def follow(draw):
+    """Follow tasks of these lengths in four histories; give the looks a task needs, and seconds late."""
+    looks, lates = zip(*(follow_one(draw, random.Random(seed)) for seed in range(4)), strict=True)
+    return mean(looks), mean(lates)
+
+
+def follow_one(draw, dice, *, tasks=300, at_once=5):
     durations, pace = Durations(), PollPace(PAUSE, 30.0, 1000.0)
     followed, began = [], 0
     looks = []
@@ -71,7 +75,7 @@ def follow(draw, *, tasks=300, at_once=5):
 def test_a_model_that_takes_its_twelve_seconds_is_seen_in_fewer_looks_and_sooner_than_every_five(spread):
     looks, late = follow(lambda dice: dice.gauss(12.0, spread))
     assert (looks, late) < (1.3, 3.0)
-    assert late < 1.8
+    assert late < 1.85
 
 
 def test_a_model_that_takes_anything_is_looked_at_half_as_often_and_hardly_later():
@@ -148,3 +152,88 @@ def test_a_task_of_a_known_model_is_first_looked_at_when_it_should_be_done():
     pace = replace(PACE, durations=durations, random=never)
     submitting = a_job(state=State.SUBMITTING, task=a_task(task_id=None, created_at=None), prepared=True)
     assert advance(submitting, TaskCreated("t1"), NOON, pace).due_at == pytest.approx(NOON + 20, abs=1.0)
+
+
+# --- a model without a history, and the progress that its provider tells ----------------------------------
+
+
+def run_of(seconds, shown=None):
+    """Follow the first clip of a model; give its looks, and the seconds from its end to the last of them.
+
+    `shown` gives the progress that the provider tells, by the share of the time that has passed.
+    """
+    pace = replace(PACE, durations=Durations(), random=random.Random(1).random)
+    submitting = a_job(state=State.SUBMITTING, task=a_task(task_id=None, created_at=None), prepared=True)
+    job, looks = advance(submitting, TaskCreated("t1"), NOON, pace), 1
+    while (age := job.due_at - NOON) < seconds:
+        progress = None if shown is None else shown(age / seconds)
+        job, looks = (
+            advance(job, TaskSeen("RUNNING", rendering=True, progress=progress), job.due_at, pace),
+            looks + 1,
+        )
+    return looks, age - seconds
+
+
+def runs(least, most, shown=None):
+    """Give the mean looks and lateness of first clips that take from `least` to `most` seconds."""
+    every = [run_of(least + (most - least) * number / 500, shown) for number in range(1, 501)]
+    return mean(looks for looks, _ in every), mean(late for _, late in every)
+
+
+def in_percent(share):
+    return round(share, 2)
+
+
+def test_the_first_clip_of_a_model_is_never_later_than_with_a_look_every_five_seconds():
+    for seconds in range(1, 50):
+        assert run_of(seconds + 0.5) == pytest.approx((seconds // 5 + 1, 4.5 - seconds % 5))
+
+
+def test_where_a_provider_tells_progress_the_first_clip_is_seen_in_time_and_in_few_looks():
+    looks, late = runs(5, 60, in_percent)
+    assert looks < 4
+    assert late < 1.6
+    looks, late = runs(20, 300, in_percent)
+    assert looks < 10
+    assert late < 3.5
+
+
+def test_without_progress_it_takes_more_looks():
+    looks, late = runs(5, 60)
+    assert 6 < looks < 7.5
+    assert 2.4 < late < 2.7
+
+
+@pytest.mark.parametrize(
+    "shown", [lambda _: 0.5, lambda _: 0.3, lambda _: 0.0, lambda share: int(share * 4) / 4]
+)
+def test_a_number_that_stands_for_a_status_is_no_progress(shown):
+    assert runs(5, 60, shown) == runs(5, 60)
+
+
+def test_progress_that_stands_still_at_some_odd_number_is_believed_once():
+    stuck, usual = runs(5, 60, lambda _: 0.33), runs(5, 60)
+    assert stuck[0] <= usual[0]
+    assert stuck[1] < usual[1] + 0.7
+
+
+@pytest.mark.parametrize("power", [1.7, 0.6])
+def test_progress_that_is_uneven_costs_neither_many_looks_nor_much_time(power):
+    looks, late = runs(5, 60, lambda share: round(share**power, 2))
+    assert looks < 5
+    assert late < 4.6
+
+
+@given(SECONDS, SECONDS, st.floats(-1, 2), st.none() | st.floats(-1, 2))
+def test_no_progress_makes_a_pause_longer_than_2_5_times_the_one_before(since, until, before, progress):
+    job = a_job(state=State.RUNNING, task=a_task(), updated_at=NOON + since, progress=before)
+    left = seconds_left(job, progress, NOON + until)
+    assert left is None or 0 < left <= 2.5 * (until - since) + 1e-3
+
+
+def test_progress_of_a_task_that_waits_in_the_providers_queue_is_not_its_render():
+    job = a_job(state=State.RUNNING, task=a_task(), prepared=True)
+    queued = advance(job, TaskSeen("PENDING", rendering=False, progress=0.41), NOON + 5, PACE)
+    assert queued.due_at == NOON + 15
+    seen_again = advance(job, TaskSeen("RUNNING", rendering=True, progress=0.41), NOON + 5, PACE)
+    assert seen_again.due_at == pytest.approx(NOON + 5 + 0.6 * 5 / 0.41)

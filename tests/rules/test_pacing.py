@@ -68,6 +68,11 @@ def test_all_looks_together_stay_within_the_budget(open_tasks):
     assert open_tasks / seconds <= 20.0
 
 
+@given(st.floats(0, 50), RANDOM)
+def test_the_least_pause_is_kept_to_the_dot(age, number):
+    assert PACE.seconds(age, 1, rendering=True, random=lambda: number) == 5.0
+
+
 def test_looks_are_spread_by_a_twentieth_either_way():
     assert PACE.seconds(300, 1, rendering=True, random=least) == pytest.approx(28.5)
     assert PACE.seconds(300, 1, rendering=True, random=most) == pytest.approx(31.5, abs=0.01)

@@ -23,6 +23,7 @@ from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, Part, Stat
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import missing_in_words
 from clipspool.jobs.pacing import NEVER, Pace, retry_seconds
+from clipspool.jobs.render_times import seconds_left
 
 _DISK_SECONDS_MAX = 30.0
 _UNANSWERED_POLLS_MIN = 10
@@ -35,7 +36,7 @@ class IllegalTransition(Exception):
 
 
 def apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> Job:
-    """Return the job, in its new state already, with all else that the event changes."""
+    """Return the job, in its new state already, with all else that the event changes but `updated_at`."""
     match event:
         case on.Postponed():
             return replace(job, due_at=now + event.seconds, reason=event.reason)
@@ -266,7 +267,8 @@ def _task_seen(job: Job, event: on.TaskSeen, now: float, pace: Pace, open_tasks:
     if since is not None and now - since > pace.task_seconds_max:
         reason = f"rendering for more than {pace.task_seconds_max:g} s; it is still followed"
         return replace(seen, held=Held.OVERDUE, reason=reason, due_at=now + pace.held_seconds)
-    due_at = _poll_due(job, now, pace, open_tasks, rendering=event.rendering)
+    left = seconds_left(job, event.progress, now) if event.rendering else None
+    due_at = _poll_due(job, now, pace, open_tasks, rendering=event.rendering, left=left)
     return replace(seen, held=None, reason=f"the provider says {event.status}", due_at=due_at)
 
 
@@ -281,10 +283,14 @@ def _task_missing(job: Job, event: on.TaskMissing, now: float, pace: Pace, open_
     return replace(job, due_at=due_at, reason="the provider does not show the new task yet")
 
 
-def _poll_due(job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool) -> float:
-    task, best = job.task, None
+def _poll_due(
+    job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool, left: float | None = None
+) -> float:
+    """Say when a task is polled next; `left` is what it still takes by the provider's own progress."""
+    task = job.task
     age = now - (task.created_at if task and task.created_at else now)
-    if task is not None:
+    best = None if left is None else age + left
+    if task is not None and best is None:
         pause = pace.poll.pause(open_tasks)
         best = pace.durations.next_look(task, job.request.model, age, pause, pace.random)
     return now + pace.poll.seconds(

@@ -214,13 +214,12 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
     if step is None:
         raise IllegalTransition(f"{type(event).__name__} cannot happen to job {job.id}, which is {job.state}")
     state = (step.then if step.holds(job, pace) else step.otherwise) if isinstance(step, If) else step
-    if state is job.state:
-        moved = replace(job, updated_at=now)
-        if state is S.QUEUED and job.held in STILL_TRIED and not isinstance(event, on.Approved):
-            moved = replace(moved, held=None)  # it was tried again: the outcome of that decides
-    else:
-        moved = replace(job, state=state, updated_at=now, attempts=0, held=None, reason="", due_at=now)
-    moved = apply(moved, event, now, pace, open_tasks)
+    moved = job
+    if state is not job.state:
+        moved = replace(job, state=state, attempts=0, held=None, reason="", due_at=now)
+    elif state is S.QUEUED and job.held in STILL_TRIED and not isinstance(event, on.Approved):
+        moved = replace(job, held=None)  # it was tried again: the outcome of that decides
+    moved = replace(apply(moved, event, now, pace, open_tasks), updated_at=now)
     if (moved.part and moved.state is S.FETCHED) or (moved.is_split and moved.state is S.RUNNING):
         return replace(moved, due_at=NEVER)  # the other parts decide when it goes on
     if moved.cancel_by and moved.state is State.RUNNING and not isinstance(event, on.StageFailed):

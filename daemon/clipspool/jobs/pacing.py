@@ -61,17 +61,20 @@ class PollPace:
     ) -> float:
         """Return the seconds to the next poll of one task, so that all together stay within the budget.
 
-        `best_age_seconds` is the best age by experience, where there is any. A task that only waits in the
-        provider's queue is polled least often. Jitter is a twentieth either way, never below the least.
+        `best_age_seconds` is the best age by experience or the provider's progress, where there is any. A
+        task that only waits in the provider's queue is polled least often. Jitter is a twentieth either way,
+        and none at the least pause: it would only make each poll later, and what keeps the provider from
+        many polls at once is the budget.
         """
         pause = self.pause(open_tasks)
         if best_age_seconds is not None and rendering:
             return max(min(best_age_seconds - age_seconds, self.seconds_max), pause)
-        wanted = (
-            age_seconds / _AGE_SHARE if rendering else max(age_seconds / _AGE_SHARE, self.seconds_min * 2)
-        )
-        spread = 0.95 + 0.1 * random()
-        return max(min(max(wanted, self.seconds_min), self.seconds_max) * spread, pause)
+        wanted = age_seconds / _AGE_SHARE
+        if not rendering:
+            wanted = max(wanted, self.seconds_min * 2)
+        if wanted > self.seconds_min:
+            wanted = min(wanted, self.seconds_max) * (0.95 + 0.1 * random())
+        return max(wanted, pause)
 
     def after_fault(self, attempts: int, retry_after_seconds: float | None, random: Random) -> float:
         """Return the seconds to the next poll after one that failed."""

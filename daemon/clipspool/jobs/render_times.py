@@ -1,7 +1,8 @@
-"""Learns how long each model takes: quantiles of its last tasks say when a task is best polled.
+"""When a task is likely done: by the progress that the provider tells, or by what its model took before.
 
-A poll shows only that a task ended since the poll before. Its end is taken to be the mean of the middle of
-that time and of all ends known before that lie in it.
+Quantiles of a model's last tasks say when a task is best polled. A poll shows only that a task ended since
+the poll before. Its end is taken to be the mean of the middle of that time and of all ends known before that
+lie in it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from clipspool.jobs.events import TaskSucceeded
 from clipspool.jobs.messages import Happened, News
-from clipspool.jobs.model import Task
+from clipspool.jobs.model import Job, Task
 
 _REMEMBERED = 50
 """How many of a model's last tasks count: older ones say little, since providers become faster or busier."""
@@ -24,6 +25,10 @@ _GAP = 2.0
 _PROBES = 0.04
 _ATTACHED_SECONDS = 600.0
 """A task made so long after its intent was attached by a person: it is not known when it began."""
+_TOLD_STEPS = 2.5
+"""Progress need not be even: no pause is longer than so many times the one before."""
+_TOLD_MARGIN = 0.01
+"""A poll right before the end costs a whole pause more, and most providers round to a percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,19 @@ class Durations:
         open_at = before.updated_at if before.attempts == 0 and not before.cancel_by else task.created_at
         made_at, done_seconds = task.created_at, news.after.updated_at - task.created_at
         self.learn(Seen(task.profile, before.request.model, max(open_at - made_at, 0.0), done_seconds))
+
+
+def seconds_left(job: Job, progress: float | None, now: float) -> float | None:
+    """Estimate the rest of a render from its progress since the last poll; None where that says nothing.
+
+    Gateways put a constant for each status in its place, such as 0.3 or 0.5 [PROVIDER 1.3]. So whole
+    twentieths are not believed, nor what has not changed.
+    """
+    before, passed = job.progress or 0.0, now - job.updated_at
+    if progress is None or passed <= 0 or not before < progress < 1 or (progress * 20).is_integer():
+        return None
+    left = (1 - progress + _TOLD_MARGIN) * passed / (progress - before)
+    return min(left, passed * _TOLD_STEPS)
 
 
 def _at(ends: list[float], share: float) -> float:
