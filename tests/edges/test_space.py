@@ -1,11 +1,14 @@
 """Whether a folder has room for a result."""
 
+import errno
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from clipspool.spool import space
 from clipspool.spool.root import Root
 from clipspool.spool.space import lacking
 
@@ -22,3 +25,20 @@ def test_many_that_look_for_room_at_once_do_not_take_it_from_each_other(tmp_path
         assert not list(tmp_path.iterdir())
     finally:
         subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_a_trial_holds_for_a_second_for_this_folder_and_for_no_more_bytes(tmp_path, monkeypatch):
+    root, other = Root(tmp_path), Root(tmp_path / "other")
+    other.path.mkdir()
+    assert lacking(root, 12 << 20, tries=True) == ""
+
+    def refuse(*_):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(space, "_try", refuse)
+    assert lacking(root, 12 << 20, tries=True) == ""
+    assert "quota" in lacking(root, 13 << 20, tries=True)
+    assert "quota" in lacking(other, 12 << 20, tries=True)
+    later = time.monotonic() + 1.1
+    monkeypatch.setattr(space, "monotonic", lambda: later)
+    assert "quota" in lacking(root, 12 << 20, tries=True)

@@ -6,7 +6,9 @@ import ctypes
 import errno
 import os
 from collections import defaultdict
+from math import inf
 from threading import Lock
+from time import monotonic
 
 from clipspool.spool.root import Root
 from clipspool.system.atomic import temporary_name, unlink
@@ -14,8 +16,13 @@ from clipspool.system.atomic import temporary_name, unlink
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, from linux/falloc.h
 _TRIED_BYTES = 64 << 10
+_TRIED_SECONDS = 1.0
+"""A trial holds for the clips that follow it so soon: to reserve space costs more than all else before a
+request where the file system fills it with zeros, as tmpfs does, or a server has to be asked."""
 _TURNS: defaultdict[int, Lock] = defaultdict(Lock)
 """By device: what one thread reserves for a moment must not be missing for another."""
+_tried: dict[tuple[int, int], tuple[float, int]] = {}
+"""By folder: when a trial last succeeded there (monotonic seconds), and with how many bytes."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -23,9 +30,10 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 def lacking(root: Root, size: int, *, tries: bool = False) -> str:
     """Return in words why so many bytes do not fit there; empty where they do. Raises Unavailable.
 
-    `tries` makes a file for a moment: the system's figures do not show quotas and rights.
+    `tries` makes a file for a moment: the system's figures do not show quotas and rights. It does so once in
+    a second for each folder, for the largest size that was asked for.
     """
-    with root.folder() as fd, _TURNS[os.fstat(fd).st_dev]:
+    with root.folder() as fd, _TURNS[(here := os.fstat(fd)).st_dev]:
         free = os.fstatvfs(fd)
         if free.f_flag & os.ST_RDONLY:
             return f"mounted read-only: {root.path}"
@@ -33,7 +41,9 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
             return f"no room for a result: {root.path} needs {missing:,} bytes more free space"
         if free.f_files and not free.f_favail:
             return f"no room for another file: no inodes are left in {root.path}"
-        if not tries:
+        folder = here.st_dev, here.st_ino
+        tried_at, tried_bytes = _tried.get(folder, (-inf, 0))
+        if not tries or (monotonic() - tried_at < _TRIED_SECONDS and size <= tried_bytes):
             return ""
         try:
             _try(root, fd, size)
@@ -42,6 +52,7 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
             if error.errno in _NO_ROOM:
                 return f"no room for a result of {size:,} bytes in {root.path}: {why}"
             return f"no file can be made in {root.path}: {why}"
+        _tried[folder] = monotonic(), size
     return ""
 
 
