@@ -37,8 +37,9 @@ from clipspool.media.plan import Conform
 from clipspool.media.timeline import FinishPlan
 from clipspool.system.process import return_freed_memory
 
-LARGE_BYTES = 128 << 10
-"""A picture's memory is returned at once: the next clip has pictures of another size."""
+LARGE_BYTES = 2 << 20
+"""A larger picture's memory is returned at once: the next clip has pictures of another size. What a codec
+allocates anew for each look is smaller; returned, it cost more than half of a look in page faults."""
 
 
 def main() -> None:
@@ -49,7 +50,6 @@ def main() -> None:
     descriptor, memory_bytes_max, idle_seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     scratch = sys.argv[4] if len(sys.argv) > 4 else ""  # noqa: PLR2004
     daemon = socket.socket(fileno=descriptor)
-    return_freed_memory(LARGE_BYTES)
     av.logging.set_level(None)
     confine.ignore_stop_signals()
     confine.limit_resources(memory_bytes_max)
@@ -58,6 +58,7 @@ def main() -> None:
     if confine.forbid_files_and_network(scratch):
         coding.allow_two_passes(scratch)
     gc.freeze()
+    return_freed_memory(LARGE_BYTES)  # not before the imports: what they free would be kept
     threading.Thread(target=_end_with_the_daemon, args=(daemon,), daemon=True).start()
     while select.select([daemon], [], [], idle_seconds)[0]:
         data, files, _, _ = socket.recv_fds(daemon, CALL_BYTES_MAX, FILES_MAX)

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from clipspool.media.facts import FILES_MAX
 
 CPU_SECONDS_OVER = 5
+_CORES: Final = os.cpu_count() or 1  # asked once: the C library reads two files of the system each time
 DESCRIPTORS_MAX: Final = FILES_MAX + 64
 STACK_BYTES: Final = 2 << 20
 PTHREAD_ATTRIBUTES_BYTES: Final = 128  # more than any machine's pthread_attr_t
@@ -108,7 +109,7 @@ def bound_stacks() -> None:
 def allow_cpu_seconds(seconds: float) -> None:
     """Let this process use `seconds` more of every core before the kernel ends it."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    allowance = int(used + seconds * (os.cpu_count() or 1)) + CPU_SECONDS_OVER
+    allowance = int(used + seconds * _CORES) + CPU_SECONDS_OVER
     resource.setrlimit(resource.RLIMIT_CPU, (allowance, resource.RLIM_INFINITY))
 
 
