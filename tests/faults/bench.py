@@ -1,9 +1,10 @@
-"""`make faults`: the whole fault bench within a time, and its report card.
+"""`make faults`: the whole fault bench within a time, then the farm's state machine, and a report card.
 
-Usage: python tests/faults/bench.py [--minutes N] [--seed N] [--card FILE]
+Usage: python tests/faults/bench.py [--minutes N] [--farm-steps N] [--seed N] [--card FILE]
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -22,8 +23,13 @@ from faults.bugs import BUGS, TREE, hunt
 
 MACHINES = ("tests/edges/test_scheduler_machine.py", "tests/edges/test_inbox_machine.py")
 BUG_SECONDS = 20
+MINUTES = 55.0
+FARM_MACHINE = "tests/faults/test_farm_machine.py"
+FARM_STEPS = 1_000_000
 FARM_STEPS_A_MINUTE = 500
-"""Of the farm's state machine, for each minute of the bench: a tenth of its time on a machine at rest."""
+"""Where `--minutes` is given."""
+FARM_STEPS_MAX = 50_000
+"""In one process."""
 SHORT_MINUTES = 25
 """In less time the tests that take long are left out, and bugs are drawn by lot."""
 
@@ -61,12 +67,12 @@ def tests(minutes, seed):
         "-m",
         "not heavy" if is_short else "heavy or not heavy",
         "tests/faults",
+        f"--ignore={FARM_MACHINE}",
         *MACHINES,
         *elsewhere(),
     ]
     examples = "30" if is_short else "150"
     env = {**os.environ, "CLIPSPOOL_TEST_EXAMPLES": examples, "CLIPSPOOL_TEST_SEED": str(seed)}
-    env.setdefault("CLIPSPOOL_TEST_FARM_STEPS", str(int(minutes * FARM_STEPS_A_MINUTE)))
     done = subprocess.run(command, cwd=TREE, env=env, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
@@ -74,6 +80,30 @@ def tests(minutes, seed):
     if failed:
         say(done.stdout)
     return {"examples": int(examples), **counts, "failed": failed}
+
+
+def farm(steps, seed):
+    """Run the farm's state machine, two processes side by side, until it made so many steps or fails."""
+    seeds, done, failed = itertools.count(seed), [], []
+    at_once = str(min(FARM_STEPS_MAX, max(steps // 2, 1)))
+
+    def run_on():
+        while sum(done) < steps and not failed:
+            one = next(seeds)
+            command = [sys.executable, "-m", "pytest", "-q", "-s", "-m", "", "-p", "no:cacheprovider"]
+            command += [f"--hypothesis-seed={one}", FARM_MACHINE]
+            env = {**os.environ, "CLIPSPOOL_TEST_FARM_STEPS": at_once}
+            ran = subprocess.run(command, cwd=TREE, env=env, capture_output=True, text=True, check=False)
+            made = re.search(r"(\d+) steps", ran.stdout)
+            done.append(int(made[1]) if made else 0)
+            if ran.returncode != 0 or not done[-1]:
+                failed.append(f"{FARM_MACHINE} with {at_once} steps and --hypothesis-seed={one}")
+                say(ran.stdout + ran.stderr)
+
+    with ThreadPoolExecutor(2) as pool:
+        for waiting in [pool.submit(run_on) for _ in range(2)]:
+            waiting.result()
+    return {"steps": sum(done), "failed": failed}
 
 
 def bugs(minutes, chance):
@@ -111,7 +141,7 @@ def points(minutes, seed):
     return sorted(told, key=lambda one: ("kill", "power", "error").index(one["kind"]))
 
 
-def card(seed, seconds, tested, planted, ran):
+def card(seed, seconds, tested, planted, ran, farmed):
     """Write the report card."""
     lines = [
         f"fault bench, {time.strftime('%Y-%m-%d', time.gmtime())}, seed {seed}, {seconds / 60:.0f} min",
@@ -139,6 +169,8 @@ def card(seed, seconds, tested, planted, ran):
             f"{'':20}in doubt {one['in_doubt']}, of them false alarms {one['false']}; "
             f"temporary files left {one['left_over']}"
         )
+    lines.append(f"farm                {farmed['steps']:,} steps, {len(farmed['failed'])} failed")
+    lines += [f"  {one}" for one in farmed["failed"]]
     caught = [name for name, why in planted.items() if not why]
     lines.append(f"planted bugs        {len(caught)} of {len(planted)} caught")
     lines += [f"  {name}: {why}" for name, why in planted.items() if why]
@@ -147,25 +179,36 @@ def card(seed, seconds, tested, planted, ran):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=55.0)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--farm-steps", type=int)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--card", type=Path, default=Path(__file__).with_name("CARD.txt"))
     given = parser.parse_args()
+    minutes = given.minutes or MINUTES
+    steps = given.farm_steps
+    if steps is None:
+        steps = int(given.minutes * FARM_STEPS_A_MINUTE) if given.minutes else FARM_STEPS
     begun = time.monotonic()
-    say(f"seed {given.seed}, {given.minutes:g} minutes")
-    tested = tests(given.minutes, given.seed)
+    say(f"seed {given.seed}, {minutes:g} minutes, then {steps:,} steps of the farm's state machine")
+    tested = tests(minutes, given.seed)
     say(f"tests: {tested}")
-    planted = bugs(given.minutes, random.Random(given.seed))
+    planted = bugs(minutes, random.Random(given.seed))
     for name in planted:
         if any(BUGS[name].caught_by in one for one in tested["failed"]):
             planted[name] = "its test fails without the bug too"
     say(f"planted bugs: {planted}")
-    left = given.minutes - (time.monotonic() - begun) / 60
+    left = minutes - (time.monotonic() - begun) / 60
     ran = points(max(left, 1.0), given.seed)
-    text = card(given.seed, time.monotonic() - begun, tested, planted, ran)
+    farmed = farm(steps, given.seed)
+    text = card(given.seed, time.monotonic() - begun, tested, planted, ran, farmed)
     say(text)
     given.card.write_text(text)
-    is_broken = tested["failed"] or any(planted.values()) or any(one.get("violations") for one in ran)
+    is_broken = (
+        tested["failed"]
+        or farmed["failed"]
+        or any(planted.values())
+        or any(one.get("violations") for one in ran)
+    )
     return 1 if is_broken else 0
 
 

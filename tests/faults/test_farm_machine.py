@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -275,6 +276,8 @@ class Node:
 
 
 class Farm(RuleBasedStateMachine):
+    steps = 0
+
     @initialize()
     def begin(self):
         self.home = Path(tempfile.mkdtemp(dir=MEMORY))
@@ -434,6 +437,7 @@ class Farm(RuleBasedStateMachine):
 
     @invariant()
     def a_request_is_sent_once_and_once_more_a_retry(self):
+        Farm.steps += 1
         if hasattr(self, "sent"):
             for job_id, count in self.sent.items():
                 assert count <= 1 + self.consents[job_id], f"{job_id} was sent {count} times"
@@ -490,6 +494,7 @@ def _quick(monkeypatch):
     monkeypatch.setattr("clipspool.journal.postgres.connect", Kept.connect)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
+    sys.stdout.write(f"{Farm.steps} steps\n")  # for `make faults`, which counts them
     structlog.reset_defaults()
     while Kept.rest:
         Kept.rest.pop()._connection.close()
