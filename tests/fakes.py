@@ -21,9 +21,9 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Job, Request, Result, Task
 from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.journal import Journal
-from clipspool.provider.protocol import Created, Cut, Download, Look, NotSent, TaskStatus
+from clipspool.provider.protocol import Created, Download, DownloadCut, NothingSent, TaskLook, TaskStatus
 from clipspool.scheduler.loop import Scheduler
-from clipspool.scheduler.workers import Ready
+from clipspool.scheduler.workers import AtGate
 from clipspool.spool.claims import claim
 from clipspool.spool.root import Root
 from clipspool.spool.send_marks import SendMarks
@@ -101,25 +101,25 @@ class Studio:
         self.cannot_cancel = None
 
     def submit(self, call, gate):
-        if isinstance(self.answer, NotSent):
+        if isinstance(self.answer, NothingSent):
             return self.answer
         if not gate(self.is_usable):
-            return NotSent(Fault(FaultOf.MOMENT, "GATE.SHUT", "the gate was shut"))
+            return NothingSent(Fault(FaultOf.MOMENT, "GATE.SHUT", "the gate was shut"))
         self.sent.append({"endpoint": call.endpoint, "body": dict(call.body)})
         if self.answer is not None:
             return self.answer() if callable(self.answer) else self.answer
         task_id = f"task-{len(self.sent)}"
-        self.looks[task_id] = Look(TaskStatus.RUNNING, "RUNNING")
+        self.looks[task_id] = TaskLook(TaskStatus.RUNNING, "RUNNING")
         return Created(task_id, 15.0)
 
     def finish(self, task_id, *files):
         """Let a task succeed with these files."""
         urls = tuple(f"https://results.test/{task_id}/{number}" for number, _ in enumerate(files))
         self.served.update(zip(urls, files, strict=True))
-        self.looks[task_id] = Look(TaskStatus.SUCCEEDED, "SUCCEEDED", outputs=urls)
+        self.looks[task_id] = TaskLook(TaskStatus.SUCCEEDED, "SUCCEEDED", outputs=urls)
 
     def look(self, task_id):
-        return self.looks.get(task_id, Look(TaskStatus.MISSING, "task_not_exist"))
+        return self.looks.get(task_id, TaskLook(TaskStatus.MISSING, "task_not_exist"))
 
     def cancel(self, task_id):
         self.told_to_cancel.append(task_id)
@@ -149,7 +149,7 @@ class Film:
             yield rest
             return
         yield rest[: self.cuts.popleft()]
-        raise Cut("the wire ended early")
+        raise DownloadCut("the wire ended early")
 
 
 class Bench:
@@ -320,7 +320,7 @@ class Desk:
 
     def _collect(self):
         while self._owed:
-            self._at_gate += isinstance(self._signs.get(timeout=patient(10)), Ready)
+            self._at_gate += isinstance(self._signs.get(timeout=patient(10)), AtGate)
             self._owed -= 1
 
     def release(self, held):

@@ -21,7 +21,7 @@ from clipspool.spool.workfolder import folder_of
 from clipspool.stages.quoting import Quoting
 from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Token
 from clipspool.web.listen import PageSocket
-from clipspool.web.server import Page
+from clipspool.web.server import PageServer
 from fakes import NOON, RESULT, a_clip, a_job, a_task
 
 TOKEN = "a-token-of-some-length"
@@ -149,7 +149,7 @@ class Stage:
             count_wrong_token=self.count_wrong_token,
             **daemon,
         )
-        page = self.page = Page(server_socket, given, access or AccessRules((Token(TOKEN),)))
+        page = self.page = PageServer(server_socket, given, access or AccessRules((Token(TOKEN),)))
         page.start()
         try:
             yield Client(server_socket.socket.getsockname())

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from clipspool.app import again as app_again
-from clipspool.app.again import Tools, again
+from clipspool.app.again import AgainTools, again
 from clipspool.cli.act import balance_in_words
 from clipspool.cli.client import OperatorCommands
 from clipspool.jobs.events import Failed, Prepared
@@ -80,11 +80,11 @@ def test_a_delivered_clip_runs_once_more_and_retires_again_with_both_jobs(desk):
 def test_only_what_has_ended_runs_once_more_and_each_order_is_a_version_of_its_own(desk):
     desk.drop()
     desk.turn()
-    with pytest.raises(operator.Refused, match="only a job that has ended"):
+    with pytest.raises(operator.NotDone, match="only a job that has ended"):
         order(desk)
     desk.until(S.DELIVERED)
     assert [order(desk, price=1.0)["version"] for _ in range(2)] == [2, 3]
-    with pytest.raises(operator.Refused, match="no such job"):
+    with pytest.raises(operator.NotDone, match="no such job"):
         order(desk, "nobody")
 
 
@@ -205,7 +205,7 @@ def bay(tmp_path, desk):
         if desk.job(job.id) is None:
             desk.scheduler.enqueue(_accepted(bench, job))
             desk.turn()
-        tools = Tools(
+        tools = AgainTools(
             lambda do: ask(desk, do),
             Quoting(Catalog.load(), (InRequest(5_000_000),)),
             {"bay": bench.bay}.get,
@@ -248,7 +248,7 @@ def test_of_several_that_are_ordered_at_once_the_limits_let_pass_the_first_ones(
     assert held(first, first) == "budget", "of the clip"
     desk.scheduler.enqueue(_accepted(bench, DONE))
     desk.turn()
-    tools = Tools(
+    tools = AgainTools(
         lambda do: ask(desk, do), Quoting(Catalog.load(), (InRequest(1 << 20),)), {"bay": bench.bay}.get
     )
     quoted = again(tools, ids=[DONE.id, DONE.id], by="ann", prompt="summer", dry_run=True)

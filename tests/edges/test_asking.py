@@ -7,13 +7,13 @@ import pytest
 from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
-from clipspool.system.http.guard import Guard
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.guard import AddressGuard
+from clipspool.system.http.pace import TimeLimits
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 
-QUICK = Limits(connect_seconds=2.0, silence_seconds=2.0, total_seconds=4.0)
-HOME = Guard(allows_loopback=True)
+QUICK = TimeLimits(connect_seconds=2.0, silence_seconds=2.0, total_seconds=4.0)
+HOME = AddressGuard(allows_loopback=True)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_an_answer_that_drips_ends_at_its_deadline():
             line.send(bytes([letter]))
             time.sleep(0.05)
 
-    asker = Asker(Wire(HOME), Limits(connect_seconds=2.0, silence_seconds=0.3, total_seconds=0.6))
+    asker = Asker(Wire(HOME), TimeLimits(connect_seconds=2.0, silence_seconds=0.3, total_seconds=0.6))
     with Stub(drips) as stub:
         begun = time.monotonic()
         with pytest.raises(WireTrouble) as caught:

@@ -7,7 +7,7 @@ from clipspool.jobs.events import AnswerLost
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, State
-from clipspool.provider.protocol import Look, TaskStatus
+from clipspool.provider.protocol import TaskLook, TaskStatus
 from fakes import Desk, Studio
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
@@ -40,7 +40,7 @@ def test_an_id_that_the_provider_does_not_know_is_refused_and_the_doubt_stays(de
 
 def test_an_id_that_the_provider_knows_is_followed(desk):
     studio = Studio()
-    studio.looks["task-9"] = Look(TaskStatus.RUNNING, "RUNNING")
+    studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
     assert ordered(desk, studio, "task-9")["done"]
     assert (desk.state(), desk.job().held, desk.job().task.task_id) == (State.RUNNING, None, "task-9")
 

@@ -10,7 +10,7 @@ import pytest
 
 from clipspool.intake.watch import Watch
 from clipspool.journal import Journal
-from clipspool.reporting.health import Health, Trial
+from clipspool.reporting.health import Health, WriteTrial
 from fakes import NOON, Clock, Shelf
 from inboxes import Bench
 from patience import patient
@@ -26,7 +26,7 @@ def journal(tmp_path):
 
 def looked(journal, *, turn_age=0.2, **inboxes):
     return Health(
-        Trial(journal).look, lambda: turn_age, lambda: inboxes or {"bay": Shelf()}, Clock(NOON)
+        WriteTrial(journal).look, lambda: turn_age, lambda: inboxes or {"bay": Shelf()}, Clock(NOON)
     ).look()
 
 
@@ -74,13 +74,13 @@ def test_an_inbox_that_only_rescans_needs_no_events(journal):
 
 
 def test_a_journal_that_was_put_away_or_replaced_is_not_well(journal):
-    trial = Trial(journal)
+    trial = WriteTrial(journal)
     aside = journal.with_name("aside")
     journal.rename(aside)
     assert "No such file" in trial.look()[0]
     shutil.copy(aside, journal)
     fresh = Clock(0.0)
-    trial = Trial(aside, fresh)
+    trial = WriteTrial(aside, fresh)
     shutil.copy(aside, journal.with_name("copy"))
     journal.with_name("copy").rename(aside)
     assert trial.look()[0] == "the journal's file was moved or replaced while it was in use"
@@ -94,7 +94,7 @@ def test_a_journal_that_cannot_be_written_makes_the_whole_unwell():
 
 def test_a_trial_serves_for_a_time_and_says_since_when_there_is_trouble(journal):
     clock = Clock(1000.0)
-    trial = Trial(journal, clock)
+    trial = WriteTrial(journal, clock)
     assert trial.look() == ("", None)
     aside = journal.rename(journal.with_name("aside"))
     clock.passes(5.0)
@@ -117,7 +117,7 @@ def test_a_full_disk_and_a_read_only_one_are_seen_though_nothing_was_to_be_writt
     try:
         journal = Journal.open(place / "journal.sqlite3")
         clock = Clock(0.0)
-        trial = Trial(place / "journal.sqlite3", clock)
+        trial = WriteTrial(place / "journal.sqlite3", clock)
         assert trial.look()[0] == ""
         with pytest.raises(OSError, match="No space"):
             (place / "filler").write_bytes(b"x" * (2 << 20))
@@ -134,7 +134,7 @@ def test_a_full_disk_and_a_read_only_one_are_seen_though_nothing_was_to_be_writt
 
 def test_a_disk_that_hangs_hangs_nobody_who_asks(journal):
     goes_on = threading.Event()
-    trial = Trial(journal, write=lambda _path: goes_on.wait(20), hangs_seconds=0.2)
+    trial = WriteTrial(journal, write=lambda _path: goes_on.wait(20), hangs_seconds=0.2)
     try:
         assert "hangs" in trial.look()[0]
         assert "hangs" in trial.look()[0]
@@ -150,7 +150,7 @@ def test_the_trial_leaves_the_journals_locks_alone(journal):
     take = f"import sqlite3; sqlite3.connect({str(journal)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
     with other.turn():
         other.set_fact("x", 1)
-        assert Trial(journal).look() == ("", None)
+        assert WriteTrial(journal).look() == ("", None)
         taken = subprocess.run([sys.executable, "-c", take], capture_output=True, text=True, check=False)
         assert "database is locked" in taken.stderr
     other.close()

@@ -15,7 +15,7 @@ from clipspool.spool import kept
 from clipspool.spool.guard import MountGuard, Unavailable
 from clipspool.spool.kept import Known, claim_by_copy, gone_since, open_source_of, return_copy
 from clipspool.spool.layout import KEPT
-from clipspool.spool.neighbours import Journal, Neighbours
+from clipspool.spool.neighbours import JournalAnswers, Neighbours
 from clipspool.spool.peers import Mark, mark_name, own_mark
 from clipspool.spool.recovery import adoptable, left_behind
 from clipspool.spool.root import Root
@@ -242,7 +242,7 @@ def test_a_copy_that_was_never_accepted_goes_once_its_daemon_is_gone(
         mark = Mark("journal-1", "edit-9", place="there", boot="another", pids="1", pid=1, begun="5")
         bench.home.replace(mark_name("journal-1"), mark.to_toml())
     own = own_mark("journal-2", tmp_path / "journal.db")
-    ask = Journal(tuple, lambda _ids: (), lambda _gone: None, lambda *_: None)
+    ask = JournalAnswers(tuple, lambda _ids: (), lambda _gone: None, lambda *_: None)
     Neighbours("bay", bench.home, own, ask).refresh()
     assert (sorted(work.iterdir()) if work.exists() else []) == ([] if is_removed else before)
 

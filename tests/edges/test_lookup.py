@@ -6,7 +6,7 @@ import random
 import pytest
 
 from clipspool.jobs.model import Held, State
-from clipspool.journal import Filter, Journal, Lookup, Sort, lookup
+from clipspool.journal import Filter, Journal, Lookup, SortBy, lookup
 from clipspool.journal.importing import import_journal
 from fakes import NOON, a_clip, a_job
 from journals import DRIVERS, InFile, InServer
@@ -87,12 +87,12 @@ def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(many, monkeyp
 
 IN_ORDER = [State.IN_DOUBT, *(state for state in State if state is not State.IN_DOUBT)]
 KEYS = {
-    Sort.CLIP: lambda job: job.path,
-    Sort.INBOX: lambda job: job.inbox,
-    Sort.STATE: lambda job: IN_ORDER.index(job.state),
-    Sort.CREDITS: lambda job: (job.credits_estimated is None, job.credits_estimated),
-    Sort.ACCEPTED: lambda job: job.id,
-    Sort.FOLDER: lambda job: (job.inbox, job.path),
+    SortBy.CLIP: lambda job: job.path,
+    SortBy.INBOX: lambda job: job.inbox,
+    SortBy.STATE: lambda job: IN_ORDER.index(job.state),
+    SortBy.CREDITS: lambda job: (job.credits_estimated is None, job.credits_estimated),
+    SortBy.ACCEPTED: lambda job: job.id,
+    SortBy.FOLDER: lambda job: (job.inbox, job.path),
 }
 
 
@@ -107,13 +107,13 @@ def walk_sorted(many, wanted, by, size=401, **how):
     return found
 
 
-@pytest.mark.parametrize("by", Sort)
+@pytest.mark.parametrize("by", SortBy)
 @pytest.mark.parametrize("wanted", [Filter(), Filter((State.FAILED,), "bay-0"), Filter(word="take 12")])
 def test_the_whole_list_is_sorted_both_ways_and_the_newest_of_equals_comes_first(many, by, wanted):
     jobs = walk(many, wanted, 500)
     right = sorted(jobs, key=KEYS[by])
     assert [job.id for job in walk_sorted(many, wanted, by)] == [job.id for job in right]
-    if by is not Sort.FOLDER:
+    if by is not SortBy.FOLDER:
         right = sorted(jobs, key=KEYS[by], reverse=True)
         if len({KEYS[by](job) for job in jobs}) < len(jobs):  # a stable sort keeps the newest first
             right = sorted(jobs, key=lambda job: job.id, reverse=True)
@@ -123,14 +123,14 @@ def test_the_whole_list_is_sorted_both_ways_and_the_newest_of_equals_comes_first
 
 def test_only_those_that_wait_for_a_person_are_sorted_where_these_are_wanted(many):
     right = {job.id for job in walk(many, Filter(OPEN), 400) if job.held or job.state is State.IN_DOUBT}
-    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), Sort.STATE)} == right
-    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), Sort.FOLDER)} == right
+    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), SortBy.STATE)} == right
+    assert {job.id for job in walk_sorted(many, Filter(OPEN, waits=True), SortBy.FOLDER)} == right
 
 
 def test_of_a_very_long_list_the_newest_are_sorted_and_it_says_so(many, monkeypatch):
     monkeypatch.setattr(lookup, "SORTED_MAX", 100)
     with many.look() as look:
-        page = look.sorted_page(Filter(), Sort.ACCEPTED, 0, 10)
+        page = look.sorted_page(Filter(), SortBy.ACCEPTED, 0, 10)
     assert page.is_partial
     assert page.jobs[0].id == f"j{COUNT - 100:08d}"
 
@@ -157,7 +157,7 @@ def test_the_clips_of_a_folder_stand_together_however_they_are_called(driver, tm
         found = Lookup(server.address)
     for few in (lookup._FEW, 0):  # by sorting, and by the index
         monkeypatch.setattr(lookup, "_FEW", few)
-        jobs = walk_sorted(found, Filter(), Sort.FOLDER, 5)
+        jobs = walk_sorted(found, Filter(), SortBy.FOLDER, 5)
         folders = [job.path.rpartition("/")[0] for job in jobs]
         assert len(jobs) == len(paths)
         assert sorted(folder for folder, _ in itertools.groupby(folders)) == sorted(FOLDERS)
@@ -198,7 +198,7 @@ def steps(path, ask):
         lambda look: look.under_way(30),
         lambda look: look.seconds_to_result(100),
         lambda look: look.held(),
-        lambda look: look.sorted_page(Filter(), Sort.FOLDER, 0, 50),
+        lambda look: look.sorted_page(Filter(), SortBy.FOLDER, 0, 50),
         lambda look: look.job("j00000500"),
     ],
 )

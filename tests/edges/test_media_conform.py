@@ -8,12 +8,12 @@ import pytest
 
 from clipspool.media.decoder import Decoder, MediaFault
 from clipspool.media.facts import Conformed, Finished, Picture
-from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.plan import Bounds, Conform, plan
 from clipspool.media.timeline import Bars, FinishChoices, finish_plan
 from media_clips import ffprobe, run
 
 LOSSLESS = ["-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p"]
-MODEL = Limits(width_max=240, height_max=240, fps_max=30, seconds_max=5)
+MODEL = Bounds(width_max=240, height_max=240, fps_max=30, seconds_max=5)
 
 
 def conformed(decoder, path, target, limits=MODEL, bytes_max=200_000, **choices):
@@ -43,7 +43,7 @@ def conformed(decoder, path, target, limits=MODEL, bytes_max=200_000, **choices)
 )
 def test_any_clip_becomes_an_mp4_that_the_model_takes(decoder, clips, tmp_path, name):
     target = tmp_path / "made.mp4"
-    limits = MODEL if name != "wide.mp4" else Limits(width_max=240, height_max=240, aspect_max=3)
+    limits = MODEL if name != "wide.mp4" else Bounds(width_max=240, height_max=240, aspect_max=3)
     probe, made, found = conformed(decoder, clips(name), target, limits)
     assert isinstance(found, Conformed), found
     seen = ffprobe(
@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
     megabytes = []
     for name in ("small_4_seconds.mp4", "small_40_seconds.mp4"):
         decoder = Decoder()
-        limits = Limits(width_max=64, height_max=64, audio_used=True)
+        limits = Bounds(width_max=64, height_max=64, audio_used=True)
         conformed(decoder, clips(name), tmp_path / "made.mp4", limits, bytes_max=None)
         megabytes.append(memory_of(decoder))
         decoder.close()
@@ -148,7 +148,7 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(clips, tmp_path):
 
 @pytest.mark.slow
 def test_8k_is_made_to_fit_and_finished_within_the_memory(decoder, clips, tmp_path):
-    limits = Limits(seconds_max=5)
+    limits = Bounds(seconds_max=5)
     _, made, found = conformed(decoder, clips("eight_k.mp4"), tmp_path / "made.mp4", limits, 3_700_000)
     assert isinstance(found, Conformed), found
     assert (found.facts.width, found.facts.height) == (made.width, made.height) == (4096, 2304)
@@ -180,7 +180,7 @@ def test_work_fits_into_its_memory_on_a_machine_of_many_processors(clips, tmp_pa
 
     monkeypatch.setattr(subprocess, "Popen", many)
     decoder = Decoder()
-    _, _, found = conformed(decoder, clip, tmp_path / "made.mp4", Limits(), 3_700_000)
+    _, _, found = conformed(decoder, clip, tmp_path / "made.mp4", Bounds(), 3_700_000)
     decoder.close()
     assert isinstance(found, Conformed), found
 
@@ -201,7 +201,7 @@ def test_a_full_disk_is_said_and_leaves_the_process_alive(decoder, clips, tmp_pa
 
 def test_sound_is_kept_where_the_model_uses_it(decoder, clips, tmp_path):
     target = tmp_path / "made.mp4"
-    limits = Limits(width_max=240, height_max=240, audio_used=True)
+    limits = Bounds(width_max=240, height_max=240, audio_used=True)
     conformed(decoder, clips("prores.mov"), target, limits)
     seen = ffprobe(target, "stream=codec_name,duration", "a")
     assert seen["codec_name"] == "aac"
@@ -210,7 +210,7 @@ def test_sound_is_kept_where_the_model_uses_it(decoder, clips, tmp_path):
 
 def test_a_cut_clip_begins_where_the_editor_said(decoder, clips, tmp_path):
     target = tmp_path / "made.mp4"
-    limits = Limits(width_max=320, height_max=240, seconds_max=0.5)
+    limits = Bounds(width_max=320, height_max=240, seconds_max=0.5)
     conformed(decoder, clips("two_seconds.mp4"), target, limits, long_clips="trim", start_seconds=1.25)
     assert ffprobe(target, "stream=nb_frames,duration") == {"nb_frames": "12", "duration": "0.500000"}
     cut = "trim=start=1.25,setpts=PTS-STARTPTS"
@@ -233,7 +233,7 @@ def test_pictures_and_sound_stay_in_step_wherever_a_part_begins(decoder, tmp_pat
     inputs = ["-f", "lavfi", "-i", flashes, "-f", "lavfi", "-i", clicks]
     pcm = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le"]
     run(["ffmpeg", "-v", "error", *inputs, *pcm, str(source)])
-    limits = Limits(seconds_max=2.5)
+    limits = Bounds(seconds_max=2.5)
     probe, made, _ = conformed(decoder, source, sent, limits, long_clips="trim", start_seconds=start)
     target, _ = finished(
         decoder, sent, source, tmp_path, start_seconds=made.start_seconds, seconds=made.seconds
@@ -255,7 +255,7 @@ def test_pictures_and_sound_stay_in_step_wherever_a_part_begins(decoder, tmp_pat
 def test_scope_is_sent_with_black_bars_and_comes_back_without(decoder, tmp_path):
     source, sent, home = tmp_path / "scope.mkv", tmp_path / "sent.mp4", tmp_path / "home.mp4"
     run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=480x200:r=24:d=1", *LOSSLESS, str(source)])
-    _, made, _ = conformed(decoder, source, sent, Limits(seconds_min=2.0), 900_000)
+    _, made, _ = conformed(decoder, source, sent, Bounds(seconds_min=2.0), 900_000)
     assert ffprobe(sent, "stream=width,height,nb_frames") == {
         "width": "480",
         "height": "240",

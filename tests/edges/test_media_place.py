@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from clipspool.media.facts import Conformed, Finished
-from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.plan import Bounds, Conform, plan
 from clipspool.media.timeline import finish_plan
 from media_clips import run
 
@@ -129,7 +129,7 @@ def seen_and_heard(path):
 )
 def test_pictures_keep_their_place_and_count_and_their_sound(decoder, tmp_path, make):
     path = make(tmp_path)
-    sent, limits = tmp_path / "sent.mp4", Limits(width_max=32, height_max=32)
+    sent, limits = tmp_path / "sent.mp4", Bounds(width_max=32, height_max=32)
     with path.open("rb") as source, sent.open("w+b") as result:
         probe = decoder.verify(source.fileno())
         made = plan(probe, limits, None)

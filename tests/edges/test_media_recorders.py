@@ -7,7 +7,7 @@ import pytest
 
 from clipspool.media.boxes import Complete, Incomplete, completeness
 from clipspool.media.facts import Conformed, Finished, Probe
-from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.plan import Bounds, Conform, plan
 from clipspool.media.timeline import finish_plan
 from media_clips import ffprobe, run
 
@@ -34,7 +34,7 @@ def test_a_clip_of_a_recorder_is_made_to_fit_with_every_picture_and_finished(dec
         assert isinstance(probe, Probe), probe
         assert (probe.container, probe.video_codec, probe.fps) == (container, codec, f"{fps}/1")
         assert probe.seconds == pytest.approx(frames / fps, abs=0.5 / fps)
-        made = plan(probe, Limits(), 3_000_000)
+        made = plan(probe, Bounds(), 3_000_000)
         assert isinstance(made, Conform)
         assert isinstance(decoder.conform(source.fileno(), target.fileno(), made), Conformed)
         assert ffprobe(sent, "stream=codec_name,nb_frames") == {

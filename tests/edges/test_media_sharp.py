@@ -9,7 +9,7 @@ import pytest
 
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Conformed
-from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.plan import Bounds, Conform, plan
 from media_clips import run
 
 LOSSLESS = ["-c:v", "libx264", "-qp", "1", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
@@ -29,7 +29,7 @@ def fitted_to(decoder, path, bytes_max):
     target = path.with_name("fitted.mp4")
     with path.open("rb") as source, target.open("w+b") as destination:
         probe = decoder.probe(source.fileno())
-        planned = plan(probe, Limits(), bytes_max)
+        planned = plan(probe, Bounds(), bytes_max)
         assert isinstance(planned, Conform)
         found = decoder.conform(source.fileno(), destination.fileno(), planned)
     assert isinstance(found, Conformed), found

@@ -16,10 +16,10 @@ from clipspool.media.facts import PARTS_MAX, ClipPart, Conformed, Finished, Scen
 from clipspool.media.joining import _mixed
 from clipspool.media.joins import Piece, join_plan
 from clipspool.media.parts import parts_of
-from clipspool.media.plan import Limits, plan
+from clipspool.media.plan import Bounds, plan
 from media_clips import ffprobe, run
 
-MODEL = Limits(seconds_max=2.0)
+MODEL = Bounds(seconds_max=2.0)
 ROOM = 3_700_000
 X264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-pix_fmt", "yuv420p"]
 WALK = "mandelbrot=s=192x108:r=25,hue=s=1"

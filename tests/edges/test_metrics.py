@@ -15,10 +15,10 @@ from clipspool.jobs.model import Error, Held, State
 from clipspool.provider.protocol import (
     Call,
     Created,
-    Cut,
     Download,
+    DownloadCut,
     Inline,
-    NotSent,
+    NothingSent,
     Refused,
     Unclear,
     encoded_length,
@@ -291,7 +291,7 @@ def test_a_submission_is_counted_by_its_outcome_and_its_bytes_as_sent(measured, 
 
 def test_what_did_not_leave_sent_no_bytes(measured):
     answer = measured.submit(a_call(), lambda _: False)
-    assert isinstance(answer, NotSent)
+    assert isinstance(answer, NothingSent)
     assert measured.told.calls[0][:2] == ("submit", "not_sent")
     assert measured.told.bytes == {}
 
@@ -330,7 +330,7 @@ def test_a_call_that_raises_is_counted_and_raises_on(measured):
 def test_a_downloads_bytes_are_counted_as_they_come_also_of_one_that_is_cut(measured):
     measured.studio.served["https://results.test/1"] = Film(b"0123456789", cuts=[4], etag='"e"')
     opened = measured.download("https://results.test/1", 0, "")
-    with pytest.raises(Cut):
+    with pytest.raises(DownloadCut):
         b"".join(opened.chunks)
     assert (measured.told.bytes, measured.told.cuts) == ({"received": 4}, 1)
     again = measured.download("https://results.test/1", 4, '"e"')

@@ -13,13 +13,13 @@ from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, take_over, taker_of
 from clipspool.spool.layout import TAKEN
 from clipspool.spool.ledger import note
-from clipspool.spool.neighbours import LOOK_SECONDS, Journal, Neighbours, takers_in
+from clipspool.spool.neighbours import LOOK_SECONDS, JournalAnswers, Neighbours, takers_in
 from clipspool.spool.peers import (
     DAEMONS,
     KEEP_SECONDS,
     SILENT_SECONDS,
     Mark,
-    Seen,
+    SeenMark,
     life_of,
     mark_name,
     marks_in,
@@ -52,7 +52,7 @@ class Told:
         self.known, self.open, self.gone, self.lost = set(known), set(is_open), {}, []
 
     def port(self):
-        return Journal(
+        return JournalAnswers(
             lambda: self.known,
             lambda ids: self.open & set(ids),
             self.gone.update,
@@ -91,27 +91,29 @@ def ended_process():
     [(0.0, Life.LIVING), (SILENT_SECONDS - 1, Life.LIVING), (SILENT_SECONDS + 1, Life.SILENT)],
 )
 def test_a_daemon_of_another_machine_lives_as_long_as_its_mark_is_young(own, age, life):
-    assert life_of(Seen(FAR, NOON - age), own, NOON) is life
+    assert life_of(SeenMark(FAR, NOON - age), own, NOON) is life
 
 
 def test_a_process_of_this_machine_is_asked_for_at_once(own):
     here = replace(own, journal="j9", place="other")
-    assert life_of(Seen(here, NOON - 9_999), own, NOON) is Life.LIVING
-    assert life_of(Seen(replace(here, pid=ended_process()), NOON), own, NOON) is Life.ENDED
-    assert life_of(Seen(replace(here, begun="1"), NOON), own, NOON) is Life.ENDED, "its number serves another"
+    assert life_of(SeenMark(here, NOON - 9_999), own, NOON) is Life.LIVING
+    assert life_of(SeenMark(replace(here, pid=ended_process()), NOON), own, NOON) is Life.ENDED
+    assert life_of(SeenMark(replace(here, begun="1"), NOON), own, NOON) is Life.ENDED, (
+        "its number serves another"
+    )
 
 
 def test_a_process_of_a_container_beside_this_one_is_judged_by_its_mark(own):
     beside = replace(own, journal="j9", place="other", pids="another space", pid=ended_process())
-    assert life_of(Seen(beside, NOON), own, NOON) is Life.LIVING
+    assert life_of(SeenMark(beside, NOON), own, NOON) is Life.LIVING
 
 
 def test_whoever_used_our_journal_file_before_us_has_ended(own):
-    assert life_of(Seen(replace(FAR, place=own.place), NOON), own, NOON) is Life.ENDED
+    assert life_of(SeenMark(replace(FAR, place=own.place), NOON), own, NOON) is Life.ENDED
 
 
 def test_one_that_said_so_has_stopped_and_one_without_a_mark_is_unknown(own):
-    assert life_of(Seen(replace(FAR, is_stopped=True), NOON), own, NOON) is Life.STOPPED
+    assert life_of(SeenMark(replace(FAR, is_stopped=True), NOON), own, NOON) is Life.STOPPED
     assert life_of(None, own, NOON) is Life.UNKNOWN
 
 

@@ -22,16 +22,16 @@ from clipspool.jobs.records import Tally
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.notify import courier as couriers
 from clipspool.reporting.notify.courier import Courier, Interests, NotDelivered
-from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.heartbeat import Heartbeat
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.notices import Notifications
-from clipspool.reporting.notify.service import NoService, Service
+from clipspool.reporting.notify.service import NoService, NotifyAddress
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
 from clipspool.reporting.notify.webhook import Webhook
 from clipspool.system import logs
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.pace import TimeLimits
 from fakes import NOON, Clock, a_job
 from patience import patient
 from receiver import Receiver
@@ -47,7 +47,7 @@ def a_note(number=1, topic=Topic.FAILED, **changes):
 
 
 def a_message(count=1, topic=Topic.FAILED):
-    return Message(tuple(a_note(n) for n in range(count)), {topic: count})
+    return NoticeMessage(tuple(a_note(n) for n in range(count)), {topic: count})
 
 
 def a_webhook(receiver, **how):
@@ -129,7 +129,7 @@ def test_a_receiver_that_hangs_is_given_up():
     with Receiver("hang") as receiver:
         begun = time.monotonic()
         with pytest.raises(NotDelivered, match="stopped answering"):
-            a_webhook(receiver, limits=Limits(silence_seconds=0.2)).send(a_message(), "msg_1")
+            a_webhook(receiver, limits=TimeLimits(silence_seconds=0.2)).send(a_message(), "msg_1")
         assert time.monotonic() - begun < patient(5)
 
 
@@ -145,7 +145,9 @@ def test_a_receiver_that_drips_is_given_up():
     with Stub(drip) as stub:
         begun = time.monotonic()
         with pytest.raises(NotDelivered, match="altogether"):
-            a_webhook(stub, limits=Limits(silence_seconds=5.0, total_seconds=0.4)).send(a_message(), "msg_1")
+            a_webhook(stub, limits=TimeLimits(silence_seconds=5.0, total_seconds=0.4)).send(
+                a_message(), "msg_1"
+            )
         assert time.monotonic() - begun < patient(4)
 
 
@@ -242,7 +244,7 @@ def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):
 
 def test_telling_takes_no_time_while_a_receiver_hangs_and_the_other_gets_all(open_courier):
     with Receiver("hang") as deaf, Receiver() as receiver:
-        hung = open_courier(a_webhook(deaf, limits=Limits(silence_seconds=30.0)))
+        hung = open_courier(a_webhook(deaf, limits=TimeLimits(silence_seconds=30.0)))
         one = open_courier(a_webhook(receiver))
         hung.add(a_note())
         until(lambda: deaf.got)
@@ -323,7 +325,7 @@ def test_a_mistake_of_ours_with_one_message_does_not_silence_the_next(open_couri
 
 def a_service(receiver, scheme="json", **how):
     host = receiver.url.removeprefix("http://")
-    return Service(f"{scheme}://operator:{PATH_SECRET}@{host}/hook", 1, origin="render-1", **how)
+    return NotifyAddress(f"{scheme}://operator:{PATH_SECRET}@{host}/hook", 1, origin="render-1", **how)
 
 
 def test_a_service_gets_a_title_and_plain_text():
@@ -359,7 +361,7 @@ def test_nobody_there_is_a_failure_too():
 def test_a_service_that_hangs_is_given_up():
     with Receiver("hang") as receiver:
         host = receiver.url.removeprefix("http://")
-        one = Service(f"json://{host}/hook?rto=0.3", 1, origin="render-1")
+        one = NotifyAddress(f"json://{host}/hook?rto=0.3", 1, origin="render-1")
         begun = time.monotonic()
         with pytest.raises(NotDelivered):
             one.send(a_message(), "msg_1")
@@ -377,7 +379,7 @@ def test_a_service_runs_in_its_couriers_thread_alone(open_courier):
 @pytest.mark.parametrize("url", ["bogus://host/x", "slack://", "nothing at all", "mailto://"])
 def test_an_address_that_no_service_takes_is_refused_without_being_repeated(url):
     with pytest.raises(NoService) as caught:
-        Service(url, 1, origin="x")
+        NotifyAddress(url, 1, origin="x")
     assert url not in str(caught.value)
 
 
@@ -392,7 +394,7 @@ def test_an_address_that_no_service_takes_is_refused_without_being_repeated(url)
     ],
 )
 def test_the_services_that_we_name_are_known(url):
-    Service(url, 1, origin="x")
+    NotifyAddress(url, 1, origin="x")
 
 
 # --- settings ---------------------------------------------------------------------------------------------

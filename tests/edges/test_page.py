@@ -28,7 +28,7 @@ from clipspool.jobs.outputs import FOLDER
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.working import Working
-from clipspool.scheduler.commands import Refused
+from clipspool.scheduler.commands import NotDone
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import OURS
 from clipspool.web import connections as callers
@@ -275,7 +275,7 @@ def test_what_the_daemon_refuses_is_said(stage, web):
     stage.add()
 
     def refuse(_do, _arguments):
-        raise Refused("it is <b>delivered</b> already")
+        raise NotDone("it is <b>delivered</b> already")
 
     stage.answer = refuse
     answer = web.post("/jobs/clip1/cancel")

@@ -145,12 +145,12 @@ def test_the_light_of_exr_is_shown_by_the_curve_of_srgb(decoder, tmp_path):
     ]
     subprocess.run(["ffmpeg", "-v", "error", *grey, str(tmp_path / "seq/a.%04d.exr")], check=True)
     pack(decoder, tmp_path / "seq", tmp_path / "film.mov", "exr")
-    from clipspool.media.plan import Limits, plan  # noqa: PLC0415
+    from clipspool.media.plan import Bounds, plan  # noqa: PLC0415
 
     with (tmp_path / "film.mov").open("rb") as source, (tmp_path / "sent.mp4").open("w+b") as target:
         probe = decoder.probe(source.fileno())
         assert probe.transfer == "iec61966-2-1"
-        decoder.conform(source.fileno(), target.fileno(), plan(probe, Limits(), None))
+        decoder.conform(source.fileno(), target.fileno(), plan(probe, Bounds(), None))
     raw = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "sent.mp4"), *raw]
     luma = subprocess.run(command, check=True, capture_output=True).stdout[500]

@@ -11,14 +11,14 @@ from clipspool.cli.check.setup import look_at_proxy
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import wire_fault
 from clipspool.system.http.free import FreeAdapter
-from clipspool.system.http.guard import Forbidden, Guard, Unreachable
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.guard import AddressGuard, Forbidden, Unreachable
+from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.proxy import Proxy
 from stub import Stub, always, answer, certificate
 
-QUICK = Limits(connect_seconds=1.0, silence_seconds=1.0, total_seconds=3.0)
-HOME = Guard(allows_loopback=True)
-ABROAD = Guard(allows_loopback=False)
+QUICK = TimeLimits(connect_seconds=1.0, silence_seconds=1.0, total_seconds=3.0)
+HOME = AddressGuard(allows_loopback=True)
+ABROAD = AddressGuard(allows_loopback=False)
 
 
 def passes_on(line):

@@ -6,7 +6,7 @@ import pytest
 
 from clipspool.jobs.events import Delivered, Fetched, Prepared, TaskSeen, TaskSucceeded
 from clipspool.scheduler import mailbox, rests
-from clipspool.scheduler.workers import Done, HookDone, Ready, Swept
+from clipspool.scheduler.workers import AtGate, Done, HookDone, Swept
 from fakes import Desk
 
 LONG = 30.0
@@ -37,7 +37,7 @@ def waited(scheduler):
     "message",
     [
         lambda _: None,
-        Ready("job", None),
+        AtGate("job", None),
         Done("job", Prepared("ab", 1, 1, 1.0), "attempt"),
         Done("job", None, "attempt", "a fault"),
     ],

@@ -16,10 +16,10 @@ from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.protocol import (
     Call,
     Created,
-    Cut,
     Download,
+    DownloadCut,
     Inline,
-    NotSent,
+    NothingSent,
     Refused,
     TaskStatus,
     Unclear,
@@ -130,7 +130,7 @@ def test_the_gate_is_asked_once_connected_and_before_any_byte(runway):
     with Stub(script) as stub:
         gate = Gate(opens=False, waits=0.4)
         heard = runway(stub).submit(CALL, gate)
-        assert isinstance(heard, NotSent)
+        assert isinstance(heard, NothingSent)
         assert gate.asked == 1
     assert seen == ["nothing"]
 
@@ -175,7 +175,7 @@ def test_a_line_cut_after_the_first_byte_leaves_doubt_and_before_it_none(runway,
         assert isinstance(heard, Unclear)
         assert heard.evidence["bytes_written"] == takes
     else:
-        assert isinstance(heard, NotSent)
+        assert isinstance(heard, NothingSent)
 
 
 def test_a_refusal_is_judged_without_the_words_that_the_request_itself_put_there(runway):
@@ -206,7 +206,7 @@ def test_what_cannot_be_reached_is_not_sent_and_the_gate_not_asked(runway, tmp_p
             (runway(stranger, patience=Patience()).submit(CALL, gate), "NETWORK.TLS"),
             (runway("https://no-such-host.invalid", patience=Patience()).submit(CALL, gate), "NETWORK.DNS"),
         ]:
-            assert isinstance(heard, NotSent)
+            assert isinstance(heard, NothingSent)
             assert (heard.fault.of, heard.fault.code) == (FaultOf.MOMENT, code)
     assert gate.asked == 0
 
@@ -215,7 +215,7 @@ def test_a_server_that_leaves_while_the_gate_is_shut_was_sent_nothing(runway, tm
     context, cert = certificate(tmp_path)
     with Stub(says()) as plain, Stub(says(), tls=context) as secure:
         for one in (runway(plain), runway(secure, ca_file=cert)):
-            assert isinstance(one.submit(CALL, Gate(waits=0.1)), NotSent)
+            assert isinstance(one.submit(CALL, Gate(waits=0.1)), NothingSent)
 
 
 def drop_after(count):
@@ -432,7 +432,7 @@ def test_a_clip_that_cannot_be_read_is_not_sent(runway):
             (inline(b"abc", size=2), "FILE.CHANGED"),
         ]:
             heard = one.submit(clip_call(source), gate)
-            assert isinstance(heard, NotSent)
+            assert isinstance(heard, NothingSent)
             assert heard.fault.code == code
             assert "secret" not in repr(heard)
         assert (gate.asked, stub.connections) == (0, 0)
@@ -469,7 +469,7 @@ def test_a_clip_that_grows_while_it_is_sent_is_never_completed(runway):
 def test_a_request_that_json_has_no_word_for_is_not_sent(runway, value):
     with Stub(always(MADE)) as stub:
         heard = runway(stub).submit(Call("x", {"extra": value}), Gate())
-        assert isinstance(heard, NotSent)
+        assert isinstance(heard, NothingSent)
         assert heard.fault.of is FaultOf.CLIP
         assert stub.connections == 0
 
@@ -618,7 +618,7 @@ def fetched(download):
     got = []
     try:
         got.extend(download.chunks)
-    except Cut as cut:
+    except DownloadCut as cut:
         return b"".join(got), str(cut)
     pytest.fail("the download was not cut")
 

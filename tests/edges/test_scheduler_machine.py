@@ -38,7 +38,7 @@ from clipspool.jobs.events import (
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, State
 from clipspool.scheduler import commands as operator
-from clipspool.scheduler.workers import Ready
+from clipspool.scheduler.workers import AtGate
 from fakes import BUSY, NO_CREDITS, RESULT, Clock, Desk, Workshop
 from faults.oracle import LEGAL
 
@@ -171,7 +171,7 @@ class Life(RuleBasedStateMachine):
         """Leave the scheduler as it stands: nobody at a gate is let through, nothing more is heard."""
         scheduler = self.desk.scheduler
         for one in scheduler.mailbox.receive():
-            if isinstance(one, Ready):
+            if isinstance(one, AtGate):
                 one.gate.set_result(False)
         scheduler.workers.stop()
         self.desk.journal.rest()

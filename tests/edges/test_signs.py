@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from clipspool.app.daemon import Daemon
-from clipspool.app.node import Node
+from clipspool.app.node import FarmNode
 from clipspool.app.settings import load
 from clipspool.app.term import alone
 from clipspool.farm.lease import Lease
@@ -51,7 +51,7 @@ def test_its_stages_ask_its_term_whether_they_may_still_spend_and_move(settings)
 def test_a_node_gives_its_lead_back_only_where_no_request_is_on_its_way(settings, is_sending):
     """Whoever takes over at once would doubt it; after the lease its answer is in the ledger."""
     given_back = []
-    with closing(Node(settings(), Address("postgresql:///nowhere"))) as node:
+    with closing(FarmNode(settings(), Address("postgresql:///nowhere"))) as node:
         node._membership = SimpleNamespace(trouble="", heir="b", nodes=[], give_back=given_back.append)
         lease = Lease("a", 1, 30.0, seconds_since_boot())
         term = node._term(lease, None)

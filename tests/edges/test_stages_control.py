@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from clipspool.app.control import Failed, Listener, NoDaemon, ask, socket_of
+from clipspool.app.control import CommandFailed, ControlSocket, NoDaemon, ask, socket_of
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def listen(journal):
     made = []
 
     def listen(answer):
-        made.append(Listener(socket_of(journal), answer))
+        made.append(ControlSocket(socket_of(journal), answer))
         made[-1].start()
         return made[-1]
 
@@ -48,9 +48,9 @@ def test_what_the_daemon_cannot_do_is_told_in_its_words(journal, listen):
         raise ValueError("there is no such job")
 
     listen(refuse)
-    with pytest.raises(Failed, match="there is no such job"):
+    with pytest.raises(CommandFailed, match="there is no such job"):
         ask(journal, "retry")
-    with pytest.raises(Failed, match="there is no such job"):
+    with pytest.raises(CommandFailed, match="there is no such job"):
         ask(journal, "retry")
 
 
@@ -83,7 +83,7 @@ def test_only_the_daemons_user_and_group_may_command(journal, listen):
 def test_a_path_longer_than_an_address_is_reached(tmp_path, monkeypatch):
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
-    listener = Listener(socket_of(folder / "journal.db"), echo)
+    listener = ControlSocket(socket_of(folder / "journal.db"), echo)
     listener.start()
     assert ask(folder / "journal.db", "status") == {"did": "status"}
     monkeypatch.chdir(tmp_path)

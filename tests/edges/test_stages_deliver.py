@@ -25,13 +25,13 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.working import Working
-from clipspool.provider.protocol import Download, Look, TaskStatus
+from clipspool.provider.protocol import Download, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages import deliver as stages_deliver
 from clipspool.stages import runner as stages_runner
 from clipspool.stages.deliver import base_name, deliver, names
-from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, FetchTools, Seen, fetch
+from clipspool.stages.fetch import CUTS_MAX, OUTPUTS_MAX, FetchTools, Probed, fetch
 from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import atomic as files
 from clipspool.system import moves
@@ -55,9 +55,11 @@ def look_into(file):
     data = file.read()
     for begins, suffix in ((b"JPEG", ".jpg"), (b"{}", ".json")):
         if data.startswith(begins):
-            return Seen(suffix)
+            return Probed(suffix)
     return (
-        Seen("", "it is no video") if data.startswith(b"<html") else Seen(".mov" if b"qt" in data else ".mp4")
+        Probed("", "it is no video")
+        if data.startswith(b"<html")
+        else Probed(".mov" if b"qt" in data else ".mp4")
     )
 
 
@@ -314,9 +316,9 @@ def test_a_machine_that_was_frozen_and_goes_on_writes_into_no_file_of_its_heir(b
     ("look", "code"),
     [
         (BUSY, "PROVIDER.BUSY"),
-        (Look(TaskStatus.MISSING, "task_not_exist"), "TASK.MISSING"),
-        (Look(TaskStatus.SUCCEEDED, "SUCCEEDED"), "RESULT.NO_ADDRESS"),
-        (Look(TaskStatus.RUNNING, "RUNNING"), "RESULT.NO_ADDRESS"),
+        (TaskLook(TaskStatus.MISSING, "task_not_exist"), "TASK.MISSING"),
+        (TaskLook(TaskStatus.SUCCEEDED, "SUCCEEDED"), "RESULT.NO_ADDRESS"),
+        (TaskLook(TaskStatus.RUNNING, "RUNNING"), "RESULT.NO_ADDRESS"),
     ],
 )
 def test_without_an_address_it_is_tried_again_later(bench, studio, look, code):
@@ -327,7 +329,7 @@ def test_without_an_address_it_is_tried_again_later(bench, studio, look, code):
 
 
 def test_a_task_that_turns_out_to_have_failed_ends_the_job(bench, studio):
-    studio.looks["task-1"] = Look(TaskStatus.FAILED, "FAILED")
+    studio.looks["task-1"] = TaskLook(TaskStatus.FAILED, "FAILED")
     assert isinstance(bring(bench, studio), Failed)
 
 

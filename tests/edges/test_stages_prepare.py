@@ -10,7 +10,7 @@ from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request, State
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Created, Inline
-from clipspool.provider.transport import Depot, Names
+from clipspool.provider.transport import Depot, SecretNames
 from clipspool.provider.transport.folder import ServedFolder
 from clipspool.provider.transport.way import InRequest, PutLater
 from clipspool.spool import workfolder as work
@@ -67,7 +67,7 @@ class Place:
         return Depot(self.ways, lambda: self.seconds)
 
     def serve(self):
-        names = Names(b"n" * 32)
+        names = SecretNames(b"n" * 32)
         self.ways = [ServedFolder.at(Root(self.served), "https://m.example.com", 9_000_000, names)]
 
     def prepare(self, attempt="a1"):

@@ -28,7 +28,7 @@ from clipspool.jobs.model import Error, Reference, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
-from clipspool.provider.protocol import Created, Inline, Look, NotSent, Refused, TaskStatus, Unclear
+from clipspool.provider.protocol import Created, Inline, NothingSent, Refused, TaskLook, TaskStatus, Unclear
 from clipspool.provider.runway.post import file_fault
 from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
@@ -326,7 +326,7 @@ def test_a_retry_is_sent_although_the_ledger_has_an_earlier_request_without_an_a
 
 
 def test_a_provider_out_of_reach_is_not_asked_and_leaves_no_trace(bench, studio):
-    studio.answer = NotSent(BUSY)
+    studio.answer = NothingSent(BUSY)
     assert send(bench, studio) == NotSubmitted(BUSY)
     assert said(bench) == []
 
@@ -451,7 +451,7 @@ def test_an_error_about_a_retired_model_names_its_successor(bench, studio, of, c
 
 
 def test_a_file_of_one_clip_that_cannot_be_read_holds_that_clip_back_and_no_other(bench, studio):
-    studio.answer = NotSent(file_fault(OSError(5, "Input/output error")))
+    studio.answer = NothingSent(file_fault(OSError(5, "Input/output error")))
     event = send(bench, studio)
     assert isinstance(event, NotSubmitted)
     assert (event.fault.code, event.fault.of) == ("FILE.UNREADABLE", FaultOf.CLIP)
@@ -535,12 +535,12 @@ def test_a_note_is_durable_before_it_counts(bench, monkeypatch):
 @pytest.mark.parametrize(
     ("look", "event"),
     [
-        (Look(TaskStatus.QUEUED, "THROTTLED", 0.0), TaskSeen("THROTTLED", rendering=False, progress=0.0)),
-        (Look(TaskStatus.RUNNING, "RUNNING", 0.5), TaskSeen("RUNNING", rendering=True, progress=0.5)),
-        (Look(TaskStatus.UNKNOWN, "PONDERING"), TaskSeen("PONDERING", rendering=True)),
-        (Look(TaskStatus.MISSING, "task_not_exist"), TaskMissing("task_not_exist")),
-        (Look(TaskStatus.SUCCEEDED, "SUCCEEDED", credits=14.0), TaskSucceeded(14.0)),
-        (Look(TaskStatus.CANCELLED, "CANCELLED"), TaskCancelled("CANCELLED")),
+        (TaskLook(TaskStatus.QUEUED, "THROTTLED", 0.0), TaskSeen("THROTTLED", rendering=False, progress=0.0)),
+        (TaskLook(TaskStatus.RUNNING, "RUNNING", 0.5), TaskSeen("RUNNING", rendering=True, progress=0.5)),
+        (TaskLook(TaskStatus.UNKNOWN, "PONDERING"), TaskSeen("PONDERING", rendering=True)),
+        (TaskLook(TaskStatus.MISSING, "task_not_exist"), TaskMissing("task_not_exist")),
+        (TaskLook(TaskStatus.SUCCEEDED, "SUCCEEDED", credits=14.0), TaskSucceeded(14.0)),
+        (TaskLook(TaskStatus.CANCELLED, "CANCELLED"), TaskCancelled("CANCELLED")),
         (BUSY, StageFailed("PROVIDER.BUSY", "Too many requests", 20.0)),
     ],
 )
@@ -550,13 +550,13 @@ def test_a_look_says_what_was_seen(look, event):
 
 def test_a_failed_render_says_why_and_whether_a_later_try_may_do():
     moderated = Fault(FaultOf.CLIP, "SAFETY.OUTPUT", "it was moderated", "Change the prompt.")
-    event = poll(Look(TaskStatus.FAILED, "FAILED", failure=moderated, credits=3.0))
+    event = poll(TaskLook(TaskStatus.FAILED, "FAILED", failure=moderated, credits=3.0))
     assert event == Failed(
         Error("SAFETY.OUTPUT", "it was moderated", "Change the prompt."), 3.0, is_of_task=True
     )
     passing = replace(moderated, of=FaultOf.MOMENT, code="INTERNAL")
-    assert poll(Look(TaskStatus.FAILED, "FAILED", failure=passing)).error.retryable
-    assert poll(Look(TaskStatus.FAILED, "FAILED")).error.code == "TASK.FAILED"
+    assert poll(TaskLook(TaskStatus.FAILED, "FAILED", failure=passing)).error.retryable
+    assert poll(TaskLook(TaskStatus.FAILED, "FAILED")).error.code == "TASK.FAILED"
 
 
 def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):

@@ -20,18 +20,18 @@ from clipspool.app.shipping import depot_of
 from clipspool.cli.check.transport import look_at_transports
 from clipspool.jobs.faults import FaultOf
 from clipspool.provider.protocol import Inline
-from clipspool.provider.transport import LIFE_SECONDS, Depot, Names, Parcel
+from clipspool.provider.transport import LIFE_SECONDS, Depot, Parcel, SecretNames
 from clipspool.provider.transport.bucket import NOT_INSTALLED, Bucket
 from clipspool.provider.transport.folder import ServedFolder
 from clipspool.provider.transport.trial import look_at, try_out
-from clipspool.provider.transport.upload import Uploads
+from clipspool.provider.transport.upload import ProviderUploads
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.stages.prepare import _Reported
 from runway_sandbox import Options, Render, serve
 
 SECRET = "canary-s3cr3t-0f-the-bucket"
-NAMES = Names(b"n" * 32)
+NAMES = SecretNames(b"n" * 32)
 DAYS = 86_400.0
 
 
@@ -230,7 +230,9 @@ def official(box):
 
 
 def uploads(box, now=time.time):
-    return Uploads(official(box), lambda: "a-key", api_version="2024-11-06", user_agent="test", now=now)
+    return ProviderUploads(
+        official(box), lambda: "a-key", api_version="2024-11-06", user_agent="test", now=now
+    )
 
 
 def test_an_upload_gives_an_address_of_the_provider_once(box, parcel):
@@ -257,7 +259,9 @@ def test_an_upload_too_old_is_made_again(box, parcel):
 
 
 def test_a_provider_without_uploads_says_so(box, parcel):
-    way = Uploads(box.base_url, lambda: "a-key", api_version="2024-11-06", user_agent="t", now=time.time)
+    way = ProviderUploads(
+        box.base_url, lambda: "a-key", api_version="2024-11-06", user_agent="t", now=time.time
+    )
     fault = way.put(parcel())
     assert fault is not None
     assert "a-key" not in repr(fault)

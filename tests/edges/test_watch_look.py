@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from clipspool.app.control import Listener, socket_of
+from clipspool.app.control import ControlSocket, socket_of
 from clipspool.app.settings import load
 from clipspool.cli.watch import Looker
 from clipspool.jobs.conditions import Conditions
@@ -48,7 +48,7 @@ def fill(settings):
 @contextmanager
 def daemon(settings, answer):
     """Listen as a daemon does, and answer like this."""
-    listener = Listener(socket_of(settings.journal.path), answer)
+    listener = ControlSocket(socket_of(settings.journal.path), answer)
     listener.start()
     try:
         yield

@@ -12,15 +12,15 @@ from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.free import FreeAdapter
-from clipspool.system.http.guard import Forbidden, Guard, Unreachable, guard_for, is_public
-from clipspool.system.http.pace import Limits, Pace, TooSlow
+from clipspool.system.http.guard import AddressGuard, Forbidden, Unreachable, guard_for, is_public
+from clipspool.system.http.pace import ExchangePace, TimeLimits, TooSlow
 from clipspool.system.http.reply import decoded, read_whole
 from patience import patient
 from stub import Stub, always, answer, certificate, says
 
-QUICK = Limits(connect_seconds=0.3, silence_seconds=0.3, total_seconds=0.6)
-HOME = Guard(allows_loopback=True)
-ABROAD = Guard(allows_loopback=False)
+QUICK = TimeLimits(connect_seconds=0.3, silence_seconds=0.3, total_seconds=0.6)
+HOME = AddressGuard(allows_loopback=True)
+ABROAD = AddressGuard(allows_loopback=False)
 
 
 def witness(stub, wire=None, path="/"):
@@ -156,7 +156,7 @@ def test_the_witness_counts_what_left():
         line.putrequest("GET", "/")
         line.endheaders()
         assert line.bytes_written == line.head_bytes > 20
-        assert line.answer(Pace(QUICK)).read() == b"ok"
+        assert line.answer(ExchangePace(QUICK)).read() == b"ok"
         line.close()
 
 
@@ -217,7 +217,7 @@ def test_tls_is_verified_against_the_given_authority(tmp_path):
         assert line.is_silent()
         line.putrequest("GET", "/")
         line.endheaders()
-        assert line.answer(Pace(QUICK)).read() == b"ok"
+        assert line.answer(ExchangePace(QUICK)).read() == b"ok"
         line.close()
 
 
@@ -335,7 +335,7 @@ def test_an_answer_without_end_is_read_to_its_limit_only():
 
 
 def test_a_drip_is_told_by_its_rate():
-    pace = Pace(Limits(bytes_per_second_min=1000, window_seconds=2))
+    pace = ExchangePace(TimeLimits(bytes_per_second_min=1000, window_seconds=2))
     pace.count_wait(4000, 1.0)
     pace.count_wait(0, 1.5)
     with pytest.raises(TooSlow):

@@ -252,7 +252,7 @@ BUGS = {
         (
             (
                 "stages/runner.py",
-                '            return Seen("", seen.message)\n        is_signed',
+                '            return Probed("", seen.message)\n        is_signed',
                 '            return Seen(f".{kind}")\n        is_signed',
             ),
         ),

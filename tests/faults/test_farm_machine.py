@@ -34,11 +34,11 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import State
 from clipspool.journal import Journal, JournalUnreachable, server
 from clipspool.journal.postgres import connect_beside, make_schema
-from clipspool.provider.protocol import Created, NotSent
+from clipspool.provider.protocol import Created, NothingSent
 from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
-from clipspool.scheduler.workers import Ready
+from clipspool.scheduler.workers import AtGate
 from clipspool.spool.recovery import late_answer, what_came_of
 from clipspool.stages.submit import SubmitTools, submit
 from fakes import PROFILE, Bench, Clock, Desk, Workshop, a_job
@@ -170,7 +170,7 @@ class Provider:
 
     def submit(self, _call, gate):
         if not gate(lambda: True):
-            return NotSent(self.process.world.fault)
+            return NothingSent(self.process.world.fault)
         self.process.reach("before the first byte")
         sent = self.process.world.sent
         sent[self.job_id] += 1
@@ -262,7 +262,7 @@ class Node:
             desk.shop.is_dead = True
             scheduler = desk.scheduler
             for one in scheduler.mailbox.receive():
-                if isinstance(one, Ready) and not one.gate.done():
+                if isinstance(one, AtGate) and not one.gate.done():
                     one.gate.set_result(False)
             for event in desk.shop.held.values():
                 event.set()

@@ -4,11 +4,11 @@ import pytest
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.addresses import Chooser, OneAccount, Reach
-from clipspool.provider.protocol import Look, TaskStatus
+from clipspool.provider.protocol import TaskLook, TaskStatus
 
 FIRST, SECOND, THIRD = "https://one.test/v1", "https://two.test/v1", "https://three.test/v1"
-MISSING = Look(TaskStatus.MISSING, "task_not_exist")
-RUNNING = Look(TaskStatus.RUNNING, "RUNNING")
+MISSING = TaskLook(TaskStatus.MISSING, "task_not_exist")
+RUNNING = TaskLook(TaskStatus.RUNNING, "RUNNING")
 AWAY = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "refused")
 BUSY = Fault(FaultOf.MOMENT, "PROVIDER.BUSY", "busy")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.protocol import Created, Look, Refused, TaskStatus, Unclear
+from clipspool.provider.protocol import Created, Refused, TaskLook, TaskStatus, Unclear
 from clipspool.provider.runway.answers import is_task_id, read_create, read_task
 from clipspool.provider.runway.failures import failure_fault
 from clipspool.system.redaction import redact_line
@@ -331,7 +331,7 @@ def test_result_addresses_are_looked_for_in_order():
         raw.pop("output", None)
         assert look(full).outputs == (url,)
         del full["data"][key]
-    assert look(full) == Look(TaskStatus.SUCCEEDED, "SUCCESS")
+    assert look(full) == TaskLook(TaskStatus.SUCCEEDED, "SUCCESS")
     assert look({"id": ID, "status": "SUCCEEDED", "output": ["HTTPS://x/1"]}).outputs == ("HTTPS://x/1",)
     assert look({"id": ID, "status": "SUCCEEDED", "output": "https://x/1"}).outputs == ("https://x/1",)
 
@@ -460,7 +460,7 @@ def test_a_look_that_went_wrong_says_nothing_about_the_task(status, body, of):
 
 
 def test_an_empty_success_leaves_the_task_open():
-    assert look({"code": "success", "data": None}) == Look(TaskStatus.UNKNOWN, "")
+    assert look({"code": "success", "data": None}) == TaskLook(TaskStatus.UNKNOWN, "")
 
 
 def test_an_inner_id_may_be_the_one_asked_for():
@@ -495,9 +495,9 @@ def test_no_answer_at_all_raises_or_invents_a_task(status, body, retry_after):
         assert is_task_id(made.task_id)
         assert json.dumps(made.task_id).encode()[1:-1] in body or made.task_id.encode() in body
     seen = read_task(status, headers, body, ID, NOW)
-    if isinstance(seen, Look):
+    if isinstance(seen, TaskLook):
         assert seen.progress is None or 0 <= seen.progress <= 1
         assert seen.status is TaskStatus.SUCCEEDED or not seen.outputs
         assert (seen.failure is not None) is (seen.status is TaskStatus.FAILED)
-    if status >= 300 and isinstance(seen, Look):
+    if status >= 300 and isinstance(seen, TaskLook):
         assert seen.status is TaskStatus.MISSING

@@ -5,6 +5,7 @@ Which room may import which is said in pyproject.toml, and `make lint` checks it
 
 import ast
 import sys
+from collections import Counter
 from functools import cache
 
 from repository import DAEMON, parsed
@@ -134,6 +135,18 @@ def test_a_module_is_short_or_there_is_a_reason():
     lengths = {name: len(path.read_text().splitlines()) for name, path in SOURCES.items()}
     assert {name: n for name, n in lengths.items() if n > LINES_MAX and name not in LONGER} == {}
     assert {name for name in LONGER if lengths.get(name, 0) <= LINES_MAX} == set(), "no longer needed"
+
+
+def test_a_class_name_is_borne_by_one_class():
+    """Else a reader of `Refused` or `Part` has to look at the imports to know which is meant."""
+    bearers = Counter(
+        node.name
+        for name, path in SOURCES.items()
+        if name.startswith("clipspool/")
+        for node in parsed(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in bearers.items() if count > 1} == set()
 
 
 def test_a_module_says_its_one_sentence_at_the_top():

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clipspool.media.facts import Audio, Probe, inside
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, fitted, plan
+from clipspool.media.plan import AsIs, Bounds, Conform, Refuse, fitted, plan
 from clipspool.media.rates import constant_rate
 from clipspool.media.timeline import BY_TIME, Bars, FinishChoices, FinishPlan, finish_plan, later_timecode
 
@@ -27,7 +27,7 @@ CLIP = Probe(
     pixel_format="yuv420p",
     bit_depth=8,
 )
-MODEL = Limits(width_max=1920, height_max=1920, fps_max=30, seconds_max=5)
+MODEL = Bounds(width_max=1920, height_max=1920, fps_max=30, seconds_max=5)
 
 
 RESULT_AT_24 = replace(CLIP, seconds=3.125, frames=75)
@@ -133,7 +133,7 @@ def test_colour_that_decoders_of_the_codec_take_in_general_goes_as_it_is(clip):
 
 def test_8k_becomes_what_decoders_of_h264_take():
     eight_k = replace(CLIP, container="mkv", width=7680, height=4320)
-    made = plan(eight_k, Limits(), None)
+    made = plan(eight_k, Bounds(), None)
     assert (made.width, made.height) == (4096, 2304)
 
 
@@ -228,7 +228,7 @@ def test_few_bytes_keep_the_picture_and_name_a_smaller_one_to_try_and_too_few_ar
 )
 def test_sides_fit_the_limits_and_keep_the_aspect_within_a_pixel(width, height, width_max, height_max):
     assume(0.25 <= width / height <= 4)
-    limits = Limits(width_max=width_max, height_max=height_max)
+    limits = Bounds(width_max=width_max, height_max=height_max)
     new_width, new_height = fitted(width, height, limits)
     assert new_width % 2 == new_height % 2 == 0
     assert 2 <= new_width <= width_max
@@ -239,14 +239,14 @@ def test_sides_fit_the_limits_and_keep_the_aspect_within_a_pixel(width, height, 
 
 
 def test_an_odd_picture_loses_a_column_and_a_row_and_is_not_scaled():
-    assert fitted(322, 181, Limits()) == (322, 180)
-    assert fitted(1279, 717, Limits()) == (1278, 716)
-    assert fitted(853, 480, Limits()) == (852, 480)
+    assert fitted(322, 181, Bounds()) == (322, 180)
+    assert fitted(1279, 717, Bounds()) == (1278, 716)
+    assert fitted(853, 480, Bounds()) == (852, 480)
 
 
 @given(st.integers(min_value=64, max_value=400), st.integers(min_value=64, max_value=400))
 def test_a_small_picture_is_enlarged_to_what_the_model_takes(width, height):
-    new_width, new_height = fitted(width, height, Limits(width_min=480, height_min=480))
+    new_width, new_height = fitted(width, height, Bounds(width_min=480, height_min=480))
     assert new_width >= 480
     assert new_height >= 479
     assert abs(new_height - new_width * height / width) <= 1

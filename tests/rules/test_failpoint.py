@@ -28,13 +28,13 @@ def test_every_failpoint_has_its_place_and_every_place_a_name():
 
 
 def test_none_is_armed_without_the_flag():
-    with pytest.raises(failpoint.Refused, match="for tests alone"):
+    with pytest.raises(failpoint.FailpointRefused, match="for tests alone"):
         failpoint.arm({"CLIPSPOOL_FAILPOINT": "sent:exit"})
 
 
 @pytest.mark.parametrize("asked", ["nowhere:exit", "sent", "sent:sleep", "sent:exit:often", ":exit"])
 def test_a_failpoint_that_there_is_not_is_refused(asked):
-    with pytest.raises(failpoint.Refused, match="names no failpoint"):
+    with pytest.raises(failpoint.FailpointRefused, match="names no failpoint"):
         failpoint.arm({"CLIPSPOOL_FAILPOINT": asked, **TESTING})
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from clipspool.cli.logs import story, summary
 from clipspool.jobs.events import Event, name_of
 from clipspool.jobs.model import State
-from clipspool.jobs.records import FORMER_NAMES, Entry
+from clipspool.jobs.records import FORMER_NAMES, HistoryEntry
 from clipspool.jobs.text import span
 from clipspool.reporting.history import by, seconds_by_state, size_in_words, story_json, words
 from fakes import NOON
@@ -17,7 +17,7 @@ EVENTS = [*sorted(name_of(event) for event in get_args(Event)), "accepted", "ret
 
 
 def entry(event, at=0.0, before=None, after=None, **facts):
-    return Entry(NOON + at, "clip1", event, before, after, facts)
+    return HistoryEntry(NOON + at, "clip1", event, before, after, facts)
 
 
 STORY = [

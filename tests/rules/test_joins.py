@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clipspool.media.facts import Audio, ClipPart, Probe
 from clipspool.media.joins import JoinPlan, join_plan
 from clipspool.media.parts import parts_of
-from clipspool.media.plan import Limits, Refuse
+from clipspool.media.plan import Bounds, Refuse
 from clipspool.media.timeline import BY_TIME, Bars, FinishChoices
 
 SOURCE = Probe(
@@ -47,7 +47,7 @@ RESULT = replace(
     timecode=None,
     reel=None,
 )
-LIMITS = Limits(seconds_max=5.0)
+LIMITS = Bounds(seconds_max=5.0)
 PARTS = parts_of(SOURCE, LIMITS)
 
 
@@ -69,7 +69,7 @@ def shown_at(plan, starts):
 
 
 @given(
-    st.sampled_from([(LIMITS, "25/1"), (Limits(seconds_min=4.0, seconds_max=4.5), "30000/1001")]),
+    st.sampled_from([(LIMITS, "25/1"), (Bounds(seconds_min=4.0, seconds_max=4.5), "30000/1001")]),
     st.integers(0, 48),
     st.lists(st.integers(1, 899), max_size=12, unique=True),
     st.sampled_from(["25/1", "24/1", "30000/1001", "50/1"]),

@@ -3,7 +3,7 @@
 import pytest
 
 from clipspool.system import mounts as system_mounts
-from clipspool.system.mounts import Kind, missing_proc, mount_of, parse
+from clipspool.system.mounts import MountKind, missing_proc, mount_of, parse
 
 TEXT = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,discard
@@ -37,14 +37,14 @@ def test_octal_escapes_are_undone():
 @pytest.mark.parametrize(
     ("path", "kind", "type_"),
     [
-        ("/", Kind.LOCAL, "ext4"),
-        ("/mnt/nasty", Kind.LOCAL, "ext4"),
-        ("/mnt/nas", Kind.NETWORK, "nfs4"),
-        ("/mnt/nas/bay", Kind.NETWORK, "nfs4"),
-        ("/mnt/nas/deep/er", Kind.LOCAL, "tmpfs"),
-        ("/mnt/fuse/x", Kind.NETWORK, "fuse.sshfs"),
-        ("/mnt/odd\\name\nx/y", Kind.UNKNOWN, "fuse.myown"),
-        ("/mnt/share/a", Kind.LOCAL, "xfs"),
+        ("/", MountKind.LOCAL, "ext4"),
+        ("/mnt/nasty", MountKind.LOCAL, "ext4"),
+        ("/mnt/nas", MountKind.NETWORK, "nfs4"),
+        ("/mnt/nas/bay", MountKind.NETWORK, "nfs4"),
+        ("/mnt/nas/deep/er", MountKind.LOCAL, "tmpfs"),
+        ("/mnt/fuse/x", MountKind.NETWORK, "fuse.sshfs"),
+        ("/mnt/odd\\name\nx/y", MountKind.UNKNOWN, "fuse.myown"),
+        ("/mnt/share/a", MountKind.LOCAL, "xfs"),
     ],
 )
 def test_a_path_lies_on_the_longest_and_latest_mount(path, kind, type_):
@@ -64,7 +64,7 @@ def test_what_is_no_mountinfo_gives_no_mounts(text):
     "type_", ["cifs", "smb3", "9p", "ceph", "fuse.rclone", "virtiofs", "glusterfs", "nfs"]
 )
 def test_what_other_machines_write_to_is_a_network(type_):
-    assert parse(b"1 1 0:1 / /x rw - " + type_.encode() + b" src rw")[0].kind is Kind.NETWORK
+    assert parse(b"1 1 0:1 / /x rw - " + type_.encode() + b" src rw")[0].kind is MountKind.NETWORK
 
 
 def test_a_bare_chroot_is_sent_to_mount_proc(monkeypatch, tmp_path):

@@ -35,7 +35,7 @@ from clipspool.jobs.messages import (
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import Life, Peer
 from clipspool.reporting.notify.courier import Interests
-from clipspool.reporting.notify.digest import NOTES_MAX, Digest, Message
+from clipspool.reporting.notify.digest import NOTES_MAX, Digest, NoticeMessage
 from clipspool.reporting.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
 from clipspool.reporting.notify.signing import headers_of, read_secret
 from clipspool.reporting.notify.topics import Topic
@@ -371,7 +371,7 @@ def test_a_receiver_gets_what_it_chose_and_what_is_about_no_single_inbox():
 def message_of(*notes, more=0):
     counts = Counter(note.topic for note in notes)
     counts[notes[0].topic] += more
-    return Message(notes, counts)
+    return NoticeMessage(notes, counts)
 
 
 def test_one_note_is_named_in_the_title_and_many_are_counted():

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from clipspool.media.facts import PARTS_MAX, ClipPart, Probe
 from clipspool.media.parts import is_too_long, parts_of
-from clipspool.media.plan import Conform, Limits, Refuse, plan
+from clipspool.media.plan import Bounds, Conform, Refuse, plan
 
 RATES = ("24000/1001", "24/1", "25/1", "30000/1001", "30/1", "50/1", "60000/1001", "8/1")
-SHORT = Limits(seconds_max=5.0)
-LONG = Limits(seconds_min=2.0, seconds_max=30.0)
-EXACT = Limits(seconds_min=4.0, seconds_max=4.5)
+SHORT = Bounds(seconds_max=5.0)
+LONG = Bounds(seconds_min=2.0, seconds_max=30.0)
+EXACT = Bounds(seconds_min=4.0, seconds_max=4.5)
 
 
 def clip(frames, fps="24/1"):
@@ -136,7 +136,7 @@ def test_where_the_rate_is_low_neighbours_share_less():
 
 def test_a_clip_that_is_not_too_long_is_one_part():
     assert parts_of(clip(120), SHORT) == (ClipPart(start=0, frames=120),)
-    assert parts_of(clip(9000), Limits()) == (ClipPart(start=0, frames=9000),)
+    assert parts_of(clip(9000), Bounds()) == (ClipPart(start=0, frames=9000),)
     assert not is_too_long(clip(150, "30000/1001"), SHORT), "half a frame more is not long"
     assert is_too_long(clip(121), SHORT)
 
@@ -164,7 +164,7 @@ def test_a_part_is_sent_from_its_first_frame_on_with_all_its_frames(fps):
 
 def test_a_part_that_would_fit_as_it_is_is_cut_out_all_the_same():
     probe = Probe(**{**clip(240).to_dict(), "container": "mp4", "video_codec": "h264", "bit_depth": 8})
-    made = plan(probe, Limits(seconds_max=5.0), None, part=ClipPart(start=0, frames=240))
+    made = plan(probe, Bounds(seconds_max=5.0), None, part=ClipPart(start=0, frames=240))
     assert isinstance(made, Conform)
 
 

@@ -7,7 +7,7 @@ import pytest
 from clipspool.intake.sidecar.keys import problems_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request, Result, State, Task
-from clipspool.jobs.records import Entry
+from clipspool.jobs.records import HistoryEntry
 from clipspool.reporting.status import entry_json, evidence_lines, job_json
 from clipspool.stages.provenance import as_sent, error_note, provenance
 from clipspool.system.redaction import readable, redact, redact_value, redact_words
@@ -102,7 +102,7 @@ def test_no_surface_that_is_built_of_a_job_shows_a_signed_address(signed):
     job = loaded(signed)
     clip = Clip("c", "bay", "a.mp4", None, "clip.mp4", 1, 1, 0.0)
     result = Result("f", ".mp4", 1, "00", finished=("none",))
-    entry = Entry(
+    entry = HistoryEntry(
         0.0, "j", "approved", None, None, {"by": "me", "why": f"see {signed}", "profile": "https://a/v1#ab"}
     )
     shown = [

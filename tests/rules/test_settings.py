@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from clipspool.app.build import has_portable_names
-from clipspool.app.settings import Change, Settings, changes
+from clipspool.app.settings import ChangedKeys, Settings, changes
 from clipspool.app.settings.wording import Source, line_of, spell, translate
 
 INBOX = {"path": "/srv/bay-1", "outbox": "/srv/out-1"}
@@ -313,7 +313,7 @@ def test_a_reload_tells_what_changed_and_what_needs_a_restart():
 
 def test_no_change_is_false():
     assert not changes(made(), made())
-    assert changes(made(), made()) == Change()
+    assert changes(made(), made()) == ChangedKeys()
 
 
 WEB_TOKEN = "a-token-of-some-length"

@@ -16,11 +16,11 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, OpenJobs, Peer
-from clipspool.reporting.status_file import STATUS_NAME, Picture, Seen, text_of
+from clipspool.reporting.status_file import STATUS_NAME, EndedJob, FolderStatus, text_of
 from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
-EMPTY = Picture(
+EMPTY = FolderStatus(
     "bay", "/srv/results", OpenJobs(Counter(), Counter()), kept_by="5eed", conditions=Conditions(NOON)
 )
 
@@ -163,7 +163,7 @@ def test_editors_read_no_commands_of_operators(words, left):
 
 def test_a_failed_clip_says_why_what_to_do_and_where_it_lies():
     job = a_job(state=State.FAILED, error=Error("INTERNAL", "it broke", "Drop it again."))
-    text = told(replace(EMPTY, failed=[Seen(job, "_failed/day/shot.mp4")]))
+    text = told(replace(EMPTY, failed=[EndedJob(job, "_failed/day/shot.mp4")]))
     assert "FAILED (1 in 3 days)" in text
     for words in ("it broke", "Drop it again.", "The source is in _failed/day/shot.mp4"):
         assert f"      {words}" in text

@@ -3,7 +3,7 @@
 import pytest
 
 from clipspool.jobs.records import Life, Peer
-from clipspool.spool.takeover import Refused, chosen
+from clipspool.spool.takeover import NotTakenOver, chosen
 
 NOW = 1_800_000_000.0
 
@@ -32,7 +32,7 @@ def test_one_is_named_by_how_its_journal_begins():
 )
 def test_what_cannot_be_taken_over_is_refused_in_a_sentence(wanted, why):
     peers = [peer("aa01"), peer("ab02"), peer("bb03", "living")]
-    with pytest.raises(Refused, match=why) as refused:
+    with pytest.raises(NotTakenOver, match=why) as refused:
         chosen(peers, wanted, NOW)
     assert str(refused.value).count("\n") == 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from clipspool.media import timelines
 from clipspool.media.facts import Probe
-from clipspool.media.plan import Conform, Limits, Refuse, plan
+from clipspool.media.plan import Bounds, Conform, Refuse, plan
 from clipspool.media.timelines import Link, NoTimeline
 from clipspool.media.timelines.model import frames_of_timecode, mark_of
 from clipspool.stages.relink import file_url
@@ -336,7 +336,7 @@ PROBE = Probe(container="mp4", size_bytes=9, seconds=6.0, frames=150, fps="25/1"
 
 
 def part(start, length, **limits):
-    return plan(PROBE, Limits(**limits), None, start_seconds=start, length_seconds=length)
+    return plan(PROBE, Bounds(**limits), None, start_seconds=start, length_seconds=length)
 
 
 def test_a_part_is_cut_to_the_frame_also_of_a_clip_that_the_model_takes_whole():

@@ -11,7 +11,7 @@ from clipspool.media.facts import Audio, Probe
 from clipspool.media.plan import AsIs, Conform, Refuse
 from clipspool.provider.catalog import BadModel, Catalog
 from clipspool.provider.protocol import encoded_length
-from clipspool.provider.transport import Names, Parcel
+from clipspool.provider.transport import Parcel, SecretNames
 from clipspool.provider.transport.way import InRequest
 from clipspool.stages.fit import choose_for, content_type_of
 from clipspool.stages.payload import Sent, SentFile, part_sent
@@ -136,12 +136,12 @@ def test_a_result_of_before_still_loads():
 
 def test_names_are_the_same_each_time_and_tell_nothing_without_the_secret():
     parcel = Parcel("clip", "job-clip", open, 1, "aa", "video/mp4", ".mp4")
-    names = Names(b"s" * 32)
+    names = SecretNames(b"s" * 32)
     assert names.of(parcel) == names.of(parcel)
     assert names.of(parcel).startswith("job-clip-")
     assert names.of(parcel).endswith(".mp4")
     assert len(names.of(parcel)) == len("job-clip-.mp4") + 32
-    assert names.of(parcel) != names.of(replace(parcel, sha256="bb")) != Names(b"t" * 32).of(parcel)
+    assert names.of(parcel) != names.of(replace(parcel, sha256="bb")) != SecretNames(b"t" * 32).of(parcel)
 
 
 def test_the_part_that_was_sent_is_the_whole_unless_it_was_cut():

@@ -10,7 +10,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, Paid, State
-from clipspool.jobs.records import Entry, Spend, Tally
+from clipspool.jobs.records import HistoryEntry, Spend, Tally
 from clipspool.jobs.text import iso, local_time, text
 from clipspool.jobs.working import Working
 from clipspool.reporting.status import (
@@ -80,7 +80,7 @@ def test_times_are_utc_to_the_second():
 
 
 def test_an_entry_of_history_is_shown_whole():
-    entry = Entry(NOON, "clip1", "task_created", "submitting", "running", {"task_id": "task-1"})
+    entry = HistoryEntry(NOON, "clip1", "task_created", "submitting", "running", {"task_id": "task-1"})
     assert entry_json(entry) == {
         "at": "2027-01-15T12:00:00Z",
         "event": "task_created",

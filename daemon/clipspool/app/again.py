@@ -24,7 +24,7 @@ from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
 from clipspool.scheduler import versions
-from clipspool.scheduler.commands import Refused
+from clipspool.scheduler.commands import NotDone
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.versions import OrderKey, Priced
 from clipspool.spool.kept import is_unchanged
@@ -41,7 +41,7 @@ _SENTENCES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class AgainTools:
     """What a daemon, or a command without one, brings along."""
 
     ask: Ask
@@ -53,7 +53,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WantedChange:
     """What is to be different, and whether that is only asked about."""
 
     by: str
@@ -72,8 +72,8 @@ class Change:
         return OrderKey(_hash(f"{self.by}\n{self.key}"), _hash(what))
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Change:
-        """Read the command's arguments. Raises Refused."""
+    def of(cls, given: Mapping[str, Any]) -> WantedChange:
+        """Read the command's arguments. Raises NotDone."""
         keys = dict(given.get("set") or {})
         if given.get("prompt") is not None:
             keys["prompt"] = given["prompt"]
@@ -91,18 +91,18 @@ class Change:
         )
 
 
-def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
+def again(tools: AgainTools, **given: Any) -> list[dict[str, Any]]:
     """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers.
 
     `versions` says which version each was shown to become: an order that came twice is carried out once. With
     a `key`, for a single job, it is answered the second time as the first.
     """
-    change, shown = Change.of(given), given.get("versions") or {}
+    change, shown = WantedChange.of(given), given.get("versions") or {}
     answers, priced = [], list[Priced]()
     for job_id in given["ids"]:
         try:
             answers.append(_again(tools, str(job_id), change, shown.get(job_id), priced))
-        except Refused as refused:
+        except NotDone as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
             answers.append({"id": job_id, "done": False, "why": f"its inbox cannot be read: {error}"})
@@ -110,7 +110,7 @@ def again(tools: Tools, **given: Any) -> list[dict[str, Any]]:
 
 
 def _again(
-    tools: Tools, job_id: str, change: Change, shown: int | None, priced: list[Priced]
+    tools: AgainTools, job_id: str, change: WantedChange, shown: int | None, priced: list[Priced]
 ) -> dict[str, Any]:
     """Quote or order one job; `priced` collects those of the same order that nothing would hold."""
     order = change.order(job_id)
@@ -120,10 +120,10 @@ def _again(
     job, clip, version = tools.ask(lambda scheduler: versions.next_version(scheduler, job_id, shown))
     folders = tools.folders(clip.inbox)
     if folders is None:
-        raise Refused(f"the inbox {clip.inbox} is not configured any more")
+        raise NotDone(f"the inbox {clip.inbox} is not configured any more")
     references = _References(folders, clip)
     if not references.has_source():
-        raise Refused(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
+        raise NotDone(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
     find = finder(folders.watched, tools.presets)
     request = _request(job, clip, change, references, tools.quoting, find)
     credits_estimated = tools.quoting.price(request, clip.media)
@@ -147,15 +147,15 @@ def _hash(text: str) -> str:
 
 
 def _request(
-    job: Job, clip: Clip, change: Change, references: _References, quoting: Quoting, find: Find
+    job: Job, clip: Clip, change: WantedChange, references: _References, quoting: Quoting, find: Find
 ) -> Request:
-    """Lay the change over the earlier request, as a sidecar is laid over defaults. Raises Refused."""
+    """Lay the change over the earlier request, as a sidecar is laid over defaults. Raises NotDone."""
     dropped = {key for key, value in change.keys.items() if value is None}
     wanted = {key: value for key, value in change.keys.items() if value is not None}
     earlier = Layer(keys={key: value for key, value in keys_of(job.request).items() if key not in dropped})
     changed = layer_of(wanted, "", is_own=True)
     if changed.variants:
-        raise Refused("a job is run again as one: order it once for each variant")
+        raise NotDone("a job is run again as one: order it once for each variant")
     made, problems = drafts([earlier], changed, find=find)
     if not problems:
         found, problems = references.find(made[0].references, job.request.references)
@@ -164,7 +164,7 @@ def _request(
         request = quoting.complete(replace(request, again=True), clip.media)
         problems = tuple(quoting.check(request, clip.media))
     if problems:
-        raise Refused("; ".join(sentence(one) for one in problems[:_SENTENCES_MAX]))
+        raise NotDone("; ".join(sentence(one) for one in problems[:_SENTENCES_MAX]))
     return request
 
 

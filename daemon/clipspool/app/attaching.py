@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
-from clipspool.provider.protocol import Followed, Look, TaskStatus
+from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
@@ -36,7 +36,7 @@ def sight(task_id: str, provider: Followed | None, seconds: float = ASK_SECONDS)
     """Ask the provider about a task once, for at most `seconds`."""
     if provider is None:
         return Sighting("unasked", "it was made with another key, which is no longer configured")
-    seen: queue.SimpleQueue[Look | Fault] = queue.SimpleQueue()
+    seen: queue.SimpleQueue[TaskLook | Fault] = queue.SimpleQueue()
     if start_thread(lambda: seen.put(provider.look(task_id)), "attach-look") is None:
         return Sighting("unasked", "this machine cannot start another thread now")
     try:

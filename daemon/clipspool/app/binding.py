@@ -18,7 +18,7 @@ from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import TAKEN, WORK
-from clipspool.spool.neighbours import Journal, Neighbours
+from clipspool.spool.neighbours import JournalAnswers, Neighbours
 from clipspool.spool.peers import Mark
 from clipspool.spool.recovery import claimed_late, late_answer, left_behind, tidy, what_came_of
 from clipspool.spool.root import Root
@@ -57,7 +57,7 @@ class Binding:
         self._is_surveyed = False
         self._threads: list[threading.Thread] = []
         ask = partial(scheduler.call, seconds=_ASK_SECONDS)
-        journal = Journal(
+        journal = JournalAnswers(
             known=lambda: ask(lambda one: one.journal.folders(bay.name)),
             is_open=lambda ids: ask(partial(commands.open_clips, ids=ids)),
             give_up=lambda takers: scheduler.call_soon(partial(commands.give_up, takers=takers)),

@@ -78,7 +78,7 @@ def lock_journal(settings: Settings, *, gives_away: bool = False) -> Lock:
     try:
         make_home(path)
         mount = mounts.filesystem_of(path.parent)
-        if mount.kind is mounts.Kind.NETWORK:
+        if mount.kind is mounts.MountKind.NETWORK:
             raise CannotStart(
                 f"The journal {path} lies on {mount.type}, a network file system, where SQLite's locks and "
                 "syncs cannot be relied on; set journal.path to a local disk."

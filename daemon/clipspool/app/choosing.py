@@ -15,7 +15,7 @@ from clipspool.jobs.events import Chosen, Unchosen
 from clipspool.jobs.model import Job, Result
 from clipspool.jobs.naming import numbered
 from clipspool.scheduler import versions
-from clipspool.scheduler.commands import Refused
+from clipspool.scheduler.commands import NotDone
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
 from clipspool.spool.sources import holds
@@ -44,7 +44,7 @@ def choose(
         try:
             names = _choose(ask, folders_of, job_id, by, why, undo=undo)
             answers.append({"id": job_id, "done": True, "state": "delivered", "names": names})
-        except Refused as refused:
+        except NotDone as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
             answers.append({"id": job_id, "done": False, "why": f"its outbox cannot be used: {error}"})
@@ -65,16 +65,16 @@ def _choose(
     job, chosen = ask(lambda scheduler: versions.choice(scheduler, job_id))
     folders = folders_of(job.inbox)
     if folders is None:
-        raise Refused(f"the inbox {job.inbox} is not configured any more")
+        raise NotDone(f"the inbox {job.inbox} is not configured any more")
     if undo and not job.chosen:
-        raise Refused("it is not chosen")
+        raise NotDone("it is not chosen")
     outbox = folders.outbox
     names: tuple[Rel, ...] = ()
     if not undo:
         # Linked before it is recorded: after a crash between the two, the same order finds the link.
         names = tuple(_link(outbox, result) for result in job.results if result.name)
         if not names:
-            raise Refused("it has no result in the outbox")
+            raise NotDone("it has no result in the outbox")
     if names and names != job.chosen:
         ask(partial(versions.mark, job_id=job_id, event=Chosen(by, names, why)))
         # Asked again after the mark: of two orders at one moment the later takes the mark from the other.
@@ -87,9 +87,9 @@ def _choose(
 
 
 def _link(outbox: Root, result: Result) -> Rel:
-    """Give a result and its provenance a second name below `_chosen/`. Raises Refused, OSError."""
+    """Give a result and its provenance a second name below `_chosen/`. Raises NotDone, OSError."""
     if not _is_there(outbox, result.name, result):
-        raise Refused(f"its result {result.name} is not in the outbox any more, or is not what was delivered")
+        raise NotDone(f"its result {result.name} is not in the outbox any more, or is not what was delivered")
     folder = join(CHOSEN, parent(result.name))
     for free in numbered(*split_suffix(name_of(result.name)), spare=len(PAPER)):
         name = join(folder, free)
@@ -105,7 +105,7 @@ def _link(outbox: Root, result: Result) -> Rel:
         with suppress(FileExistsError, FileNotFoundError, NotRegular):
             outbox.link(result.name + PAPER, name + PAPER)
         return name
-    raise Refused(f"there is no free name for {result.name} in {CHOSEN}")
+    raise NotDone(f"there is no free name for {result.name} in {CHOSEN}")
 
 
 def _remove(outbox: Root, name: Rel, results: Sequence[Result]) -> None:

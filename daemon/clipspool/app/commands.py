@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any
 
 from clipspool.app import attaching
-from clipspool.app.again import Tools as AgainTools
-from clipspool.app.again import again
+from clipspool.app.again import AgainTools, again
 from clipspool.app.choosing import choose
 from clipspool.app.folders import InboxFolders
 from clipspool.app.housekeeping import DailyHousekeeping
@@ -33,7 +32,7 @@ from clipspool.scheduler.housekeeping import Housekeeping
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.recovery import adoptable
 from clipspool.spool.root import Root
-from clipspool.spool.takeover import Refused, others_in, refuse_living
+from clipspool.spool.takeover import NotTakenOver, others_in, refuse_living
 from clipspool.stages.runner import StageRunner
 
 _RELOAD_SECONDS = 30.0
@@ -126,14 +125,14 @@ class Answers:
                 self._changed.pop(job.clip_id, None)
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
-        """Carry out a command and return its answer; raises Refused, and what the command raises."""
+        """Carry out a command and return its answer; raises NotDone, and what the command raises."""
         if do == "resume":
             self._let_in(arguments.get("inbox"))
         if (door := self._doors.get(do)) is not None:
             return door(**arguments)
         command = commands.COMMANDS.get(do)
         if command is None:
-            raise commands.Refused(f"this daemon knows no command `{do}`")
+            raise commands.NotDone(f"this daemon knows no command `{do}`")
         return self._scheduler.call(lambda scheduler: command(scheduler, **arguments))
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
@@ -193,12 +192,12 @@ class Answers:
         except TimeoutError:
             why = "the daemon is busy; its log shows whether the change was applied"
         if why:
-            raise commands.Refused(why)
+            raise commands.NotDone(why)
 
     def _presets(self, inbox: str) -> list[dict[str, Any]]:
         folders = self._calls.stages.tools.folders_of.get(inbox)
         if folders is None:
-            raise commands.Refused(f"there is no inbox {inbox}")
+            raise commands.NotDone(f"there is no inbox {inbox}")
         return [preset.to_dict() for preset in listed(folders.watched, self._settings().presets)]
 
     def _known(self, inbox: str) -> set[str]:
@@ -219,8 +218,8 @@ class Answers:
 
         try:
             refuse_living(self._others(), journals)
-        except Refused as error:
-            raise commands.Refused(str(error)) from error
+        except NotTakenOver as error:
+            raise commands.NotDone(str(error)) from error
         found: list[Accepted] = []
         for name, (root, _) in self._folders.roots.items():
             found += adoptable(name, root, self._folders.journal_id, self._known(name), entered, journals)

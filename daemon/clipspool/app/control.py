@@ -30,7 +30,7 @@ class NoDaemon(Exception):
     """No daemon runs on this journal."""
 
 
-class Failed(Exception):
+class CommandFailed(Exception):
     """The daemon could not do it; the message says why."""
 
 
@@ -39,7 +39,7 @@ def socket_of(journal: Path) -> Path:
     return journal.with_name(journal.name + ".sock")
 
 
-class Listener:
+class ControlSocket:
     """Answers commands, each connection in a thread of its own."""
 
     def __init__(self, path: Path, answer: Callable[[str, Mapping[str, Any]], Any]) -> None:
@@ -118,7 +118,7 @@ def _near(path: Path) -> Iterator[str]:
 
 
 def ask(journal: Path, do: str, **arguments: Any) -> Any:
-    """Have the journal's daemon carry out a command; raises NoDaemon or Failed."""
+    """Have the journal's daemon carry out a command; raises NoDaemon or CommandFailed."""
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection,
@@ -131,14 +131,16 @@ def ask(journal: Path, do: str, **arguments: Any) -> Any:
             with connection.makefile("rb") as lines:
                 line = lines.readline()
     except TimeoutError as error:
-        raise Failed("the daemon runs, but does not answer") from error
+        raise CommandFailed("the daemon runs, but does not answer") from error
     except PermissionError as error:
-        raise Failed(f"{socket_of(journal)}: {error.strerror}; run this as the daemon's user") from error
+        raise CommandFailed(
+            f"{socket_of(journal)}: {error.strerror}; run this as the daemon's user"
+        ) from error
     except OSError as error:
         raise NoDaemon from error
     reply = json.loads(line or b"{}")
     if "failed" in reply:
-        raise Failed(reply["failed"])
+        raise CommandFailed(reply["failed"])
     if "ok" not in reply:
-        raise Failed("the daemon ended before it answered")
+        raise CommandFailed("the daemon ended before it answered")
     return reply["ok"]

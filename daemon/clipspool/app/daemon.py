@@ -23,7 +23,7 @@ from clipspool.app.build import (
     warn_of_orphans,
 )
 from clipspool.app.commands import Answers, DaemonCalls
-from clipspool.app.control import Listener, socket_of
+from clipspool.app.control import ControlSocket, socket_of
 from clipspool.app.folders import InboxFolders
 from clipspool.app.gateway import Gateway
 from clipspool.app.monitoring import Monitoring
@@ -114,7 +114,7 @@ class Daemon:
             now,
             DaemonCalls(self._reloads.ask, lambda: self._troubles, self._stages, term.node, term.nodes),
         )
-        self._control = Listener(socket_of(settings.journal.path), self.answers.answer)
+        self._control = ControlSocket(socket_of(settings.journal.path), self.answers.answer)
         self._status_at = 0.0
         self._balance_reader = BalanceReader(
             lambda: self._gateway.provider.ask_balance(),  # noqa: PLW0108 - it is replaced

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from clipspool.app.control import Listener, socket_of
+from clipspool.app.control import ControlSocket, socket_of
 from clipspool.app.folders import InboxFolders, known_folders
 from clipspool.app.page import PageHost, clip_doors
 from clipspool.app.reload import CannotReload, Reloads, reread
@@ -88,7 +88,7 @@ class Follower:
         self._window = Window(settings.journal.place)
         self._page = PageHost(settings)
         self._metrics = Metrics(dict, node=membership.identity.name)
-        self._control = Listener(socket_of(settings.journal.path), self.answer)
+        self._control = ControlSocket(socket_of(settings.journal.path), self.answer)
 
     def start(self) -> None:
         """Begin to answer."""

@@ -11,7 +11,7 @@ import structlog
 from clipspool.app.folders import known_folders, origin_of
 from clipspool.app.settings import Settings
 from clipspool.journal.looks import Window
-from clipspool.scheduler.housekeeping import PRUNED_AT, Housekeeping, Report, Retention
+from clipspool.scheduler.housekeeping import PRUNED_AT, Housekeeping, Pruned, Retention
 from clipspool.scheduler.loop import Scheduler
 from clipspool.spool.root import Root
 from clipspool.system.process import start_thread
@@ -43,7 +43,7 @@ def roots_of(settings: Settings, window: Window) -> tuple[dict[str, Root], dict[
     return roots, origins
 
 
-def report_json(reports: Mapping[str, Report], *, dry_run: bool) -> dict[str, Any]:
+def report_json(reports: Mapping[str, Pruned], *, dry_run: bool) -> dict[str, Any]:
     """Return what `clipspool prune --json` prints."""
     inboxes = [{"name": name, **report.to_json()} for name, report in reports.items()]
     return {"dry_run": dry_run, "inboxes": inboxes}

@@ -12,7 +12,7 @@ from clipspool.app.settings import Settings, changes
 from clipspool.intake.inbox import Inbox
 from clipspool.journal import Journal
 from clipspool.provider.protocol import Provider
-from clipspool.reporting.health import Health, Trial
+from clipspool.reporting.health import Health, WriteTrial
 from clipspool.reporting.metered import Measured
 from clipspool.reporting.notify.heartbeat import Heartbeat
 from clipspool.reporting.notify.notices import Notifications
@@ -43,7 +43,7 @@ class Monitoring:
         self._turned_at = time.monotonic()
         self.metrics = self._counted(journal, inboxes, node) if settings.web.listen is not None else None
         """None without a page: nobody could read them."""
-        self.health = Health(Trial(settings.journal.path).look, self.turn_age_seconds, inboxes, now)
+        self.health = Health(WriteTrial(settings.journal.path).look, self.turn_age_seconds, inboxes, now)
         self._notices = Notifications(couriers_of(settings, self._count), journal.tallies(now()), now)
         self._heartbeat = Heartbeat(lambda: self.health.look()[0], user_agent=f"clipspool/{__version__}")
         self._settings = settings

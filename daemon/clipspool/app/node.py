@@ -76,7 +76,7 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
         require_driver()
     except JournalError as error:
         raise CannotStart(str(error)) from error
-    node = Node(settings, place)
+    node = FarmNode(settings, place)
     logs.name_node(settings.farm.name)
     try:
         is_over = node.run(until_idle=until_idle, accept_restored=accept_restored)
@@ -86,7 +86,7 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
         _begin_anew()
 
 
-class Node:
+class FarmNode:
     """One process of a farm. Built and run by one thread."""
 
     def __init__(self, settings: Settings, address: Address) -> None:

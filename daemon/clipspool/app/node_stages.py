@@ -24,7 +24,7 @@ from clipspool.journal import Address, Journal
 from clipspool.journal.server import conninfo_of
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
-from clipspool.provider.transport import Depot, Names
+from clipspool.provider.transport import Depot, SecretNames
 from clipspool.provider.transport.way import PutLater
 from clipspool.spool.send_marks import SendMarks
 from clipspool.stages.runner import StageRunner, Tools
@@ -128,7 +128,9 @@ class NodeStages:
         follow = follows(lambda: provider, cache(partial(provider_of, settings)), settings.provider.addresses)
         catalog = Catalog.load(settings.models)
         # The address of an upload is kept in the memory of who uploaded, which has to be who submits.
-        ways = [PutLater(way) if way.name == "upload" else way for way in ways_of(settings, Names(secret))]
+        ways = [
+            PutLater(way) if way.name == "upload" else way for way in ways_of(settings, SecretNames(secret))
+        ]
         depot = Depot(ways, time.time)
         tools = Tools(folders.of(settings), provider, catalog, depot, follow, signer=signer_of(settings))
         # What spends, publishes or moves a source is the leader's alone.

@@ -28,13 +28,13 @@ from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Right, T
 from clipspool.web.listen import CannotListen, PageSocket
 
 if TYPE_CHECKING:
-    from clipspool.web.server import Page
+    from clipspool.web.server import PageServer
 
 log = structlog.get_logger()
 
 _AGAIN_SECONDS = 10.0
 
-State = tuple[Mapping[str, Any], Conditions]
+DaemonView = tuple[Mapping[str, Any], Conditions]
 
 
 def clip_doors(
@@ -78,8 +78,8 @@ class PageHost:
         """Bind nothing before `open`."""
         self._settings = settings
         self._monotonic = monotonic
-        self._make: Callable[[PageSocket], Page] | None = None
-        self._page: Page | None = None
+        self._make: Callable[[PageSocket], PageServer] | None = None
+        self._page: PageServer | None = None
         self._tried_at = 0.0
         self._why = ""
 
@@ -100,8 +100,8 @@ class PageHost:
         if self._settings.web.listen is None:
             return
 
-        def state() -> Future[State]:
-            reply: Future[State] = Future()
+        def state() -> Future[DaemonView]:
+            reply: Future[DaemonView] = Future()
             scheduler.enqueue(Command(lambda one: (answers.status(one), answers.conditions(one)), reply))
             return reply
 
@@ -126,7 +126,7 @@ class PageHost:
         if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.
-        from clipspool.web.server import Page  # noqa: PLC0415
+        from clipspool.web.server import PageServer  # noqa: PLC0415
 
         web = self._settings.web
         rights = {name: frozenset(map(Right, one.rights)) for name, one in web.tokens.items()}
@@ -136,8 +136,8 @@ class PageHost:
         )
         access = AccessRules(tokens, is_near=web.is_near, must_log_in=web.must_log_in, hosts=web.hosts)
 
-        def make(server_socket: PageSocket) -> Page:
-            page = Page(server_socket, daemon, access)
+        def make(server_socket: PageSocket) -> PageServer:
+            page = PageServer(server_socket, daemon, access)
             subscribe(page.listener)
             return page
 

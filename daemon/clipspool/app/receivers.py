@@ -10,8 +10,8 @@ import structlog
 
 from clipspool import __version__
 from clipspool.app.settings import Settings
-from clipspool.reporting.notify.courier import Count, Courier, Interests, Sender
-from clipspool.reporting.notify.service import NoService, Service
+from clipspool.reporting.notify.courier import CountSent, Courier, Interests, Sender
+from clipspool.reporting.notify.service import NoService, NotifyAddress
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
 from clipspool.reporting.notify.webhook import Webhook
@@ -19,7 +19,7 @@ from clipspool.reporting.notify.webhook import Webhook
 log = structlog.get_logger()
 
 
-def couriers_of(settings: Settings, count: Count) -> list[Courier]:
+def couriers_of(settings: Settings, count: CountSent) -> list[Courier]:
     """Build a courier for each receiver; one that cannot be used is logged and left out."""
     notify = settings.notify
     topics = frozenset(map(Topic, notify.events))
@@ -38,7 +38,7 @@ def senders_of(settings: Settings) -> Iterator[tuple[frozenset[str], Sender | st
     notify, origin = settings.notify, socket.gethostname()
     for number, (inboxes, url) in enumerate(notify.receivers, start=1):
         try:
-            yield inboxes, Service(url, number, origin=origin)
+            yield inboxes, NotifyAddress(url, number, origin=origin)
         except NoService as trouble:
             yield inboxes, f"number {number} of the notification addresses cannot be used: {trouble}"
     if notify.webhook_url is not None and notify.webhook_secret is not None:

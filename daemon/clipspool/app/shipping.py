@@ -14,7 +14,7 @@ from clipspool import __version__
 from clipspool.app.settings import BucketSettings, Settings
 from clipspool.app.settings.keys import VENDOR_HOSTS
 from clipspool.media.signing import Signer
-from clipspool.provider.transport import Depot, Names, Way
+from clipspool.provider.transport import Depot, SecretNames, Way
 from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.folder import ServedFolder
 from clipspool.provider.transport.way import InRequest
@@ -28,10 +28,10 @@ log = structlog.get_logger()
 
 def depot_of(settings: Settings, secret: bytes, now: Callable[[], float] = time.time) -> Depot:
     """Build every way that the mode allows; `secret` makes names of uploaded files unguessable."""
-    return Depot(tuple(ways_of(settings, Names(secret), now)), now)
+    return Depot(tuple(ways_of(settings, SecretNames(secret), now)), now)
 
 
-def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.time) -> Iterator[Way]:
+def ways_of(settings: Settings, names: SecretNames, now: Callable[[], float] = time.time) -> Iterator[Way]:
     """Yield the ways that the mode allows: with `auto` all that are configured, the request itself first."""
     transport, provider = settings.transport, settings.provider
     mode = transport.mode
@@ -47,7 +47,7 @@ def ways_of(settings: Settings, names: Names, now: Callable[[], float] = time.ti
         yield _uploads_of(settings, now)
 
 
-def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str | None = None) -> Bucket:
+def bucket_of(bucket: BucketSettings, bytes_max: int, names: SecretNames, proxy: str | None = None) -> Bucket:
     """Build the bucket; its package is loaded when it is first used."""
     key, secret = bucket.access_key_id, bucket.secret_access_key
     return Bucket(
@@ -67,11 +67,11 @@ def bucket_of(bucket: BucketSettings, bytes_max: int, names: Names, proxy: str |
 
 
 def _uploads_of(settings: Settings, now: Callable[[], float]) -> Way:
-    from clipspool.provider.transport.upload import Uploads  # noqa: PLC0415  (5 MB)
+    from clipspool.provider.transport.upload import ProviderUploads  # noqa: PLC0415  (5 MB)
 
     provider = settings.provider
     key = provider.api_key
-    return Uploads(
+    return ProviderUploads(
         provider.base_url,
         lambda: "" if key is None else key.get_secret_value(),
         api_version=provider.api_version,

@@ -273,7 +273,7 @@ def _ask(journal: Path, name: str, **arguments: Any) -> None:
         control.ask(journal, name, **arguments)
     except control.NoDaemon:
         fail("The daemon does not answer.")
-    except control.Failed as error:
+    except control.CommandFailed as error:
         fail(str(error))
 
 

@@ -70,14 +70,15 @@ class OperatorCommands:
         """Run clips once more, changed; with `dry_run` only say what that would be, and cost."""
 
         def command(scheduler: Any) -> Any:
-            from clipspool.app.again import Tools, again
+            from clipspool.app.again import AgainTools, again
             from clipspool.app.shipping import depot_of
             from clipspool.provider.catalog import Catalog
             from clipspool.stages.quoting import Quoting
 
             quoting = Quoting(Catalog.load(self._settings.models), depot_of(self._settings, b"").ways)
             return again(
-                Tools(lambda do: do(scheduler), quoting, self._folders, self._settings.presets), **arguments
+                AgainTools(lambda do: do(scheduler), quoting, self._folders, self._settings.presets),
+                **arguments,
             )
 
         return list(self._carry_out("again", command, arguments))
@@ -138,7 +139,7 @@ class OperatorCommands:
             return dict(control.ask(self._settings.journal.path, "prune", dry_run=dry_run))
         except control.NoDaemon:
             pass
-        except control.Failed as error:
+        except control.CommandFailed as error:
             fail(str(error))
         from clipspool.app.housekeeping import report_json, retention_of, roots_of
         from clipspool.journal.looks import Window
@@ -159,7 +160,7 @@ class OperatorCommands:
             answer = control.ask(self._settings.journal.path, name, **arguments)
         except control.NoDaemon:
             pass
-        except control.Failed as error:
+        except control.CommandFailed as error:
             fail(str(error))
         else:
             self.is_running = True
@@ -167,12 +168,12 @@ class OperatorCommands:
         if (led := self._ask_leader(name, arguments)) is not None:
             self.is_running = True
             return led[0]
-        from clipspool.scheduler.commands import Refused
-        from clipspool.spool.takeover import Refused as RefusedTakeover
+        from clipspool.scheduler.commands import NotDone
+        from clipspool.spool.takeover import NotTakenOver as RefusedTakeover
 
         try:
             return self._by_ourselves(command, makes=makes)
-        except (Refused, RefusedTakeover) as error:
+        except (NotDone, RefusedTakeover) as error:
             fail(str(error))
         except OSError as error:
             if not makes:

@@ -50,7 +50,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         sys.exit(EXIT_CONFIG)
     try:
         failpoint.arm()
-    except failpoint.Refused as error:
+    except failpoint.FailpointRefused as error:
         refuse(str(error))
     return_freed_memory(LARGE_BYTES)
     try:
@@ -121,13 +121,13 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     import time
 
     from clipspool.cli.client import OperatorCommands
-    from clipspool.spool.takeover import Refused, chosen, listed
+    from clipspool.spool.takeover import NotTakenOver, chosen, listed
 
     with OperatorCommands(settings) as operator:
         others = operator.others()
         try:
             journals = chosen(others, wanted, time.time())
-        except Refused as error:
+        except NotTakenOver as error:
             fail(str(error))
         for peer in others:
             if peer.journal in journals:

@@ -68,7 +68,7 @@ def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[st
         return dict(control.ask(served or settings().journal.path, "status"))
     except control.NoDaemon:
         pass
-    except control.Failed as error:
+    except control.CommandFailed as error:
         fail(str(error))
     from clipspool.cli.offline import without_daemon
     from clipspool.journal import JournalError

@@ -55,7 +55,7 @@ def job_in(journal: Journal, job_id: str) -> Job:
 
 def working_now(settings: Settings) -> dict[str, Working]:
     """Ask the daemon what it does at this moment, by job; nothing where none answers."""
-    with suppress(control.NoDaemon, control.Failed):
+    with suppress(control.NoDaemon, control.CommandFailed):
         answer = control.ask(settings.journal.path, "working")
         return {job_id: Working.from_dict(one) for job_id, one in answer.items()}
     return {}

@@ -147,7 +147,7 @@ def reload(context: Context, *, config: Path | None) -> None:
         control.ask(one.journal, "reload")
     except control.NoDaemon:
         fail(f"{file} is served by {one}, which takes no commands yet: try again.")
-    except control.Failed as error:
+    except control.CommandFailed as error:
         fail(f"Nothing was changed. {error}")
     say(f"{file} was reloaded.")
 

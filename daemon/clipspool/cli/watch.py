@@ -69,7 +69,7 @@ class Looker:
             answer = control.ask(self._journal, "look", most=most)
         except control.NoDaemon:
             return self._look_offline(most, "")
-        except control.Failed as error:
+        except control.CommandFailed as error:
             return self._look_offline(most, str(error))
         self._status = answer["status"]
         return View(answer["status"], self._now(), program=self._program, **answer["jobs"])

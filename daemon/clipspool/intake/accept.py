@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from clipspool.intake.examine import Changed, Pairing, Ready
+from clipspool.intake.examine import Pairing, Ready, Unsettled
 from clipspool.intake.sequences import Sequences
 from clipspool.intake.settle import MTIME_NS, SIZE, stamp_of
 from clipspool.intake.types import Rules
@@ -64,7 +64,7 @@ class Acceptance:
         self._sequences = Sequences(self._root, rules)
 
     def accept(self, ready: Ready) -> Accepted:
-        """Claim a clip. Raises Changed, or OSError if it could not be claimed and is still in the inbox.
+        """Claim a clip. Raises Unsettled, or OSError if it could not be claimed and is still in the inbox.
 
         Raises Known for one that was accepted before, from an inbox that is only read.
         """
@@ -78,7 +78,7 @@ class Acceptance:
             except FileExistsError:  # the id is another clip's, whose folder must not be touched
                 self._unsure.remove(manifest)
                 continue
-            except (Changed, Known, OSError) as trouble:
+            except (Unsettled, Known, OSError) as trouble:
                 if not self._resolve(manifest):
                     if isinstance(trouble, Known):
                         self._remember(manifest)
@@ -93,7 +93,7 @@ class Acceptance:
     def _claim(self, manifest: Manifest, ready: Ready) -> None:
         look_last = partial(self._expect_all, ready.pairing)
         if self._origin is None:
-            claim(self._root, manifest, ready.copies, claims.Way(look_last))
+            claim(self._root, manifest, ready.copies, claims.ClaimCalls(look_last))
         else:
             claim_by_copy(self._origin, self._root, manifest, ready.copies, look_last)
 
@@ -103,16 +103,16 @@ class Acceptance:
             with suppress(OSError):  # a stale note of an earlier try harms nobody
                 self._root.remove(error_note_of(join(FAILED, manifest.clip.path)))
 
-    def _seen_as(self, trouble: Changed | OSError, clip: Clip) -> Changed | OSError:
+    def _seen_as(self, trouble: Unsettled | OSError, clip: Clip) -> Unsettled | OSError:
         """Return Changed for a clip that another program moved or still writes to, else the error itself."""
         if isinstance(trouble, Unsteady):
-            return Changed(clip.path)
+            return Unsettled(clip.path)
         if isinstance(trouble, FileNotFoundError):
             with (
                 suppress(FileNotFoundError, NotADirectoryError),
                 self._watched.folder(parent(clip.path)) as fd,
             ):
-                return trouble if is_present(name_of(clip.path), fd) else Changed(clip.path)
+                return trouble if is_present(name_of(clip.path), fd) else Unsettled(clip.path)
         return trouble
 
     def finish_claims(self) -> list[Accepted]:
@@ -179,10 +179,10 @@ class Acceptance:
     def _expect_all(self, pairing: Pairing) -> None:
         # What is claimed now could not be recorded, and the next leader has looked for such claims already.
         if not self._may_claim():
-            raise Changed(pairing.clip)
+            raise Unsettled(pairing.clip)
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
         if any(self._watched.exists(control) for control in pairing.controls):
-            raise Changed(pairing.clip)
+            raise Unsettled(pairing.clip)
         for path, stamp in pairing.stamps.items():
             with suppress(FileNotFoundError, NotADirectoryError):
                 is_folder = path == pairing.clip and pairing.pictures is not None
@@ -190,7 +190,7 @@ class Acceptance:
                     self._sequences.stamp(path) if is_folder else stamp_of(self._watched.stat(path))
                 ):
                     continue
-            raise Changed(path)
+            raise Unsettled(path)
 
     def _manifest(self, ready: Ready) -> Manifest:
         now, pairing, rules = self._now(), ready.pairing, self._rules

@@ -39,7 +39,7 @@ _AGAIN_SECONDS = 10.0
 _AGAIN_SECONDS_MAX = 3600.0
 
 
-class Changed(Exception):
+class Unsettled(Exception):
     """The clip or its sidecar changed after it settled."""
 
 
@@ -110,7 +110,7 @@ class Examination:
         self._presets = Presets(root, rules.presets, rules.settle_seconds, read)
 
     def examine(self, pairing: Pairing, defaults: Sequence[Layer], now: float) -> Ready | Waits:
-        """Judge a pairing at `now` (monotonic seconds). Raises Changed and OSError."""
+        """Judge a pairing at `now` (monotonic seconds). Raises Unsettled and OSError."""
         look = repr(tuple(pairing.stamps.values()))
         if self._deaths.is_set_aside(pairing.clip, look):
             return _wrong(pairing.clip, [Problem(WHY)])
@@ -128,7 +128,7 @@ class Examination:
         for path in filter(None, (pairing.prompt, pairing.sidecar)):
             layer = self.read_layer(path, pairing.stamps[path], is_own=True)
             if layer is None:
-                raise Changed(path)
+                raise Unsettled(path)
             own.append(layer)
         if pairing.prompt_blocked and not any(_has_prompt(layer) for layer in own):
             due = pairing.since + self._rules.sidecar_wait_seconds
@@ -169,7 +169,7 @@ class Examination:
         return Ready(pairing, tuple(requests), tuple(copies.items()), facts)
 
     def facts(self, pairing: Pairing, now: float) -> dict[str, Any] | Waits:
-        """Return a clip's media facts, or why it cannot be used (yet). Raises Changed and OSError."""
+        """Return a clip's media facts, or why it cannot be used (yet). Raises Unsettled and OSError."""
         look = repr(tuple(pairing.stamps.values()))
         if self._deaths.is_set_aside(pairing.clip, look):
             return _wrong(pairing.clip, [Problem(WHY)])
@@ -214,7 +214,7 @@ class Examination:
         problems: list[Problem] = []
         with self._root.open(pairing.clip) as file:
             if _stamp(file.fileno()) != pairing.stamp:
-                raise Changed(pairing.clip)
+                raise Unsettled(pairing.clip)
             verdict = self._wholeness.judge(
                 file, pairing.clip, pairing.stamp, pairing.since, pairing.pause, now
             )
@@ -234,7 +234,7 @@ class Examination:
                 case _:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
-                raise Changed(pairing.clip)
+                raise Unsettled(pairing.clip)
         inspected = ({}, tuple(problems)) if problems else (facts, ())
         self._inspected[pairing.clip] = (pairing.stamp, inspected)
         return inspected

@@ -23,7 +23,7 @@ from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
-from clipspool.system.moves import Refused
+from clipspool.system.moves import MoveRefused
 from clipspool.system.redaction import readable, redact
 
 _DAY_NS = 86_400e9
@@ -95,7 +95,7 @@ def in_words(error: OSError, what: str = "it") -> str:
     if isinstance(error, PermissionError):
         why = "cannot be read or moved: permission denied"
         return f"{what} {why}; let clipspool read it, and write in its folder"
-    if isinstance(error, Refused):
+    if isinstance(error, MoveRefused):
         is_at_top = "from the inbox " in str(error.strerror)
         todo = "the inbox" if is_at_top else "its folder and the inbox"
         otherwise = "" if is_at_top else ", or move it into the inbox itself"

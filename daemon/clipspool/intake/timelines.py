@@ -14,7 +14,7 @@ from math import ceil
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.examine import Changed, Examination, Pairing, Ready
+from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
 from clipspool.intake.kinds import card_in, suffix_of
 from clipspool.intake.notes import WaitingFiles
 from clipspool.intake.pair import Entry, Matched, Waits, pair
@@ -118,7 +118,7 @@ class Timelines:
         path = join(folder.rel, entry.name)
         try:
             answer = self._judge(folder, entry, sidecar, now)
-        except Changed:
+        except Unsettled:
             names = (entry.name, *(() if sidecar is None else (sidecar.name,)))
             self._tree.check_files(folder.rel, names, now)
             soon = now + self._rules.settle_seconds
@@ -185,7 +185,7 @@ class Timelines:
         stamp = folder.settled(entry.name)
         beside = None if sidecar is None else join(folder.rel, sidecar.name)
         if stamp is None:
-            raise Changed(path)
+            raise Unsettled(path)
         document = self._bytes(path, stamp, timelines.BYTES_MAX)
         known = self._read.get(path)
         if known is None or known[0] != stamp:
@@ -200,7 +200,7 @@ class Timelines:
         if sidecar is not None and beside is not None:
             its = folder.settled(sidecar.name)
             if its is None:
-                raise Changed(beside)
+                raise Unsettled(beside)
             settings = self._bytes(beside, its, BYTES_MAX)
             layer = parse(settings, beside, is_own=False)
             if layer.problems:
@@ -211,7 +211,7 @@ class Timelines:
         with self._root.open(path) as file:
             data = file.read(most + 1)
         if stamp_of(self._root.stat(path)) != stamp:
-            raise Changed(path)
+            raise Unsettled(path)
         return data
 
     # --- its jobs ---------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class Timelines:
             return _problem(path, f"{why}: remove one of the two, or the timeline")
         stamp = folder.settled(name)
         if stamp is None:
-            raise Changed(path)
+            raise Unsettled(path)
         controls = tuple(join(folder.rel, one) for one in folder.controls(name))
         return Pairing(path, {path: stamp}, folder.since(name), controls=controls, pause=folder.pause(name))
 
@@ -289,7 +289,7 @@ class Timelines:
     def _accept(self, dropped: Dropped, plan: Plan, made: Sequence[Made], unmarked: Sequence[Rel]) -> None:
         """Claim its media, move away what it shows unmarked, and remove it from the inbox.
 
-        Done again after a crash or an error it goes on. Raises Changed and OSError.
+        Done again after a crash or an error it goes on. Raises Unsettled and OSError.
         """
         # Written before the first claim: what is claimed must know which timeline waits for it.
         keep(self._root, plan, dropped.document, dropped.settings)

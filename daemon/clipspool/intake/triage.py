@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.examine import Changed, Examination, Pairing, Ready
+from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import Kind
 from clipspool.intake.notes import WaitingFiles, in_words, subject_of
@@ -230,7 +230,7 @@ class Judge:
         path = join(folder.rel, match.clip)
         try:
             outcome = self._examine(folder, match, chain, now)
-        except (Changed, OSError) as trouble:
+        except (Unsettled, OSError) as trouble:
             return self._wait_after(trouble, folder, match, now)
         if isinstance(outcome, Waits):
             return outcome if outcome.found else replace(outcome, needs_others=True)
@@ -267,12 +267,12 @@ class Judge:
                 self._clean_up(claim, claim.outcome.result())
             except Known:
                 continue
-            except (Changed, OSError) as trouble:
+            except (Unsettled, OSError) as trouble:
                 wait = self._wait_after(trouble, claim.folder, claim.match, now)
                 judged.waits[wait.name] = wait
         self._record(judged.group, judged.waits)
 
-    def _wait_after(self, trouble: Changed | OSError, folder: Folder, match: Matched, now: float) -> Waits:
+    def _wait_after(self, trouble: Unsettled | OSError, folder: Folder, match: Matched, now: float) -> Waits:
         if isinstance(trouble, Unavailable):
             raise trouble
         path = join(folder.rel, match.clip)
@@ -292,7 +292,7 @@ class Judge:
         stamps = {name: folder.settled(name) for name in match.files}
         settled = {join(folder.rel, name): stamp for name, stamp in stamps.items() if stamp is not None}
         if len(settled) < len(stamps):
-            raise Changed(path)
+            raise Unsettled(path)
         pictures = self._sequences.look(path, settled.values(), now) if match.is_folder else None
         if isinstance(pictures, Waits):
             return pictures

@@ -30,7 +30,7 @@ _EVENTS: list[type[events.FileSystemEvent]] = [
 
 def has_events(path: Path) -> bool:
     """Return whether the kernel reports all changes there: on a local disk, not on NFS or SMB."""
-    return mounts.filesystem_of(path).kind is mounts.Kind.LOCAL
+    return mounts.filesystem_of(path).kind is mounts.MountKind.LOCAL
 
 
 def _hurry_moves() -> None:

@@ -155,6 +155,6 @@ class Writers:
     def _is_local(self, descriptor: int) -> bool:
         if not self._is_known:
             self._is_known = True
-            if mounts.filesystem_of(self._folder).kind is mounts.Kind.LOCAL:
+            if mounts.filesystem_of(self._folder).kind is mounts.MountKind.LOCAL:
                 self._device = self._folder.stat().st_dev
         return os.fstat(descriptor).st_dev == self._device

@@ -21,7 +21,7 @@ _EXAMPLE = 'such as "Mon-Fri 19:00-07:00", "Sat-Sun" or "Europe/Berlin Mon-Sun 2
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WeeklyHours:
     """Some hours of some days of the week, by the wall clock of a zone."""
 
     days: frozenset[int]
@@ -71,7 +71,7 @@ class Window:
 class Hours:
     """All windows of an inbox, and how they were written."""
 
-    windows: tuple[Window, ...]
+    windows: tuple[WeeklyHours, ...]
     written: tuple[str, ...]
 
     def is_open(self, at: float) -> bool:
@@ -93,7 +93,7 @@ def read_hours(written: tuple[str, ...]) -> Hours | None:
     return Hours(tuple(_read(one) for one in written), written) if written else None
 
 
-def _read(text: str) -> Window:
+def _read(text: str) -> WeeklyHours:
     words = text.split()
     zone = _zone(words.pop(0)) if words and _names_zone(words[0]) else None
     times = words.pop() if words and words[-1][0].isdigit() else ""
@@ -101,7 +101,7 @@ def _read(text: str) -> Window:
         raise ValueError(f"must be days and times, {_EXAMPLE}")
     days = _days(words[0]) if words else frozenset(range(7))
     begin, end = _times(times) if times else (0, _DAY_MINUTES)
-    return Window(days, begin, end, zone)
+    return WeeklyHours(days, begin, end, zone)
 
 
 def _names_zone(word: str) -> bool:

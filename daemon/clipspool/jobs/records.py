@@ -12,7 +12,7 @@ from clipspool.jobs.model import Held, State
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One line of history."""
 
     at: float

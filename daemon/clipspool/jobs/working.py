@@ -30,7 +30,7 @@ class Working:
         return cls(str(known["doing"]), known["progress"])
 
 
-Report: TypeAlias = Callable[[Working], None]
+ReportWork: TypeAlias = Callable[[Working], None]
 """Takes how far the work on one job has come. Called often, from a worker's thread; never blocks."""
 
 

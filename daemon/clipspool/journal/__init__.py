@@ -6,11 +6,11 @@ statements of `statements.sql` by name, and what differs, of `sqlite.sql` or `po
 jobs into rows and back, `migrations/` makes and changes the tables, and `files.py` has the lock.
 """
 
-from clipspool.jobs.records import ClipCost, Entry, Spend, Tally
+from clipspool.jobs.records import ClipCost, HistoryEntry, Spend, Tally
 from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
-from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, Sort
+from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, SortBy
 from clipspool.journal.rows import Candidate, candidate
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "Candidate",
     "ClipCost",
     "DaySpent",
-    "Entry",
     "Filter",
+    "HistoryEntry",
     "Journal",
     "JournalError",
     "JournalUnreachable",
@@ -30,7 +30,7 @@ __all__ = [
     "Lookup",
     "Page",
     "Place",
-    "Sort",
+    "SortBy",
     "Spend",
     "Tally",
     "candidate",

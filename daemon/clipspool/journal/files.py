@@ -144,7 +144,7 @@ class Lock:
             self._fd = None
 
 
-class Identity:
+class FileIdentity:
     """Detects that the files of an open journal were removed or replaced: what is written then is lost."""
 
     def __init__(self) -> None:

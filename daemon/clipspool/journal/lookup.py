@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clipspool.jobs.model import Job, State
-from clipspool.jobs.records import Entry, current_name
+from clipspool.jobs.records import HistoryEntry, current_name
 from clipspool.journal.database import Place
 from clipspool.journal.looks import NoJournal
 from clipspool.journal.place import read_database
@@ -47,7 +47,7 @@ class Filter:
     """Whether only those are wanted that wait for a person; heeded by `sorted_page` alone."""
 
 
-class Sort(StrEnum):
+class SortBy(StrEnum):
     """What a list of jobs can be sorted by."""
 
     CLIP = "clip"
@@ -128,12 +128,12 @@ class Look(Questions):
         jobs = tuple(self.load(ids[:size]).values())
         return Page(jobs, ids[size - 1] if len(ids) > size else None)
 
-    def sorted_page(self, wanted: Filter, by: Sort, skip: int, size: int, *, is_down: bool = False) -> Page:
+    def sorted_page(self, wanted: Filter, by: SortBy, skip: int, size: int, *, is_down: bool = False) -> Page:
         """Return jobs of the whole list in another order, the first `skip` of them left out."""
         states = [state.value for state in wanted.states or State]
         asked = {"states": states, "inbox": wanted.inbox, "skip": skip, "most": size + 1}
         floor = None
-        if by is Sort.FOLDER and not wanted.word and not wanted.waits and not self._are_few(states):
+        if by is SortBy.FOLDER and not wanted.word and not wanted.waits and not self._are_few(states):
             ids = self._database.column("page_by_folder", **asked)
         else:
             floor = self._database.value("page_floor", before=_TOP, scan=SORTED_MAX - 1)
@@ -175,7 +175,7 @@ class Look(Questions):
         rows = self._database.rows("seconds_to_result", most=most)
         return [(str(row["model"]), row["seconds"]) for row in rows]
 
-    def story(self, since: float | None, most: int) -> Iterator[tuple[Entry, str, str, str]]:
+    def story(self, since: float | None, most: int) -> Iterator[tuple[HistoryEntry, str, str, str]]:
         """Iterate over what happened to all clips, oldest first: since a moment, or the last `most` entries.
 
         Each entry comes with its clip's id, inbox and path; the last two are empty where it is forgotten.
@@ -186,7 +186,9 @@ class Look(Questions):
         while rows := self._database.rows("events_from", after=after, since=since or 0.0, most=_PAGE):
             for row in rows:
                 fields = {name: row[name] for name in ("at", "job_id", "from_state", "to_state")}
-                entry = Entry(event=current_name(row["event"]), facts=json.loads(row["facts"]), **fields)
+                entry = HistoryEntry(
+                    event=current_name(row["event"]), facts=json.loads(row["facts"]), **fields
+                )
                 path = "" if row["path"] is None else os.fsdecode(bytes(row["path"]))
                 yield entry, row["clip_id"], row["inbox"] or "", path
             after = rows[-1]["id"]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from clipspool.jobs.model import STILL_TRIED, TERMINAL, Clip, Held, Job, State
-from clipspool.jobs.records import ClipCost, Entry, OpenJobs, Spend, Tally, current_name
+from clipspool.jobs.records import ClipCost, HistoryEntry, OpenJobs, Spend, Tally, current_name
 from clipspool.jobs.render_times import Seen
 from clipspool.journal.database import Database, Row
 from clipspool.journal.rows import Candidate, read_candidate, read_clip, read_counts, read_job
@@ -304,10 +304,10 @@ class Questions:
 
     # --- history and facts ----------------------------------------------------------------------------------
 
-    def history(self, job: Job) -> list[Entry]:
+    def history(self, job: Job) -> list[HistoryEntry]:
         """Return everything that happened to a job and to its clip, oldest first."""
         return [
-            Entry(**{**row, "event": current_name(row["event"]), "facts": json.loads(row["facts"])})
+            HistoryEntry(**{**row, "event": current_name(row["event"]), "facts": json.loads(row["facts"])})
             for row in self._database.rows("history", job_id=job.id, clip_id=job.clip_id)
         ]
 

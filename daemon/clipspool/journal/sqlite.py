@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from clipspool.journal.database import Row, journal_statements, to_json
-from clipspool.journal.files import Identity, JournalError, Lock, make_home, refuse_mark
+from clipspool.journal.files import FileIdentity, JournalError, Lock, make_home, refuse_mark
 from clipspool.journal.migrations import HEAD, migrate, version_of
 
 _P = ParamSpec("_P")
@@ -63,7 +63,7 @@ class SQLiteDatabase:
         self.path = path
         self._connection = connection
         self._is_reader = is_reader
-        self._identity = Identity()
+        self._identity = FileIdentity()
         self.in_transaction = False
         """Whether a change was begun, and neither committed nor rolled back."""
 

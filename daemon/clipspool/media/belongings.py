@@ -41,7 +41,7 @@ _USUAL_ORDER_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReplacedPart:
     """The part of the source that the result replaces: its start, and its length, in seconds."""
 
     start_seconds: float
@@ -91,7 +91,9 @@ def name_no_channels(source: av.container.InputContainer) -> None:
             stream.codec_context.layout = f"{layout.nb_channels}{order}"
 
 
-def bring(source: av.container.InputContainer, target: av.container.OutputContainer, part: Part) -> None:
+def bring(
+    source: av.container.InputContainer, target: av.container.OutputContainer, part: ReplacedPart
+) -> None:
     """Set the target's tags and chapters, before anything is written to it."""
     target.metadata.update(tags_of(source))
     if chapters := list(_chapters(source, part)):
@@ -99,7 +101,10 @@ def bring(source: av.container.InputContainer, target: av.container.OutputContai
 
 
 def told(
-    source: av.container.InputContainer, made: av.container.InputContainer, part: Part, reel: str | None
+    source: av.container.InputContainer,
+    made: av.container.InputContainer,
+    part: ReplacedPart,
+    reel: str | None,
 ) -> Iterator[str]:
     """Yield in words what of the source's belongings is in what was made, and what is lost."""
     wanted, there = tags_of(source), {name.lower() for name in made.metadata}
@@ -126,7 +131,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name.removeprefix("com.apple.quicktime.") for name in names[:_SHOWN_TAGS_MAX]) + more
 
 
-def _chapters(source: av.container.InputContainer, part: Part) -> Iterator[Chapter]:
+def _chapters(source: av.container.InputContainer, part: ReplacedPart) -> Iterator[Chapter]:
     """Yield the chapters of a part, timed from its start."""
     first, last = Fraction(part.start_seconds), Fraction(part.start_seconds + part.seconds)
     for chapter in source.chapters():

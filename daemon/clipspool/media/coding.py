@@ -42,7 +42,7 @@ def allow_two_passes(folder: str) -> None:
     _scratch[:] = [folder]
 
 
-class Progress:
+class RunProgress:
     """Reports which run over the pictures of a call is under way, and how far it has come."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Progress:
             yield picture
 
 
-progress = Progress()
+progress = RunProgress()
 """Of the call under way: a decoding process has one at a time."""
 
 

@@ -192,7 +192,9 @@ class _Conforming:
         ):
             streams = [self._pictures(source, target, options)]
             if plan.audio:
-                streams.append(sound.for_model(again, target, sound.Part(plan.start_seconds, plan.seconds)))
+                streams.append(
+                    sound.for_model(again, target, sound.SoundPart(plan.start_seconds, plan.seconds))
+                )
             written = mux(target, streams, plan.bytes_max and plan.bytes_max * over)
         return max(written, os.fstat(self._destination).st_size)
 

@@ -52,7 +52,7 @@ def write_film(
     `video` adds its stream to the film, and returns its packets.
     """
     seconds = float(plan.frames / Fraction(plan.fps))
-    whole = belongings.Part(plan.audio_start_seconds, seconds)
+    whole = belongings.ReplacedPart(plan.audio_start_seconds, seconds)
     with opened(source, container_of(source)) as original:
         has_free_tags = belongings.has_free_tags(original)
     with (
@@ -62,7 +62,7 @@ def write_film(
         belongings.bring(original, target, whole)
         streams = [video(target)]
         if plan.audio:
-            part = sound.Part(plan.audio_start_seconds, seconds if plan.is_part else None)
+            part = sound.SoundPart(plan.audio_start_seconds, seconds if plan.is_part else None)
             streams.append(sound.for_timeline(original, target, plan.audio, part))
         mux(target, streams, bytes_max=None)
     with (

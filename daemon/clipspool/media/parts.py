@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import ceil, floor
 
 from clipspool.media.facts import PARTS_MAX, ClipPart, Probe
-from clipspool.media.plan import Limits, Refuse
+from clipspool.media.plan import Bounds, Refuse
 from clipspool.media.rates import constant_rate, frames_of
 
 PART_SECONDS_MIN = 1.0
@@ -23,14 +23,14 @@ _OVERLAP_SHARE = 4
 """An overlap is at most such a part of the longest part."""
 
 
-def is_too_long(probe: Probe, limits: Limits) -> bool:
+def is_too_long(probe: Probe, limits: Bounds) -> bool:
     """Whether a clip is longer than its model takes; less than half a frame does not count."""
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
     return limits.seconds_max is not None and probe.seconds > limits.seconds_max + frame / 2
 
 
 def parts_of(
-    probe: Probe, limits: Limits, *, cuts: Sequence[int] = (), overlap_frames: int = 12
+    probe: Probe, limits: Bounds, *, cuts: Sequence[int] = (), overlap_frames: int = 12
 ) -> tuple[ClipPart, ...] | Refuse:
     """Divide a clip into parts that its model takes; a clip that is not too long is one part.
 

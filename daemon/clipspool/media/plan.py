@@ -24,7 +24,7 @@ CONTAINER_BYTES_PER_FRAME = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Bounds:
     """What a model takes, from its catalogue entry (PROVIDER.md 2.2 to 2.4); None: no limit is known.
 
     Sides are pixels of the shown picture, aspects width divided by height, rates frames a second.
@@ -92,7 +92,7 @@ class Conform(Value):
 
 def plan(
     probe: Probe,
-    limits: Limits,
+    limits: Bounds,
     bytes_max: int | None,
     *,
     long_clips: LongClips = "refuse",
@@ -144,7 +144,7 @@ def plan(
     return replace(conform, changes=(*used.changes, *_changes(probe, limits, conform, fps_change)))
 
 
-def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = None) -> tuple[int, int]:
+def fitted(width: int, height: int, limits: Bounds, pixels_max: float | None = None) -> tuple[int, int]:
     """Return the even sides nearest to a picture's own within the limits; its aspect is kept within a pixel.
 
     A picture that need not be smaller loses at most a column and a row. Of sizes up to four pixels narrower,
@@ -174,7 +174,7 @@ def fitted(width: int, height: int, limits: Limits, pixels_max: float | None = N
     return next((sides for sides, off in found.items() if off <= 0.5), min(found, key=found.__getitem__))  # noqa: PLR2004
 
 
-def _padded(probe: Probe, limits: Limits) -> tuple[int, int]:
+def _padded(probe: Probe, limits: Bounds) -> tuple[int, int]:
     """Return the sides of a clip's pictures, with black bars where the model does not take their aspect."""
     width, height = probe.width, probe.height
     slack = 1 / height  # one pixel either way
@@ -193,7 +193,7 @@ def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audi
     return int(room * 8 / seconds)
 
 
-def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
+def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
     """Choose the part of the clip; the rest of the plan follows later."""
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
@@ -227,7 +227,7 @@ def _length(probe: Probe, limits: Limits, long_clips: LongClips, start_seconds: 
     return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
 
 
-def _piece(probe: Probe, limits: Limits, start_seconds: float, length_seconds: float) -> Conform | Refuse:
+def _piece(probe: Probe, limits: Bounds, start_seconds: float, length_seconds: float) -> Conform | Refuse:
     """Choose the part that is named by its start and length, to the frame; the rest of the plan follows."""
     rate = constant_rate(probe)
     first, frames = round(Fraction(start_seconds) * rate), round(Fraction(length_seconds) * rate)
@@ -259,7 +259,7 @@ def _part(probe: Probe, part: ClipPart) -> Conform:
     return Conform(width=2, height=2, fps="1/1", start_seconds=start, seconds=seconds, changes=(change,))
 
 
-def _fits(probe: Probe, limits: Limits, bytes_max: int | None) -> bool:
+def _fits(probe: Probe, limits: Bounds, bytes_max: int | None) -> bool:
     rate = probe.frames_per_second
     return (
         (bytes_max is None or probe.size_bytes <= bytes_max)
@@ -290,7 +290,7 @@ def _has_usual_colour(probe: Probe) -> bool:
     return "420p" in probe.pixel_format and (probe.video_codec != "h264" or probe.bit_depth <= PLAIN_BITS)
 
 
-def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
+def _rate(probe: Probe, limits: Bounds) -> tuple[Fraction, str | None]:
     """Choose the constant rate: the clip's own, an even part of it, or the limit."""
     own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
     rate = constant_rate(probe)
@@ -304,7 +304,7 @@ def _rate(probe: Probe, limits: Limits) -> tuple[Fraction, str | None]:
     return rate, f"{_shown(rate)} frames a second (it was {_shown(own)})" if rate != own else None
 
 
-def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform | Refuse:
+def _within_bytes(conform: Conform, limits: Bounds, bytes_max: int) -> Conform | Refuse:
     """Choose the bit rate, and a smaller picture to try where it is low for this one."""
     fps = float(Fraction(conform.fps))
     rate = video_bits_per_second(bytes_max, conform.seconds, conform.seconds * fps, audio=conform.audio)
@@ -320,7 +320,7 @@ def _within_bytes(conform: Conform, limits: Limits, bytes_max: int) -> Conform |
     return replace(planned, smaller_width=width, smaller_height=height)
 
 
-def _changes(probe: Probe, limits: Limits, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
+def _changes(probe: Probe, limits: Bounds, conform: Conform, fps_change: str | None) -> tuple[str, ...]:
     was = f"{probe.video_codec} in {probe.container.upper()}"
     if probe.container == "pictures":
         was = f"{probe.video_codec.upper()} pictures"

@@ -55,7 +55,7 @@ def _sweep(home: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-class Member(Protocol):
+class PoolProcess(Protocol):
     """A process, or what starts one at its first call."""
 
     @property
@@ -63,7 +63,7 @@ class Member(Protocol):
         """Whether it is started, so that a call need not wait for that."""
 
 
-M = TypeVar("M", bound=Member)
+M = TypeVar("M", bound=PoolProcess)
 
 
 @dataclass(eq=False, slots=True)

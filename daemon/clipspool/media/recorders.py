@@ -7,7 +7,7 @@ from typing import BinaryIO, Final, Literal
 
 from clipspool.media.tables import read_at
 
-Recorder = Literal["mxf", "avi", "ts", "mpg", "gif"]
+RecorderKind = Literal["mxf", "avi", "ts", "mpg", "gif"]
 RECORDERS: Final[frozenset[str]] = frozenset({"mxf", "avi", "ts", "mpg", "gif"})
 
 ITEMS_MAX = 200_000
@@ -44,7 +44,7 @@ class End:
     """What it is, where nothing in it says that this is its end."""
 
 
-def recorder_of(opening: bytes) -> Recorder | None:
+def recorder_of(opening: bytes) -> RecorderKind | None:
     """Return the container of a file's first bytes; None for anything else."""
     if opening.startswith(_PARTITION) and opening[13:14] == bytes([_HEADER]):
         return "mxf"
@@ -66,7 +66,7 @@ def packet_of(opening: bytes) -> tuple[int, int] | None:
     return None
 
 
-def end_of(file: BinaryIO, size: int, name: Recorder) -> End:
+def end_of(file: BinaryIO, size: int, name: RecorderKind) -> End:
     """Check that a file of `size` bytes has its end, as far as its container tells."""
     match name:
         case "mxf":

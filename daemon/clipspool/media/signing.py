@@ -43,7 +43,7 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SigningOrder:
     """What is to be said of a film."""
 
     title: str
@@ -72,7 +72,7 @@ class Signer:
         return ran.message if isinstance(ran, MediaFault) else ""
 
     def sign(
-        self, film: FileIO, target: FileIO, order: Order, folder: int, stopping: Callable[[], bool]
+        self, film: FileIO, target: FileIO, order: SigningOrder, folder: int, stopping: Callable[[], bool]
     ) -> Signed | MediaFault:
         """Write a film with credentials to `target`, which is open for reading and writing.
 

@@ -35,7 +35,7 @@ KEPT_NAMES = ("language", "title", "handler_name")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SoundPart:
     """The wanted part: seconds from the clip's first picture on; None: to the end of the sound."""
 
     start_seconds: float
@@ -43,7 +43,7 @@ class Part:
 
 
 def for_model(
-    source: av.container.InputContainer, target: av.container.OutputContainer, part: Part
+    source: av.container.InputContainer, target: av.container.OutputContainer, part: SoundPart
 ) -> Iterator[Packet]:
     """Code the first track as AAC, mono or stereo at 48 kHz, the wanted part exact to the sample."""
     stream = next(iter(audio_streams(source)), None)
@@ -59,7 +59,7 @@ def for_timeline(
     source: av.container.InputContainer,
     target: av.container.OutputContainer,
     sounds: Sequence[Sound],
-    part: Part,
+    part: SoundPart,
 ) -> Iterator[Packet]:
     """Yield the packets of every track, timed from the part's start; the target's streams are added at once.
 
@@ -109,7 +109,7 @@ def seconds_before_pictures(source: av.container.InputContainer) -> Fraction:
 
 
 def _packets(
-    source: av.container.InputContainer, tracks: dict[int, _Copied | _Coded], begin: Fraction, part: Part
+    source: av.container.InputContainer, tracks: dict[int, _Copied | _Coded], begin: Fraction, part: SoundPart
 ) -> Iterator[Packet]:
     """Read all tracks at once, in the order of the file, until each has what it needs."""
     streams = [track.stream for track in tracks.values()]
@@ -138,7 +138,7 @@ class _Copied:
     """A track whose packets are copied unchanged."""
 
     def __init__(
-        self, stream: av.audio.AudioStream, made: av.audio.AudioStream, begin: Fraction, part: Part
+        self, stream: av.audio.AudioStream, made: av.audio.AudioStream, begin: Fraction, part: SoundPart
     ) -> None:
         self.stream = stream
         self._made = made
@@ -169,7 +169,7 @@ class _Coded:
         stream: av.audio.AudioStream,
         made: av.audio.AudioStream,
         begin: Fraction,
-        part: Part,
+        part: SoundPart,
         layout: str,
     ) -> None:
         self.stream = stream

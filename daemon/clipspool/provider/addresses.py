@@ -11,7 +11,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from clipspool.jobs.faults import Fault
-from clipspool.provider.protocol import Download, Followed, Look, TaskStatus
+from clipspool.provider.protocol import Download, Followed, TaskLook, TaskStatus
 
 AWAY = frozenset({"NETWORK.DNS", "NETWORK.REFUSED", "NETWORK.UNREACHABLE", "NETWORK.TIMEOUT"})
 """Faults of a connection that was never made. What breaks later, TLS and proxies say nothing about that."""
@@ -77,7 +77,7 @@ class OneAccount:
         self._made_at = providers[made_at]
         self._in_order = [providers[one] for one in dict.fromkeys((current, made_at, *providers))]
 
-    def look(self, task_id: str) -> Look | Fault:
+    def look(self, task_id: str) -> TaskLook | Fault:
         """Read a task's state, wherever it is known."""
         return self._found(task_id)[0]
 
@@ -90,18 +90,18 @@ class OneAccount:
         serving = (one for address, one in self._providers.items() if _origin(address) == _origin(url))
         return next(serving, self._in_order[0]).download(url, offset, etag)
 
-    def _found(self, task_id: str) -> tuple[Look | Fault, Followed]:
+    def _found(self, task_id: str) -> tuple[TaskLook | Fault, Followed]:
         """Return a task's state and who gave it, or else the answer of where it was made.
 
         Addresses that are neither in use nor made it are asked only where that cannot be reached.
         """
         for provider in self._in_order:
             seen = provider.look(task_id)
-            if isinstance(seen, Look) and seen.status is not TaskStatus.MISSING:
+            if isinstance(seen, TaskLook) and seen.status is not TaskStatus.MISSING:
                 return seen, provider
             if provider is self._made_at:
                 own = seen
-                if isinstance(seen, Look) or seen.code not in AWAY:
+                if isinstance(seen, TaskLook) or seen.code not in AWAY:
                     break
         return own, self._made_at
 

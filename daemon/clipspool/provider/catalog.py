@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from clipspool.jobs.model import Problem, Request
-from clipspool.media.plan import Limits
+from clipspool.media.plan import Bounds
 from clipspool.provider.model import RATIO, BadModel, Model, read_model
 from clipspool.provider.passthrough import extra_problems
 from clipspool.provider.protocol import Inline
@@ -80,11 +80,11 @@ class Catalog:
         ]
         return [*found, *_image_problems(model, request), *_output_problems(model, request)]
 
-    def limits(self, name: str) -> Limits:
+    def limits(self, name: str) -> Bounds:
         """Return a model's limits for the media plan; raises KeyError for an unknown model."""
         model = self.models[name]
         least, most = model.short_side_pixels_min or 2, model.side_pixels_max or _SIDE_MAX
-        return Limits(
+        return Bounds(
             width_min=least,
             width_max=most,
             height_min=least,

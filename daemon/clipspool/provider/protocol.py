@@ -47,7 +47,7 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
-class NotSent:
+class NothingSent:
     """No task was made for sure: no byte of the request left, or the gate was closed."""
 
     fault: Fault
@@ -70,7 +70,7 @@ class Unclear:
     at most 500 characters."""
 
 
-SubmitAnswer = Created | NotSent | Refused | Unclear
+SubmitAnswer = Created | NothingSent | Refused | Unclear
 
 
 class TaskStatus(StrEnum):
@@ -88,7 +88,7 @@ class TaskStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TaskLook:
     """The state of a task at one look."""
 
     status: TaskStatus
@@ -111,7 +111,7 @@ class Download:
     """A result that is being downloaded."""
 
     chunks: Iterator[bytes]
-    """Identity encoding; raises `Cut` when the connection ends early, stalls, drips or sends too much."""
+    """Identity encoding; raises `DownloadCut` when it ends early, stalls, drips or sends too much."""
     offset: int
     """The first chunk's place in the file: the requested offset, or 0 when the server began again."""
     size: int | None
@@ -120,7 +120,7 @@ class Download:
     """Strong ETag, or empty: then the download cannot be resumed later."""
 
 
-class Cut(Exception):
+class DownloadCut(Exception):
     """The download ended early; the bytes so far are good if it can be resumed."""
 
 
@@ -134,7 +134,7 @@ Gate = Callable[[Callable[[], bool]], bool]
 class Followed(Protocol):
     """Follows tasks that were made. Every method may be called from several threads."""
 
-    def look(self, task_id: str) -> Look | Fault:
+    def look(self, task_id: str) -> TaskLook | Fault:
         """Read a task's state. A Fault says nothing about the task itself."""
 
     def cancel(self, task_id: str) -> Fault | None:

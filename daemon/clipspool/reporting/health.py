@@ -84,7 +84,7 @@ class Health:
         }
 
 
-class Trial:
+class WriteTrial:
     """Tries whether the journal could be written now, without using its connection.
 
     It writes and syncs a small file beside the journal. The journal's own file is not opened: closing it

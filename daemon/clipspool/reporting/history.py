@@ -11,7 +11,7 @@ from clipspool.jobs.text import span
 from clipspool.system.redaction import redact, redact_value
 
 if TYPE_CHECKING:  # `status` draws without a database, which takes long to load
-    from clipspool.jobs.records import Entry
+    from clipspool.jobs.records import HistoryEntry
 
 OURS = "clipspool"
 PROVIDER = "provider"
@@ -25,7 +25,7 @@ _THEIRS = frozenset(
 Facts = Mapping[str, Any]
 
 
-def seconds_by_state(entries: Iterable[Entry], until: float) -> dict[State, float]:
+def seconds_by_state(entries: Iterable[HistoryEntry], until: float) -> dict[State, float]:
     """Add up the seconds a job spent in each state: `entries` oldest first, the last state lasts to `until`.
 
     Time in an ended state is not counted: a job that is retried did no work meanwhile.
@@ -45,7 +45,7 @@ def seconds_by_state(entries: Iterable[Entry], until: float) -> dict[State, floa
     return spent
 
 
-def by(entry: Entry) -> str:
+def by(entry: HistoryEntry) -> str:
     """Return who caused an entry: an operator by name, the provider, or clipspool."""
     if who := entry.facts.get("by"):
         return str(who)
@@ -54,7 +54,7 @@ def by(entry: Entry) -> str:
     return OURS
 
 
-def words(entry: Entry) -> str:
+def words(entry: HistoryEntry) -> str:
     """Describe an entry in one line."""
     facts = entry.facts
     describe = _WORDS.get(entry.event)
@@ -75,7 +75,7 @@ def balance_in_words(look: Mapping[str, Any]) -> str:
     return f"{amount} {look['unit']}"
 
 
-def story_json(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+def story_json(entries: Sequence[HistoryEntry]) -> Iterator[dict[str, Any]]:
     """Yield a history for scripts: times to the millisecond, and the seconds since the entry before."""
     before: float | None = None
     for entry in entries:
@@ -104,7 +104,7 @@ def _credits(facts: Facts, key: str = "credits") -> str:
     return f", {facts[key]:,.10g} credits" if isinstance(facts.get(key), int | float) else ""
 
 
-def _prepared(facts: Facts, _entry: Entry) -> str:
+def _prepared(facts: Facts, _entry: HistoryEntry) -> str:
     sentence = f"clip read and checked{_with(facts, 'node', ' on ')}"
     if changes := facts.get("changes"):
         sentence += f", converted: {'; '.join(map(str, changes))}"
@@ -116,18 +116,18 @@ def _prepared(facts: Facts, _entry: Entry) -> str:
     )
 
 
-def _not_submitted(facts: Facts, _entry: Entry) -> str:
+def _not_submitted(facts: Facts, _entry: HistoryEntry) -> str:
     fault = facts.get("fault") or {}
     return f"not submitted, nothing was charged: {fault.get('message', 'no reason given')}"
 
 
-def _task_seen(facts: Facts, _entry: Entry) -> str:
+def _task_seen(facts: Facts, _entry: HistoryEntry) -> str:
     sentence = f"the provider says {facts.get('status', 'nothing')}"
     progress = facts.get("progress")
     return sentence + (f", {progress:.0%}" if isinstance(progress, float) and progress > 0 else "")
 
 
-def _failed(facts: Facts, _entry: Entry) -> str:
+def _failed(facts: Facts, _entry: HistoryEntry) -> str:
     error = facts.get("error") or {}
     return f"failed ({error.get('code', 'no code')}): {error.get('message', '')}{_credits(facts)}"
 
@@ -137,7 +137,7 @@ def _files(facts: Facts, key: str) -> str:
     return ", ".join(str(one.get(key, "")) for one in results)
 
 
-def _fetched(facts: Facts, _entry: Entry) -> str:
+def _fetched(facts: Facts, _entry: HistoryEntry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
     sentence = f"result downloaded and verified{_with(facts, 'node', ' on ')}, {size_in_words(size)}"
     return sentence + _with(facts, "warning", "; ") + _missing(facts)
@@ -148,7 +148,7 @@ def _missing(facts: Facts) -> str:
     return "".join(f"; output {one.get('number')} is missing: {one.get('why')}" for one in missing)
 
 
-def _stage_failed(facts: Facts, entry: Entry) -> str:
+def _stage_failed(facts: Facts, entry: HistoryEntry) -> str:
     doing = {
         State.QUEUED: "preparing the clip",
         State.RUNNING: "asking for the task's status",
@@ -158,13 +158,13 @@ def _stage_failed(facts: Facts, entry: Entry) -> str:
     return f"{doing} failed and will be tried again{_with(facts, 'message')}"
 
 
-def _balance_seen(facts: Facts, _entry: Entry) -> str:
+def _balance_seen(facts: Facts, _entry: HistoryEntry) -> str:
     looks = [facts.get("before"), facts.get("after")]
     had, has = (balance_in_words(one) if one else "" for one in looks)
     return f"the account has {has or '?'}" + (f"; before the request it had {had}" if had else "")
 
 
-_WORDS: Mapping[str, Callable[[Facts, Entry], str]] = {
+_WORDS: Mapping[str, Callable[[Facts, HistoryEntry], str]] = {
     "again": lambda f, _: (
         f"ordered as version {f.get('version', '?')}, made from job {f.get('from_job', '?')}"
     ),

@@ -12,15 +12,15 @@ from clipspool.jobs.faults import Fault
 from clipspool.provider.protocol import (
     Call,
     Created,
-    Cut,
     Download,
+    DownloadCut,
     Gate,
     Inline,
-    Look,
-    NotSent,
+    NothingSent,
     Provider,
     Refused,
     SubmitAnswer,
+    TaskLook,
     Unclear,
     encoded_length,
 )
@@ -78,11 +78,11 @@ class Measured:
             outcome = _outcome_of(answer)
         finally:
             self._observer.call_ended("submit", outcome, self._clock() - begun - at_gate)
-        if not isinstance(answer, NotSent):
+        if not isinstance(answer, NothingSent):
             self._observer.bytes_moved("sent", _inline_bytes(call.body))
         return answer
 
-    def look(self, task_id: str) -> Look | Fault:
+    def look(self, task_id: str) -> TaskLook | Fault:
         """Ask about a task."""
         return self._timed("look", lambda: self._provider.look(task_id))
 
@@ -122,7 +122,7 @@ class Measured:
             for chunk in chunks:
                 self._observer.bytes_moved("received", len(chunk))
                 yield chunk
-        except Cut:
+        except DownloadCut:
             self._observer.download_cut()
             raise
         finally:
@@ -134,7 +134,7 @@ def _outcome_of(answer: SubmitAnswer) -> str:
     match answer:
         case Created():
             return "created"
-        case NotSent():
+        case NothingSent():
             return "not_sent"
         case Refused(fault=fault):
             return f"refused_{fault.of.value}"

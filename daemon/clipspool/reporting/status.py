@@ -10,7 +10,7 @@ from typing import Any
 from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import WHY, Conditions
 from clipspool.jobs.model import Clip, Job, State
-from clipspool.jobs.records import Entry, Peer
+from clipspool.jobs.records import HistoryEntry, Peer
 from clipspool.jobs.shares import shown
 from clipspool.jobs.splitting import credits_of
 from clipspool.jobs.text import iso, sentences, text, utc
@@ -104,7 +104,7 @@ _AS_NEAR = 0.25
 def about_json(
     job: Job,
     clip: Clip | None,
-    history: Sequence[Entry],
+    history: Sequence[HistoryEntry],
     conditions: Conditions,
     parts: Sequence[Job] = (),
 ) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def about_json(
     }
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
+def entry_json(entry: HistoryEntry) -> dict[str, Any]:
     """Return one entry of the history."""
     return {
         "at": iso(entry.at),

@@ -27,7 +27,7 @@ from clipspool.scheduler.loop import Scheduler
 TASK_ID_MAX = 200
 
 
-class Refused(Exception):
+class NotDone(Exception):
     """The command cannot be carried out, and why."""
 
 
@@ -53,17 +53,17 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
         if job.held is Held.POISON:
             return on.Approved(by, why)
         if why_not := scheduler.parts.why_not_alone(job):
-            raise Refused(why_not)
+            raise NotDone(why_not)
         if is_taken_over(job) and job.error is not None:
-            raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
+            raise NotDone(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
         if not may_retry(job):
-            raise Refused(
+            raise NotDone(
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
                 + ("; `clipspool again` runs it once more" if job.state is State.DELIVERED else "")
             )
         # A frozen machine that goes on would pay for the first request while this one pays for the second.
         if waits := _may_still_be_sent(scheduler, job):
-            raise Refused(waits)
+            raise NotDone(waits)
         return on.Retried(by, why)
 
     answers = _each(scheduler, scheduler.parts.ordered(ids, may_retry_or_release), one)
@@ -109,9 +109,9 @@ def cancel(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> 
 
     def one(job: Job) -> Event:
         if not may_cancel(job):
-            raise Refused(f"it is {job.state} already")
+            raise NotDone(f"it is {job.state} already")
         if job.part and job.state is State.FETCHED:
-            raise Refused(f"its result is here; `clipspool cancel {job.whole_id}` ends all parts of the job")
+            raise NotDone(f"its result is here; `clipspool cancel {job.whole_id}` ends all parts of the job")
         flying = scheduler.in_flight.get(job.id)
         is_served = scheduler.picker.limits.serves(job.inbox)
         waits = (
@@ -144,17 +144,17 @@ def attach(
 ) -> list[dict[str, Any]]:
     """Attach a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
     if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
-        raise Refused("that is no task id")
+        raise NotDone("that is no task id")
 
     def one(job: Job) -> Event:
         if job.is_split:
-            raise Refused("its parts have the tasks: name the part that is in doubt")
+            raise NotDone("its parts have the tasks: name the part that is in doubt")
         if not may_attach(job):
-            raise Refused(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+            raise NotDone(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
         # One task for two jobs: one result would be delivered as both, and the other paid task is lost.
         owner = scheduler.journal.follower(task_id, but=job.id)
         if owner is not None:
-            raise Refused(f"job {owner} has that task; cancel it first if the task is this job's")
+            raise NotDone(f"job {owner} has that task; cancel it first if the task is this job's")
         return on.Attached(by, task_id, job.task.profile if job.task else scheduler.profile, why, is_seen)
 
     return _each(scheduler, [job_id], one)
@@ -165,7 +165,7 @@ def approve(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") ->
 
     def one(job: Job) -> Event:
         if not may_approve(job):
-            raise Refused(
+            raise NotDone(
                 f"it is {job.state}, and only queued jobs, those held as poison, and those whose result is "
                 "held for its length can be approved"
             )
@@ -186,7 +186,7 @@ def _each(scheduler: Scheduler, ids: Sequence[str], choose: Callable[[Job], Even
             continue
         try:
             moved = scheduler.decide(job, choose(job))
-        except Refused as refused:
+        except NotDone as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
             continue
         # The same job may be named again: what was recorded has to be visible.
@@ -211,7 +211,7 @@ def resume(scheduler: Scheduler, inbox: str | None) -> str:
     else:
         paused = scheduler.pauses.by_operator
         if not paused & {ALL, inbox} and (file := scheduler.pauses.files.get(inbox)):
-            raise Refused(f"the inbox {inbox} contains `{file}`: remove it, and sending continues")
+            raise NotDone(f"the inbox {inbox} contains `{file}`: remove it, and sending continues")
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
         scheduler.pauses.set_by_operator(paused - {inbox})
@@ -226,7 +226,7 @@ def accept_restored(scheduler: Scheduler) -> bool:
 
 def _known(scheduler: Scheduler, inbox: str | None) -> None:
     if inbox is not None and inbox not in scheduler.picker.inboxes:
-        raise Refused(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
+        raise NotDone(f"there is no inbox {inbox} (known: {', '.join(scheduler.picker.inboxes)})")
 
 
 def open_clips(scheduler: Scheduler, ids: Collection[str]) -> Collection[str]:

@@ -10,7 +10,7 @@ from clipspool.journal import JournalError
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.mailbox import Command
 from clipspool.scheduler.selection import InFlight
-from clipspool.scheduler.workers import MAY_RUN_TWICE, Done, Ready
+from clipspool.scheduler.workers import MAY_RUN_TWICE, AtGate, Done
 
 _REPEATED_SECONDS = 5.0
 """How long the end of a farm's leader waits for what another node may do anew."""
@@ -55,7 +55,7 @@ def await_answers(scheduler: Scheduler, seconds: float, *, each_turn: Callable[[
                 case Done(job_id=job_id, attempt=attempt):
                     if (flying := scheduler.in_flight.get(job_id)) and flying.attempt == attempt:
                         del scheduler.in_flight[job_id]
-                case Ready(gate=gate):
+                case AtGate(gate=gate):
                     gate.set_result(False)
                 case Command(reply=reply):
                     reply.set_exception(JournalError("The journal cannot be written; clipspool ends."))

@@ -67,7 +67,7 @@ class Count:
 
 
 @dataclass(slots=True)
-class Report:
+class Pruned:
     """What was removed from one inbox, or would be."""
 
     done: Count = field(default_factory=Count)
@@ -113,14 +113,14 @@ class Housekeeping:
         origins: Mapping[str, Root] = MappingProxyType({}),
         *,
         dry_run: bool = False,
-    ) -> dict[str, Report]:
+    ) -> dict[str, Pruned]:
         """Look through all inboxes and remove what is not kept; `dry_run` only counts it.
 
         `roots` are where our things lie, `origins` the inboxes that are only read.
         """
-        reports: dict[str, Report] = {}
+        reports: dict[str, Pruned] = {}
         for name, root in roots.items():
-            report = reports[name] = Report()
+            report = reports[name] = Pruned()
             try:
                 root.bind()
                 if not dry_run:
@@ -140,7 +140,7 @@ class Housekeeping:
 
     # --- sources ------------------------------------------------------------------------------------------
 
-    def _sources(self, name: str, root: Root, retention: Retention, report: Report, *, dry_run: bool) -> None:
+    def _sources(self, name: str, root: Root, retention: Retention, report: Pruned, *, dry_run: bool) -> None:
         days = [one for one in (retention.done_days, retention.failed_days) if one is not None]
         if not days:
             return
@@ -188,7 +188,7 @@ class Housekeeping:
 
     # --- timelines ----------------------------------------------------------------------------------------
 
-    def _timelines(self, root: Root, retention: Retention, report: Report, *, dry_run: bool) -> None:
+    def _timelines(self, root: Root, retention: Retention, report: Pruned, *, dry_run: bool) -> None:
         """Remove what timelines left besides their clips: themselves, and clips without a mark."""
         for name, left in ended_timelines(root):
             age = (self._now() - (left.ended_at or 0.0)) / _DAY_SECONDS
@@ -211,7 +211,7 @@ class Housekeeping:
 
     # --- posters and history --------------------------------------------------------------------------------
 
-    def _posters(self, root: Root, retention: Retention, report: Report, *, dry_run: bool) -> None:
+    def _posters(self, root: Root, retention: Retention, report: Pruned, *, dry_run: bool) -> None:
         if retention.posters_days is None:
             return
         until = self._now() - retention.posters_days * _DAY_SECONDS
@@ -231,7 +231,7 @@ class Housekeeping:
                 remove(root, files)
             report.posters.add(files)
 
-    def _history(self, name: str, root: Root, retention: Retention, report: Report, *, dry_run: bool) -> None:
+    def _history(self, name: str, root: Root, retention: Retention, report: Pruned, *, dry_run: bool) -> None:
         if retention.journal_days is None:
             return
         posters: Mapping[str, list[File]] | None = None
@@ -247,7 +247,7 @@ class Housekeeping:
     # --- what is remembered of an inbox that is only read ---------------------------------------------------
 
     def _remembered(
-        self, root: Root, origin: Root, retention: Retention, report: Report, *, dry_run: bool
+        self, root: Root, origin: Root, retention: Retention, report: Pruned, *, dry_run: bool
     ) -> None:
         if retention.done_days is None:
             return

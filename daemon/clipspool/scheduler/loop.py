@@ -28,10 +28,10 @@ from clipspool.scheduler.restore_guard import RestoreGuard
 from clipspool.scheduler.rests import TURN_SECONDS_MAX, Rests
 from clipspool.scheduler.selection import InFlight, Picker
 from clipspool.scheduler.workers import (
+    AtGate,
     Done,
     Elsewhere,
     HookDone,
-    Ready,
     Retirement,
     Stages,
     Swept,
@@ -222,7 +222,7 @@ class Scheduler(Recorder):
                 self.retiring.sweep()
         except BaseException as error:
             for one in messages:
-                if isinstance(one, Ready):
+                if isinstance(one, AtGate):
                     one.gate.set_result(False)  # its intent was not recorded: nothing may be sent
                 elif isinstance(one, Command):
                     one.reply.set_exception(error)
@@ -276,7 +276,7 @@ class Scheduler(Recorder):
         match message:
             case Done():
                 self._handle_done(message)
-            case Ready():
+            case AtGate():
                 self._open_gate(message)
             case Accepted():
                 pass  # accepted together, at the turn's beginning
@@ -324,7 +324,7 @@ class Scheduler(Recorder):
                 moved, on.JobHeld(Held.REFUSED, f"{moved.reason}; the provider took another clip meanwhile")
             )
 
-    def _open_gate(self, ready: Ready) -> None:
+    def _open_gate(self, ready: AtGate) -> None:
         flying = self.in_flight[ready.job_id]
         is_trusted = self.restore_guard.allows(flying.job.inbox)
         may_send = is_trusted and self.picker.may_send(flying.job, self.turned_at)

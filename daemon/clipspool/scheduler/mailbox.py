@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from clipspool.jobs import events as on
 from clipspool.jobs.messages import Accepted
-from clipspool.scheduler.workers import Done, HookDone, Ready, Retirement, Swept
+from clipspool.scheduler.workers import AtGate, Done, HookDone, Retirement, Swept
 from clipspool.system.process import Flag
 
 MESSAGES_MAX = 500
@@ -28,7 +28,7 @@ class Command:
     reply: Future[Any]
 
 
-Message: TypeAlias = Accepted | Done | Ready | Retirement | Swept | HookDone | Command
+Message: TypeAlias = Accepted | Done | AtGate | Retirement | Swept | HookDone | Command
 
 
 def _is_urgent(message: Message) -> bool:

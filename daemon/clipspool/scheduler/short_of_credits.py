@@ -30,7 +30,7 @@ _REMEMBERED_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class OutOfCredits:
     """A job that was refused for missing credits."""
 
     asked: str
@@ -51,7 +51,7 @@ class ShortOfCredits:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._choose: ChooseCovered = lambda *_: None
-        self._refused = {job_id: Refused(**one) for job_id, one in (journal.fact(_FACT) or {}).items()}
+        self._refused = {job_id: OutOfCredits(**one) for job_id, one in (journal.fact(_FACT) or {}).items()}
         self._read_at = 0.0
         """When the balance was read by which the choice was made last."""
 
@@ -71,9 +71,9 @@ class ShortOfCredits:
         is_refusal = isinstance(event, on.NotSubmitted) and event.fault.code == NO_CREDITS
         if is_refusal and may_change(moved):
             model = before.request.model
-            one = one or Refused(model, now)
+            one = one or OutOfCredits(model, now)
             tried = one.tried if one.left is None else {**one.tried, model: one.left}
-            self._remember({**self._refused, before.id: Refused(one.asked, now, tried=tried)})
+            self._remember({**self._refused, before.id: OutOfCredits(one.asked, now, tried=tried)})
         elif one is not None and (
             isinstance(event, FellBack) or moved.state not in {State.QUEUED, State.SUBMITTING}
         ):
@@ -141,7 +141,7 @@ class ShortOfCredits:
         has = Balance(look["amount"], look["unit"]).credits
         return has - self._journal.spent(look["at"]).credits
 
-    def _remember(self, refused: dict[str, Refused]) -> None:
+    def _remember(self, refused: dict[str, OutOfCredits]) -> None:
         self._refused = dict(list(refused.items())[-_REMEMBERED_MAX:])
         if refused:
             self._journal.set_fact(_FACT, {key: asdict(one) for key, one in self._refused.items()})

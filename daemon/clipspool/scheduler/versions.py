@@ -10,7 +10,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.model import Clip, Job, Request, State
 from clipspool.jobs.model import job_id as make_job_id
 from clipspool.jobs.permissions import is_taken_over, may_run_again
-from clipspool.scheduler.commands import Refused, conditions_of, held_for_its_clip
+from clipspool.scheduler.commands import NotDone, conditions_of, held_for_its_clip
 from clipspool.scheduler.loop import Scheduler
 
 
@@ -39,7 +39,7 @@ ORDER_DAYS = 7
 
 
 def next_version(scheduler: Scheduler, job_id: str, shown: int | None = None) -> tuple[Job, Clip, int]:
-    """Return an ended job, its clip, and the version that one more run of it would be. Raises Refused.
+    """Return an ended job, its clip, and the version that one more run of it would be. Raises NotDone.
 
     `shown` is the version that whoever orders it was told.
     """
@@ -47,14 +47,14 @@ def next_version(scheduler: Scheduler, job_id: str, shown: int | None = None) ->
     job = flying.job if flying is not None else scheduler.journal.job(job_id)
     clip = scheduler.journal.clip(job.clip_id) if job is not None else None
     if job is None or clip is None:
-        raise Refused("there is no such job")
+        raise NotDone("there is no such job")
     if is_taken_over(job) and job.error is not None:
-        raise Refused(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
+        raise NotDone(f"it was {job.error.message}. {job.error.what_to_do}".rstrip("."))
     if not may_run_again(job):
-        raise Refused(f"it is {job.state}, and only a job that has ended can be run once more")
+        raise NotDone(f"it is {job.state}, and only a job that has ended can be run once more")
     version = scheduler.journal.newest_version(clip, job.variant) + 1
     if shown is not None and shown != version:
-        raise Refused(
+        raise NotDone(
             f"version {shown} was ordered meanwhile, perhaps by this very order: look at it before you order "
             f"version {version}"
         )
@@ -86,7 +86,7 @@ def again(
     """Run an ended job's clip once more with another request, as its next version; the old one is kept.
 
     The limits on what a job and a clip may cost hold: nobody approved it by ordering it. An `order` that was
-    carried out before is answered as then. Raises Refused.
+    carried out before is answered as then. Raises NotDone.
     """
     if order is not None and (known := ordered(scheduler, order)) is not None:
         return known
@@ -116,15 +116,15 @@ def again(
 
 
 def ordered(scheduler: Scheduler, order: OrderKey) -> dict[str, Any] | None:
-    """Return the answer to an order that was carried out before; None for a new one. Raises Refused."""
+    """Return the answer to an order that was carried out before; None for a new one. Raises NotDone."""
     known = scheduler.journal.fact(_ORDER + order.key)
     if known is None:
         return None
     if known["what"] != order.what:
-        raise Refused("this key was used for another order; each order needs its own")
+        raise NotDone("this key was used for another order; each order needs its own")
     job = scheduler.journal.job(known["new"])
     if job is None:
-        raise Refused("this order was carried out, and what came of it is forgotten by now")
+        raise NotDone("this order was carried out, and what came of it is forgotten by now")
     answer = {"id": known["id"], "done": True, "new": job.id, "version": job.version}
     held = {} if job.held is None else {"held": job.held.value, "reason": job.reason}
     return {**answer, "state": job.state.value, "credits_estimated": job.credits_estimated, **held}
@@ -139,15 +139,15 @@ def _keep_order(scheduler: Scheduler, order: OrderKey, job_id: str, new_id: str)
 
 
 def choice(scheduler: Scheduler, job_id: str) -> tuple[Job, list[Job]]:
-    """Return a delivered job, and what is chosen now of its clip's versions and variants. Raises Refused."""
+    """Return a delivered job, and what is chosen now of its clip's versions and variants. Raises NotDone."""
     job = scheduler.journal.job(job_id)
     clip = scheduler.journal.clip(job.clip_id) if job is not None else None
     if job is None or clip is None:
-        raise Refused("there is no such job")
+        raise NotDone("there is no such job")
     if job.state is not State.DELIVERED:
-        raise Refused(f"it is {job.state}, and only a delivered job has a result to choose")
+        raise NotDone(f"it is {job.state}, and only a delivered job has a result to choose")
     if job.part:
-        raise Refused(f"it is a part: choose the job that it belongs to, {job.whole_id}")
+        raise NotDone(f"it is a part: choose the job that it belongs to, {job.whole_id}")
     return job, scheduler.journal.chosen(clip)
 
 

@@ -91,7 +91,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class AtGate:
     """A submission has its connection and waits at the gate."""
 
     job_id: str
@@ -124,7 +124,7 @@ class HookDone:
     run: HookRun
 
 
-Report: TypeAlias = Done | Ready | Retirement | Swept | HookDone
+Report: TypeAlias = Done | AtGate | Retirement | Swept | HookDone
 
 
 class Workers:
@@ -216,7 +216,7 @@ class Workers:
         self._stages_elsewhere[stage] += 1
 
     def start(self, given: Assignment, *, is_elsewhere: bool) -> None:
-        """Hand out what was placed; it reports `Done`, and before that perhaps `Ready`."""
+        """Hand out what was placed; it reports `Done`, and before that perhaps `AtGate`."""
         if is_elsewhere and self.elsewhere is not None:
             self.elsewhere.hand_out(given)
         else:
@@ -241,7 +241,7 @@ class Workers:
         def gate() -> bool:
             nonlocal is_out
             opened: Future[bool] = Future()
-            self._report(Ready(given.job.id, opened))
+            self._report(AtGate(given.job.id, opened))
             is_out = opened.result()
             return is_out
 

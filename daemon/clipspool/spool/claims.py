@@ -45,7 +45,7 @@ _IN = How(is_moved=True, keeps_rights=True, is_alone=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ClaimCalls:
     """What a claim calls: `look_last` right before the rename that decides, `beat` while bytes are copied."""
 
     look_last: Callable[[], None] = idle
@@ -59,7 +59,7 @@ def clip_id_of(claimed: str) -> str | None:
 
 
 def claim(
-    root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] = (), way: Way | None = None
+    root: Root, manifest: Manifest, references: Sequence[tuple[Rel, str]] = (), way: ClaimCalls | None = None
 ) -> None:
     """Accept a clip: its work folder first, durable, then the clip and its sidecar are moved in.
 
@@ -67,7 +67,7 @@ def claim(
     right before the clip's rename: making the folder takes a sync, and copies take their time. Raises
     FileNotFoundError where the clip or its sidecar is gone, FileExistsError where the id is in use.
     """
-    way = way or Way()
+    way = way or ClaimCalls()
     clip = manifest.clip
     home = folder_of(clip.id)
     with root.folder(WORK, make=True) as work:
@@ -92,7 +92,9 @@ def claim(
             sync_folder(work)
 
 
-def _bring_in(root: Root, clip_id: str, path: Rel, source: int, to_name: str, home: int, way: Way) -> None:
+def _bring_in(
+    root: Root, clip_id: str, path: Rel, source: int, to_name: str, home: int, way: ClaimCalls
+) -> None:
     """Move a file or folder into a work folder, always whole; of many daemons that try, one succeeds."""
     name = name_of(path)
     try:
@@ -186,7 +188,7 @@ def finish_claim(root: Root, clip: Clip) -> None:
             if is_present(own, source):
                 copy(own, source, SIDECAR, folder, root.create_in, _IN)
             else:
-                _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, Way())
+                _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, ClaimCalls())
     except Unavailable:
         raise
     except OSError:

@@ -56,7 +56,7 @@ _STATUS_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalAnswers:
     """What is asked of this daemon's journal; a call may take a moment, and raise OSError."""
 
     known: Callable[[], Collection[str]]
@@ -77,7 +77,7 @@ class Neighbours:
         inbox: str,
         root: Root,
         own: Mark,
-        journal: Journal,
+        journal: JournalAnswers,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

@@ -86,7 +86,7 @@ _NOBODY = Mark("", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenMark:
     """A mark, and when it was written by the file server's clock, Unix seconds."""
 
     mark: Mark
@@ -127,7 +127,7 @@ def mark_name(journal_id: str) -> Rel:
     return join(DAEMONS, journal_id + _SUFFIX)
 
 
-def marks_in(root: Root) -> dict[str, Seen]:
+def marks_in(root: Root) -> dict[str, SeenMark]:
     """Read the marks of all daemons in an inbox, by journal. Raises Unavailable, and OSError."""
     try:
         names = sorted(root.names(DAEMONS))[:_MARKS_MAX]
@@ -137,7 +137,7 @@ def marks_in(root: Root) -> dict[str, Seen]:
     return {one.mark.journal: one for one in found if one is not None}
 
 
-def mark_of(root: Root, journal_id: str) -> Seen | None:
+def mark_of(root: Root, journal_id: str) -> SeenMark | None:
     """Read the mark of a journal's daemon; None where none can be read. Raises Unavailable."""
     if not is_journal(journal_id):
         return None
@@ -149,7 +149,7 @@ def mark_of(root: Root, journal_id: str) -> Seen | None:
         raise
     except (OSError, ValueError):  # removed meanwhile, or none of ours
         return None
-    return Seen(mark, at) if mark.journal == journal_id else None
+    return SeenMark(mark, at) if mark.journal == journal_id else None
 
 
 def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> str:
@@ -206,7 +206,7 @@ def server_time(root: Root) -> float:
                 unlink(name, folder)
 
 
-def life_of(seen: Seen | None, own: Mark, server_now: float) -> Life:
+def life_of(seen: SeenMark | None, own: Mark, server_now: float) -> Life:
     """Return whether another daemon runs; `server_now` is the time by the clock that dated its mark."""
     if seen is None:
         return Life.UNKNOWN
@@ -224,7 +224,7 @@ def life_of(seen: Seen | None, own: Mark, server_now: float) -> Life:
 
 
 def peer_of(
-    inbox: str, journal: str, seen: Seen | None, own: Mark, clips: int, server_now: float, now: float
+    inbox: str, journal: str, seen: SeenMark | None, own: Mark, clips: int, server_now: float, now: float
 ) -> Peer:
     """Return another daemon with so many clips in an inbox; `now` is this machine's time."""
     seen_at = None if seen is None else now - max(server_now - seen.at, 0.0)

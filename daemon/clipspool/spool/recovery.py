@@ -43,7 +43,7 @@ _TAKEN_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class UnknownFolder:
     """A work folder that the journal does not know."""
 
     clip: Clip
@@ -58,13 +58,13 @@ class Found:
 class Survey:
     """What is in an inbox's work folders besides what the journal knows."""
 
-    ours: list[Found] = field(default_factory=list)
+    ours: list[UnknownFolder] = field(default_factory=list)
     """Accepted by this journal's daemon, which ended before it could record that."""
-    foreign: list[Found] = field(default_factory=list)
+    foreign: list[UnknownFolder] = field(default_factory=list)
     """Accepted by another journal: another machine's, or one that was lost."""
     damaged: list[str] = field(default_factory=list)
     """Folders whose manifest cannot be read; a clip in them is kept."""
-    cut: list[Found] = field(default_factory=list)
+    cut: list[UnknownFolder] = field(default_factory=list)
     """Clips with a hidden name whose claim by another journal is not finished, or was cut short."""
 
 
@@ -98,7 +98,7 @@ def survey(
             if is_ours:
                 _clear_unclaimed(root, clip, manifest.kept)
             elif is_claimed(root, clip, manifest.kept):
-                found.cut.append(Found(clip, manifest.jobs, manifest.journal, manifest.kept))
+                found.cut.append(UnknownFolder(clip, manifest.jobs, manifest.journal, manifest.kept))
             continue
         if is_ours and claimant_of(root, name) == journal_id:
             # The previous owner can see it before the ledger is read, and then does not submit the clip.
@@ -113,7 +113,7 @@ def survey(
         settle_in(root, manifest, is_ours=is_ours)
         reach("adopted")
         jobs = tuple(one for job in manifest.jobs for one in _with_parts(job, lines))
-        (found.ours if is_ours else found.foreign).append(Found(clip, jobs, manifest.journal))
+        (found.ours if is_ours else found.foreign).append(UnknownFolder(clip, jobs, manifest.journal))
     return found
 
 

@@ -44,10 +44,10 @@ def _refusals(rel: Rel, to: Root, to_rel: Rel) -> Iterator[None]:
     """Name source and target in the error of a move for which no way works."""
     try:
         yield
-    except moves.Refused as error:
+    except moves.MoveRefused as error:
         where = to.path / parent(to_rel)
         why = f"{rel} cannot be moved into {where} ({error.strerror}); check that folder's rights and mount"
-        raise moves.Refused(error.errno, why) from error
+        raise moves.MoveRefused(error.errno, why) from error
 
 
 def _traced(inode: int, to_inode: int, rel: Rel, to_rel: Rel) -> bytes:

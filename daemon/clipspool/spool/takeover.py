@@ -14,7 +14,7 @@ from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root
 
 
-class Refused(Exception):
+class NotTakenOver(Exception):
     """It cannot be taken over, and why."""
 
 
@@ -39,7 +39,7 @@ def read_peer(sent: Mapping[str, Any]) -> Peer:
 def chosen(peers: Iterable[Peer], wanted: str | None, now: float) -> Sequence[str]:
     """Return the journals to take over: the one that begins so, or all whose daemons do not run.
 
-    Raises Refused for a daemon that runs, and for a name that no journal or more than one begins with.
+    Raises NotTakenOver for a daemon that runs, and for a name that no journal or more than one begins with.
     """
     by_id: dict[str, Peer] = {}
     for peer in peers:
@@ -50,21 +50,21 @@ def chosen(peers: Iterable[Peer], wanted: str | None, now: float) -> Sequence[st
         return sorted(journal for journal, peer in by_id.items() if not peer.is_living)
     matching = sorted(journal for journal in by_id if wanted and journal.startswith(wanted))
     if not matching:
-        raise Refused(f"No inbox has clips of a journal {wanted}.")
+        raise NotTakenOver(f"No inbox has clips of a journal {wanted}.")
     if len(matching) > 1:
-        raise Refused(f"{wanted} is the beginning of {' and '.join(matching)}: give more of it.")
+        raise NotTakenOver(f"{wanted} is the beginning of {' and '.join(matching)}: give more of it.")
     refuse_living([by_id[matching[0]]], matching, now)
     return matching
 
 
 def refuse_living(peers: Iterable[Peer], journals: Collection[str], now: float | None = None) -> None:
-    """Raise Refused where a daemon runs whose clips are to be taken over: it may have been started again."""
+    """Raise NotTakenOver where a daemon runs whose clips are asked for: it may have been started again."""
     for peer in peers:
         if peer.journal in journals and peer.is_living:
             seen_at = peer.seen_at
             ago = max((time.time() if now is None else now) - seen_at, 0.0) if seen_at is not None else 0.0
             name = peer.name[0].upper() + peer.name[1:] if not peer.host else peer.name
-            raise Refused(
+            raise NotTakenOver(
                 f"{name} is running: last seen {ago:.0f} s ago. Stop it first; the clips of one that crashed "
                 f"can be taken over once it was silent for {SILENT_SECONDS:.0f} s."
             )

@@ -12,9 +12,9 @@ from clipspool.jobs.events import Event, Failed, Fetched, PartlyFetched, Postpon
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.model import Held, Job, Missing, Result
 from clipspool.jobs.outputs import ZIP, missing_in_words
-from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
+from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
 from clipspool.media.facts import Probe
-from clipspool.provider.protocol import Cut, Followed, Look, TaskStatus
+from clipspool.provider.protocol import DownloadCut, Followed, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp
 from clipspool.spool.watchfolder import Folders
@@ -41,7 +41,7 @@ _LOOK_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Probed:
     """What a probe of a file found: its suffix by content, or why it is no result."""
 
     suffix: str
@@ -52,7 +52,7 @@ class Seen:
     """`kept` where the provider signed content credentials into it."""
 
 
-LookInto = Callable[[FileIO], Seen]
+LookInto = Callable[[FileIO], Probed]
 
 
 class _Stopped(Exception):
@@ -72,10 +72,12 @@ class FetchTools:
     stopping: Callable[[], bool]
     may_make: Callable[[], bool]
     """Whether a work folder that is gone may be made anew; somebody may have removed it by hand."""
-    report: Report = keep_to_oneself
+    report: ReportWork = keep_to_oneself
 
 
-def fetch(job: Job, folders: Folders, tools: FetchTools, look: Look | None = None, *, attempt: str) -> Event:
+def fetch(
+    job: Job, folders: Folders, tools: FetchTools, look: TaskLook | None = None, *, attempt: str
+) -> Event:
     """Download every output of a finished task into the work folder. Raises OSError, Unavailable among them.
 
     An address expires within a day or two [PROVIDER 2.6], so each attempt begins with a fresh poll of the
@@ -157,7 +159,7 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
 class _Download:
     """Reports how far the download of one of several outputs has come."""
 
-    report: Report
+    report: ReportWork
     number: int
     count: int
 
@@ -250,7 +252,7 @@ class _Fetching:
                         if not self._has_room(0):
                             return self._no_room("no known size")
                         looked_at = file.tell()
-            except Cut as cut:
+            except DownloadCut as cut:
                 message = str(cut)
                 continue
             if opened.size is None or file.tell() == opened.size:

@@ -11,7 +11,7 @@ import structlog
 from clipspool.jobs.events import Event, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Held, Job, Request, Result
 from clipspool.jobs.text import text
-from clipspool.jobs.working import Report, Working, keep_to_oneself
+from clipspool.jobs.working import ReportWork, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.lengths import Length, is_far_from
@@ -45,7 +45,7 @@ def finish(
     *,
     attempt: str,
     signing: Signing = UNSIGNED,
-    report: Report = keep_to_oneself,
+    report: ReportWork = keep_to_oneself,
 ) -> Event:
     """Finish what was fetched, where that is asked for. A result that cannot be finished is delivered as is.
 
@@ -88,7 +88,7 @@ class _Finishing:
     decoder: Decoder
     signing: Signing
     sent: Sent | None
-    report: Report
+    report: ReportWork
 
     def run(self, result: Result) -> Result | Postponed | StageFailed:
         """Finish one result; the provider's own file stays beside it."""

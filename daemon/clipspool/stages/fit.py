@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from clipspool.jobs.events import Failed, Postponed, StageFailed
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request
-from clipspool.jobs.working import Report, Working
+from clipspool.jobs.working import ReportWork, Working
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import ClipPart, MediaFault, Picture, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse, plan
+from clipspool.media.plan import AsIs, Bounds, Conform, Refuse, plan
 from clipspool.provider.transport import Choice, Parcel, Way, choose
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -64,7 +64,7 @@ def type_by(media: Mapping[str, Any], name: str) -> str:
 def choose_for(
     request: Request,
     probe: Probe,
-    limits: Limits,
+    limits: Bounds,
     ways: Sequence[Way],
     content_type: str,
     part: ClipPart | None = None,
@@ -142,7 +142,7 @@ class Workbench:
     job: Job
     attempt: str
     decoder: Decoder
-    report: Report
+    report: ReportWork
 
     def conformed(
         self, source: FileIO, sha256: str, choice: Choice[Conform], known: SentFile | None

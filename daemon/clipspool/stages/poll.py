@@ -8,10 +8,10 @@ from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Error, Job
-from clipspool.provider.protocol import Followed, Look, TaskStatus
+from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
 
 
-def poll(look: Look | Fault) -> Event:
+def poll(look: TaskLook | Fault) -> Event:
     """Return the event for a poll's answer; a fault of the poll says nothing about the task."""
     if isinstance(look, Fault):
         trouble = look if look.code.startswith("ACCOUNT.KEY_") else None
@@ -33,7 +33,7 @@ def poll(look: Look | Fault) -> Event:
             assert_never(never)
 
 
-def error_of(look: Look) -> Error:
+def error_of(look: TaskLook) -> Error:
     """Return why a render failed. It is never run again automatically: that would be a second paid task."""
     failure = look.failure or Fault(
         FaultOf.MOMENT,

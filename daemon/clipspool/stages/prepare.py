@@ -14,11 +14,11 @@ from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
 from clipspool.jobs.sequence import Facts, exact_rate, in_words
-from clipspool.jobs.working import Report, Working, keep_to_oneself, share_of
+from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
-from clipspool.media.plan import AsIs, Conform, Limits, Refuse
+from clipspool.media.plan import AsIs, Bounds, Conform, Refuse
 from clipspool.provider.transport import Depot
 from clipspool.spool.kept import return_copy
 from clipspool.spool.watchfolder import Folders
@@ -36,14 +36,14 @@ class PrepareTools:
 
     decoder: Decoder
     depot: Depot
-    limits: Callable[[Request], Limits | None]
+    limits: Callable[[Request], Bounds | None]
     """The limits of the request's model; None for a model that is not in the catalogue any more."""
     estimate: Callable[[Request, float | None], float | None]
     """Credits of a request for a clip of so many seconds; None where they are not known."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
     """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
-    report: Report = keep_to_oneself
+    report: ReportWork = keep_to_oneself
 
 
 def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, attempt: str) -> Event:
@@ -196,7 +196,7 @@ def _make_ready(
 class _Reported(FileIO):
     """A file that reports how much of it was read: whatever way it is sent, that is how far it has come."""
 
-    def __init__(self, opened: Callable[[], FileIO], size: int, doing: str, report: Report) -> None:
+    def __init__(self, opened: Callable[[], FileIO], size: int, doing: str, report: ReportWork) -> None:
         with opened() as file:
             super().__init__(os.dup(file.fileno()), "rb")
         self._size, self._doing, self._report_to = size, doing, report
@@ -263,7 +263,7 @@ class _Fit:
     """What a clip is, and what its model takes."""
 
     probe: Probe
-    limits: Limits
+    limits: Bounds
 
 
 def _fit(job: Job, clip: Clip, file: FileIO, tools: PrepareTools) -> _Fit | Trouble:

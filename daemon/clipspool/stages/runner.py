@@ -15,15 +15,15 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
 from clipspool.jobs.records import HookRun
 from clipspool.jobs.sequence import Facts
-from clipspool.jobs.working import Report, Working
+from clipspool.jobs.working import ReportWork, Working
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.kinds import has_credentials, other_kind
-from clipspool.media.plan import Limits
+from clipspool.media.plan import Bounds
 from clipspool.media.signing import Signer
 from clipspool.provider.catalog import Catalog
-from clipspool.provider.protocol import Followed, Inline, Look, Provider, TaskStatus
+from clipspool.provider.protocol import Followed, Inline, Provider, TaskLook, TaskStatus
 from clipspool.provider.transport import Depot
 from clipspool.spool.handover import taker_of
 from clipspool.spool.layout import SUFFIXES
@@ -33,7 +33,7 @@ from clipspool.spool.send_marks import SendMarks
 from clipspool.spool.watchfolder import Folders
 from clipspool.stages.changed import change_of
 from clipspool.stages.deliver import deliver
-from clipspool.stages.fetch import FetchTools, Seen, fetch
+from clipspool.stages.fetch import FetchTools, Probed, fetch
 from clipspool.stages.film import media_of
 from clipspool.stages.finish import finish, judge
 from clipspool.stages.hooks import HookTools, after, vet
@@ -73,7 +73,7 @@ class Tools:
     draws_posters: Callable[[], bool] = field(default=lambda: True)
     """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
 
-    def limits(self, request: Request) -> Limits | None:
+    def limits(self, request: Request) -> Bounds | None:
         """Return the limits of a request's model; None for a model that is not in the catalogue any more."""
         return self.catalog.limits(request.model) if request.model in self.catalog.models else None
 
@@ -109,7 +109,7 @@ class StageRunner:
     """Returns where another daemon serves a copy of this journal; empty where none does."""
     _working: dict[str, Working] = field(default_factory=dict)
     """By job, how far a stage has come that is under way here."""
-    _ended_looks: dict[str, tuple[float, Look]] = field(default_factory=dict)
+    _ended_looks: dict[str, tuple[float, TaskLook]] = field(default_factory=dict)
     """By task id, the poll that found it ended: its addresses are fresh, and kept nowhere else."""
 
     def equip(self, tools: Tools) -> None:
@@ -132,7 +132,7 @@ class StageRunner:
         """Return what is done to jobs at this moment, by job, where it takes long enough to be told."""
         return self._working.copy()
 
-    def _reports(self, job: Job) -> Report:
+    def _reports(self, job: Job) -> ReportWork:
         def report(working: Working) -> None:
             self._working[job.id] = working
 
@@ -211,7 +211,7 @@ class StageRunner:
         if stage is Stage.TELL_CANCEL:
             return tell_cancel(job, provider)
         seen = provider.look(task_id)
-        if isinstance(seen, Look) and seen.status is TaskStatus.SUCCEEDED:
+        if isinstance(seen, TaskLook) and seen.status is TaskStatus.SUCCEEDED:
             self._ended_looks[task_id] = (self.now(), seen)
         return poll(seen)
 
@@ -279,25 +279,25 @@ class StageRunner:
         catalog = self.tools.catalog
         return catalog.models[request.model].endpoint, catalog.body(request, source, references)
 
-    def _look_into(self, file: FileIO) -> Seen:
+    def _look_into(self, file: FileIO) -> Probed:
         kind = boxes.container(file)
         if kind is None:
             return self._look_into_other(file)
         seen = self.decoder.verify(file.fileno())
         if isinstance(seen, MediaFault):
-            return Seen("", seen.message)
+            return Probed("", seen.message)
         is_signed = has_credentials(file)
         film = None if kind == "zip" else seen
-        return Seen(f".{kind}", film=film, credentials="kept" if is_signed else "")
+        return Probed(f".{kind}", film=film, credentials="kept" if is_signed else "")
 
-    def _look_into_other(self, file: FileIO) -> Seen:
+    def _look_into_other(self, file: FileIO) -> Probed:
         """Probe an output that is no film: a picture, facts about the film, or nothing of use."""
         suffix = other_kind(file)
         if not suffix:
-            return Seen("", "it is no video")
+            return Probed("", "it is no video")
         if suffix in SUFFIXES and isinstance(fault := self.decoder.image_facts(file.fileno()), MediaFault):
-            return Seen("", fault.message)
-        return Seen(suffix)
+            return Probed("", fault.message)
+        return Probed(suffix)
 
     def complete(self, request: Request, media: Mapping[str, Any]) -> Request:
         """Return a request with the fields that its model always needs."""

@@ -12,7 +12,7 @@ import structlog
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.text import text
 from clipspool.media.facts import MediaFault
-from clipspool.media.signing import Ingredient, Order, Signed, Signer
+from clipspool.media.signing import Ingredient, Signed, Signer, SigningOrder
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.fit import make_file
@@ -67,10 +67,10 @@ def _signed(
     job: Job,
     clip: Clip,
     folders: Folders,
-    work: Callable[[FileIO, FileIO, Order, int], Signed | MediaFault],
+    work: Callable[[FileIO, FileIO, SigningOrder, int], Signed | MediaFault],
 ) -> Result | MediaFault:
     home = folder_of(clip.id)
-    order = Order(text(name_of(clip.path)), made.suffix, job.request.model, made.finished, ingredients)
+    order = SigningOrder(text(name_of(clip.path)), made.suffix, job.request.model, made.finished, ingredients)
     name = f"{made.file.removesuffix(made.suffix)}.signed{made.suffix}"
     with folders.inbox.folder(home) as folder, folders.inbox.open(join(home, made.file)) as film:
         done = make_file(folders.inbox, join(home, name), lambda target: work(film, target, order, folder))

@@ -22,12 +22,12 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.model import Clip, Error, Held, Job, Part, Request, Result, plain
 from clipspool.jobs.splitting import request_of
-from clipspool.jobs.working import Report, Working, keep_to_oneself
+from clipspool.jobs.working import ReportWork, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import ClipPart, MediaFault, Probe
 from clipspool.media.joins import JoinPlan, join_plan
 from clipspool.media.parts import is_too_long, parts_of
-from clipspool.media.plan import Conform, Limits, Refuse
+from clipspool.media.plan import Bounds, Conform, Refuse
 from clipspool.media.rates import constant_rate
 from clipspool.media.signing import Ingredient
 from clipspool.media.timeline import Bars
@@ -69,7 +69,7 @@ class Parting:
         return None if None in prices else sum(price or 0.0 for price in prices)
 
 
-def is_split(request: Request, probe: Probe, limits: Limits) -> bool:
+def is_split(request: Request, probe: Probe, limits: Bounds) -> bool:
     """Whether a clip is sent in parts: it is too long for the model, and that is asked for."""
     if request.long_clips != "split" or request.length_seconds is not None or probe.container == "pictures":
         return False  # a part of it is named, and sent alone; a folder of pictures is one film or none
@@ -84,7 +84,7 @@ def clip_part(part: Part) -> ClipPart:
 def parting(
     request: Request,
     probe: Probe,
-    limits: Limits,
+    limits: Bounds,
     ways: Sequence[Way],
     content_type: str,
     estimate: Estimate,
@@ -131,7 +131,7 @@ def _bars(conform: Conform | None) -> Bars | None:
 
 
 def cut_up(
-    bench: Workbench, probe: Probe, limits: Limits, file: FileIO
+    bench: Workbench, probe: Probe, limits: Bounds, file: FileIO
 ) -> tuple[ClipPart, ...] | Failed | Postponed | StageFailed:
     """Choose the parts of a clip: at scene changes where they are. A job that is run again keeps its own."""
     job, clip = bench.job, bench.clip
@@ -188,7 +188,7 @@ class JoinTools:
 
     decoder: Decoder
     signing: Signing = UNSIGNED
-    report: Report = keep_to_oneself
+    report: ReportWork = keep_to_oneself
 
 
 def join_results(job: Job, clip: Clip, folders: Folders, tools: JoinTools, *, attempt: str) -> Event:

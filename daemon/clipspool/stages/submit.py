@@ -16,7 +16,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Held, Job, Request
-from clipspool.provider.protocol import Call, Created, Inline, NotSent, Provider, Refused, Unclear
+from clipspool.provider.protocol import Call, Created, Inline, NothingSent, Provider, Refused, Unclear
 from clipspool.provider.transport import Depot
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of
@@ -132,15 +132,15 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             gated.note("task", task_id=answer.task_id, number=gated.number)
             reach("task-noted")
             return on.TaskCreated(answer.task_id, answer.credits)
-        case NotSent() if gated.was_withdrawn:
+        case NothingSent() if gated.was_withdrawn:
             return on.Postponed("withdrawn before anything was sent", 0.0)
-        case NotSent() if gated.beyond:
+        case NothingSent() if gated.beyond:
             # A copy of this journal has its line first: whether that request was paid for is not known here.
             return on.InDoubt(gated.beyond, provider.profile)
-        case NotSent() if gated.is_lost:
+        case NothingSent() if gated.is_lost:
             # Nothing is noted: whoever leads now has read the ledger, and decides by what was in it.
             return on.AnswerLost("the lead of the farm was lost before anything was sent", {})
-        case NotSent() | Refused():
+        case NothingSent() | Refused():
             # Without this line the intent stays open, and a lost journal would make a doubt of it.
             gated.note("not_submitted", number=gated.number)
             return _refused(gated.fault or answer.fault)

@@ -22,7 +22,7 @@ from clipspool.jobs.outputs import FOLDER, ZIP
 from clipspool.jobs.sequence import PICTURES_MAX, pictures_of, sequence_of
 from clipspool.jobs.sequence import Sequence as Pictures
 from clipspool.jobs.text import text
-from clipspool.jobs.working import Report, Working
+from clipspool.jobs.working import ReportWork, Working
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.stills import Unfit, survey
@@ -53,7 +53,7 @@ def unpack(
     *,
     attempt: str,
     stopping: Callable[[], bool],
-    report: Report,
+    report: ReportWork,
 ) -> Fetched | PartlyFetched:
     """Unpack each fetched archive of pictures; after a crash it may be called again. Raises OSError."""
     results: list[Result] = []
@@ -104,7 +104,7 @@ class _Unpacking:
         result: Result,
         rel: Rel,
         stopping: Callable[[], bool],
-        report: Report,
+        report: ReportWork,
     ) -> None:
         self.clip, self.decoder, self.result, self.rel = clip, decoder, result, rel
         self.root: Root = folders.inbox

@@ -34,21 +34,21 @@ _is_end = True
 _lock = threading.Lock()
 
 
-class Refused(Exception):
+class FailpointRefused(Exception):
     """The environment names a failpoint without the tests' flag, or one that does not exist."""
 
 
 def arm(env: Mapping[str, str] = os.environ) -> None:
-    """Arm the failpoint that the environment names; raises Refused with one sentence."""
+    """Arm the failpoint that the environment names; raises FailpointRefused with one sentence."""
     global _name, _left, _is_end
     asked = env.get(_PLACE, "")
     if not asked:
         return
     if env.get(_FLAG) != "1":
-        raise Refused(f"{_PLACE} is set, which is for tests alone: unset it, or set {_FLAG}=1.")
+        raise FailpointRefused(f"{_PLACE} is set, which is for tests alone: unset it, or set {_FLAG}=1.")
     name, action, count = [*asked.split(":", 2), "", ""][:3]
     if name not in NAMES or action not in {"exit", "stop"} or not (count or "1").isdecimal():
-        raise Refused(f"{_PLACE}={asked} names no failpoint: NAME:exit or NAME:stop, and :COUNT.")
+        raise FailpointRefused(f"{_PLACE}={asked} names no failpoint: NAME:exit or NAME:stop, and :COUNT.")
     _name, _left, _is_end = name, int(count or "1"), action == "exit"
 
 

@@ -30,7 +30,7 @@ _CHANGE_SECONDS = 2.0
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
-class Kind(StrEnum):
+class MountKind(StrEnum):
     """Who can change a file system, by its type."""
 
     LOCAL = "local"
@@ -57,12 +57,12 @@ class Mount:
     is_read_only: bool
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MountKind:
         """Whether its type is a local file system, a network's, or unknown."""
         driver, _, fuse = self.type.partition(".")
         if driver in _NETWORK or (driver == "fuse" and fuse in _NETWORK_FUSE):
-            return Kind.NETWORK
-        return Kind.LOCAL if self.type in _LOCAL else Kind.UNKNOWN
+            return MountKind.NETWORK
+        return MountKind.LOCAL if self.type in _LOCAL else MountKind.UNKNOWN
 
 
 _NOWHERE = Mount(0, "0:0", "/", "/", "unknown", "", is_read_only=False)

@@ -45,7 +45,7 @@ class Withdrawn(Exception):
     """Whoever asked for it may not do it any more; nothing was named."""
 
 
-class Refused(OSError):
+class MoveRefused(OSError):
     """Neither a rename nor a copy works there; the text names each call and its error."""
 
 
@@ -87,7 +87,7 @@ def move(
     """Move a file or folder that nobody else moves; its date, owner and mode are kept where possible.
 
     After a crash at any point the file is whole under one of the two names or under both. `trace` gets the
-    inode of a copy before the copy is named. Raises FileExistsError, and Refused where nothing works.
+    inode of a copy before the copy is named. Raises FileExistsError, and MoveRefused where nothing works.
     """
     try:
         rename_new(name, folder, to_name, to_folder)
@@ -158,7 +158,7 @@ def _copy_instead(
 def both(first: OSError, by: str, second: OSError, and_by: str) -> OSError:
     """Return one error for two calls that failed, with the second's number."""
     text = f"{by}: {first.strerror or first}; {and_by}: {second.strerror or second}"
-    return (Unsteady if isinstance(second, Unsteady) else Refused)(second.errno, text)
+    return (Unsteady if isinstance(second, Unsteady) else MoveRefused)(second.errno, text)
 
 
 def copy(name: str, folder: int, to_name: str, to_folder: int, create: Create, how: How | None = None) -> str:

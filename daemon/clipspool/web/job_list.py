@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from clipspool.jobs.model import TERMINAL, State
-from clipspool.journal import UNDER_WAY, Filter, Page, Sort
+from clipspool.journal import UNDER_WAY, Filter, Page, SortBy
 
 PAGE_SIZE = 50
 _WORD_MAX = 200
@@ -36,7 +36,7 @@ class ListAsked:
     word: str
     state: str
     inbox: str
-    by: Sort | None
+    by: SortBy | None
     """None: newest first."""
     is_down: bool
     before: str
@@ -52,11 +52,13 @@ class ListAsked:
         by = "folder" if query.get("group") == "folder" else query.get("sort", "")
         if (state and state not in {*_STATES, "held"}) or (before and not _ID.fullmatch(before)):
             return None
-        if not _SKIP.fullmatch(skip) or (by and by not in [*Sort]):
+        if not _SKIP.fullmatch(skip) or (by and by not in [*SortBy]):
             return None
         word = query.get("q", "").strip()[:_WORD_MAX]
         is_down = query.get("order") == "down"
-        return cls(word, state, query.get("inbox", ""), Sort(by) if by else None, is_down, before, int(skip))
+        return cls(
+            word, state, query.get("inbox", ""), SortBy(by) if by else None, is_down, before, int(skip)
+        )
 
     @property
     def filter(self) -> Filter:
@@ -67,7 +69,7 @@ class ListAsked:
 
     def address(self, **changes: Any) -> str:
         """Return the address of the same list, changed; a value that is empty is left out."""
-        is_group = self.by is Sort.FOLDER
+        is_group = self.by is SortBy.FOLDER
         kept = {
             "q": self.word,
             "state": self.state,
@@ -82,14 +84,14 @@ class ListAsked:
 
     def sorted_by(self, column: str) -> tuple[str, str]:
         """Return a column's `aria-sort` now, and the address of the list sorted by it, or turned round."""
-        is_newest = self.by is None and column == Sort.ACCEPTED
+        is_newest = self.by is None and column == SortBy.ACCEPTED
         if self.by == column or is_newest:
             is_down = self.is_down or is_newest
             now, is_next_down = ("descending" if is_down else "ascending"), not is_down
         else:
-            now, is_next_down = "", column == Sort.CREDITS
+            now, is_next_down = "", column == SortBy.CREDITS
         order = {"sort": column, "order": "down" if is_next_down else "", "group": ""}
-        if column == Sort.ACCEPTED and (is_next_down or not now):
+        if column == SortBy.ACCEPTED and (is_next_down or not now):
             order["sort"] = order["order"] = ""  # the newest first is how the list is without sorting
         return now, self.address(**order)
 

@@ -199,7 +199,7 @@ def _saved_as(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ByteRange:
     """Some bytes of a file."""
 
     begin: int
@@ -207,20 +207,20 @@ class Part:
     is_part: bool
 
 
-def range_of(header: str, size: int) -> Part | None:
+def range_of(header: str, size: int) -> ByteRange | None:
     """Read a Range header with one range; anything else means the whole file, None a range without bytes."""
-    whole = Part(0, size, is_part=False)
+    whole = ByteRange(0, size, is_part=False)
     found = _RANGE.fullmatch(header.strip())
     if found is None or not any(found.groups()):
         return whole
     first, last = found.groups()
     if not first:
         length = min(int(last), size)
-        return Part(size - length, length, is_part=True) if length else None
+        return ByteRange(size - length, length, is_part=True) if length else None
     begin, end = int(first), min(int(last) if last else size - 1, size - 1)
     if last and int(last) < begin:
         return whole
-    return None if begin >= size else Part(begin, end - begin + 1, is_part=True)
+    return None if begin >= size else ByteRange(begin, end - begin + 1, is_part=True)
 
 
 class _Written:
@@ -264,7 +264,12 @@ class _FileResponse(StreamingResponse):
     """Sends a part of an open file, and closes it in any case."""
 
     def __init__(
-        self, file: FileIO, part: Part, limiter: anyio.CapacityLimiter, headers: dict[str, str], kind: str
+        self,
+        file: FileIO,
+        part: ByteRange,
+        limiter: anyio.CapacityLimiter,
+        headers: dict[str, str],
+        kind: str,
     ) -> None:
         super().__init__(_chunks(file, part, limiter), 206 if part.is_part else 200, headers, media_type=kind)
         self._file = file
@@ -276,7 +281,7 @@ class _FileResponse(StreamingResponse):
             self._file.close()
 
 
-async def _chunks(file: FileIO, part: Part, limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
+async def _chunks(file: FileIO, part: ByteRange, limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
     at, left = part.begin, part.length
     while left:
         chunk = await anyio.to_thread.run_sync(

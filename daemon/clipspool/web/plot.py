@@ -24,7 +24,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 4, 10, 22
 _GAP = 3
 
 
-class Ledger:
+class RecentSpend:
     """Caches what was spent in the last days: old days are read seldom, the newest ones often."""
 
     def __init__(self) -> None:

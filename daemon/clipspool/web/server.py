@@ -55,7 +55,7 @@ _HEAD_BYTES_MAX = 32_768
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Page:
+class PageServer:
     """Serves the page in a thread of its own."""
 
     def __init__(self, server_socket: PageSocket, daemon: DaemonHandle, access: AccessRules) -> None:

@@ -13,7 +13,7 @@ from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import iso, text
-from clipspool.journal import SORTED_MAX, Look, Lookup, Page, Sort
+from clipspool.journal import SORTED_MAX, Look, Lookup, Page, SortBy
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.reporting.looking import DAY_SECONDS
@@ -23,7 +23,7 @@ from clipspool.system.redaction import readable, redact_value
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
-from clipspool.web.plot import DAYS, Ledger, plot
+from clipspool.web.plot import DAYS, RecentSpend, plot
 from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
 from clipspool.web.snapshot import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
@@ -63,7 +63,7 @@ class Views:
         self._access = access
         self._pages = Pages(version)
         self._timing = Timing()
-        self._ledger = Ledger()
+        self._ledger = RecentSpend()
         self._env = environment()
         self.balance = BalanceCache(daemon)
 
@@ -230,7 +230,7 @@ class Views:
         conditions = self._conditions()
         rows = [self.row(job, conditions) for job in jobs]
         folder = None
-        for job, row in zip(jobs, rows, strict=True) if asked.by is Sort.FOLDER else ():
+        for job, row in zip(jobs, rows, strict=True) if asked.by is SortBy.FOLDER else ():
             if folder != (folder := (job.inbox, job.path.rpartition("/")[0])):
                 row["heading"] = row["clip"].rpartition("/")[0]
                 if not asked.word and not asked.filter.waits:

@@ -10,7 +10,7 @@ from bench import table
 from bench.tools import OURS
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Conformed
-from clipspool.media.plan import Conform, Limits, plan
+from clipspool.media.plan import Bounds, Conform, plan
 
 GOAL = 1.3
 BYTES = 3_700_000
@@ -54,7 +54,7 @@ def ours(kit, source, room, _repeat):
     def work():
         # Its process is counted once it has ended.
         with closing(Decoder()) as decoder, source.open("rb") as clip, target.open("w+b") as made:
-            planned = plan(decoder.probe(clip.fileno()), Limits(), room)
+            planned = plan(decoder.probe(clip.fileno()), Bounds(), room)
             if not isinstance(planned, Conform):
                 raise TypeError(planned)
             found = decoder.conform(clip.fileno(), made.fileno(), planned)

@@ -15,7 +15,7 @@ from clipspool.app.settings.keys import (
     Settings,
 )
 from clipspool.app.settings.notify import NotifySettings
-from clipspool.app.settings.reload import Change, changes
+from clipspool.app.settings.reload import ChangedKeys, changes
 from clipspool.app.settings.secrets import Needs
 from clipspool.app.settings.sources import load
 from clipspool.app.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
@@ -25,7 +25,7 @@ __all__ = [
     "RESULT_NAME_FIELDS",
     "BucketSettings",
     "BudgetSettings",
-    "Change",
+    "ChangedKeys",
     "InboxSettings",
     "JournalSettings",
     "LogSettings",

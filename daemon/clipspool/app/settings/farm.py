@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from clipspool.app.settings.parts import Number, Part
+from clipspool.app.settings.parts import Number, SettingsTable
 
 LEASE_SECONDS_MIN = 5.0
 """A shorter lease would be lost over a slow answer of the database."""
@@ -21,7 +21,7 @@ def _node_name(value: str) -> str:
     return value
 
 
-class FarmSettings(Part):
+class FarmSettings(SettingsTable):
     """`[farm]`: used where `[journal] url` names a database that several machines share."""
 
     node: Annotated[str, AfterValidator(_node_name)] | None = None

@@ -16,9 +16,9 @@ from clipspool.app.settings.parts import (
     Credits,
     Keys,
     Number,
-    Part,
     PathMap,
     Seconds,
+    SettingsTable,
     few,
     some,
 )
@@ -101,7 +101,7 @@ def _hours(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class InboxSettings(Part):
+class InboxSettings(SettingsTable):
     """`[[inbox]]`: one watched folder and its outbox."""
 
     name: Annotated[str, AfterValidator(_inbox_name)]

@@ -26,9 +26,9 @@ from clipspool.app.settings.parts import (
     Days,
     Keys,
     Number,
-    Part,
     PathMap,
     Seconds,
+    SettingsTable,
     Word,
     database_address,
     few,
@@ -79,7 +79,7 @@ VENDOR_HOSTS = frozenset({"api.dev.runwayml.com"})
 """Hosts known to accept uploads [PROVIDER 2.1, 2.5]; for others set `mode = "upload"`."""
 
 
-class ProviderSettings(Part):
+class ProviderSettings(SettingsTable):
     """`[provider]`: where the API is, and how often it may be asked."""
 
     base_url: Annotated[str, AfterValidator(public_address)] = "https://api.cometapi.com/runwayml/v1"
@@ -126,7 +126,7 @@ class ProviderSettings(Part):
         return (self.base_url, *self.other_urls)
 
 
-class JournalSettings(Part):
+class JournalSettings(SettingsTable):
     """`[journal]`."""
 
     path: AnyPath
@@ -145,7 +145,7 @@ class JournalSettings(Part):
         return Address(self.url, None if self.password is None else self.password.get_secret_value())
 
 
-class BudgetSettings(Part):
+class BudgetSettings(SettingsTable):
     """`[budget]`: None means no limit."""
 
     credits_per_day: Credits | None = None
@@ -155,7 +155,7 @@ class BudgetSettings(Part):
     submissions_per_day: Annotated[int, Field(ge=1, le=10_000_000), Number] = 500
 
 
-class ContentCredentialsSettings(Part):
+class ContentCredentialsSettings(SettingsTable):
     """`[content_credentials]`: the certificate that signs films which were coded again here."""
 
     certificate: AnyPath | None = None
@@ -174,7 +174,7 @@ class ContentCredentialsSettings(Part):
         return self
 
 
-class HooksSettings(Part):
+class HooksSettings(SettingsTable):
     """`[hooks]`: commands, each a list of words that no shell reads, with the job as JSON on their input."""
 
     before_submit: Annotated[tuple[Word, ...], few] = ()
@@ -190,7 +190,7 @@ class HooksSettings(Part):
         return {name: words for name, words in self if isinstance(words, tuple) and words}
 
 
-class RetentionSettings(Part):
+class RetentionSettings(SettingsTable):
     """`[retention]`: days after a clip ended; None keeps for ever."""
 
     done_days: Days | None = None
@@ -203,14 +203,14 @@ class RetentionSettings(Part):
     """Of the small pictures on the page."""
 
 
-class LogSettings(Part):
+class LogSettings(SettingsTable):
     """`[logs]`."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
 
 
-class Settings(Part):
+class Settings(SettingsTable):
     """Everything an operator set, checked and never changed; made by `load`."""
 
     provider: ProviderSettings = ProviderSettings()

@@ -131,7 +131,7 @@ some = BeforeValidator(lambda value: _at_least_one(_at_most(value)))
 Keys = Mapping[str, Any]
 
 
-class Part(BaseModel):
+class SettingsTable(BaseModel):
     """A table of the configuration: strict, and never changed once read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -28,7 +28,7 @@ _RESTART_OF_INBOX = frozenset({"path", "outbox"})
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangedKeys:
     """Dotted names of changes: `logs.level`, `inbox.bay-1.priority`, `inbox.bay-2` (added or removed)."""
 
     live: tuple[str, ...] = ()
@@ -45,10 +45,10 @@ class Change:
         return any(f"{name}.".startswith(f"{prefix}.") for name in (*self.live, *self.restart))
 
 
-def changes(old: Settings, new: Settings) -> Change:
+def changes(old: Settings, new: Settings) -> ChangedKeys:
     """Compare two readings. Names only, never a value: one of them is the API key."""
     found = list(_differences(old, new))
-    return Change(
+    return ChangedKeys(
         live=tuple(name for name, needs_restart in found if not needs_restart),
         restart=tuple(name for name, needs_restart in found if needs_restart),
     )

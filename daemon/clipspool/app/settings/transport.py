@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from clipspool.app.settings.parts import AnyPath, Number, Part, Seconds, public_address, secret
+from clipspool.app.settings.parts import AnyPath, Number, Seconds, SettingsTable, public_address, secret
 
 _WEEK_SECONDS = 7 * 86_400
 
@@ -25,7 +25,7 @@ def _prefix(value: str) -> str:
     return value if not value or value.endswith("/") else f"{value}/"
 
 
-class BucketSettings(Part):
+class BucketSettings(SettingsTable):
     """`[transport.bucket]`: a bucket of any S3-compatible store."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")]
@@ -57,7 +57,7 @@ class BucketSettings(Part):
         return self
 
 
-class PublicUrlSettings(Part):
+class PublicUrlSettings(SettingsTable):
     """`[transport.public_url]`: a folder of ours that a web server serves already."""
 
     folder: AnyPath
@@ -65,7 +65,7 @@ class PublicUrlSettings(Part):
     """The address of the folder's files."""
 
 
-class TransportSettings(Part):
+class TransportSettings(SettingsTable):
     """`[transport]`."""
 
     mode: Literal["auto", "inline", "bucket", "public_url", "upload"] = "auto"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.parts import AnyPath, Part, few, nearness
+from clipspool.app.settings.parts import AnyPath, SettingsTable, few, nearness
 
 _SOCKET_PATH_BYTES_MAX = 107
 _TOKENS_MAX = 100
@@ -67,7 +67,7 @@ HOW_TO_GIVE_IT = (
 Right = Literal["look", "add", "decide"]
 
 
-class TokenSettings(Part):
+class TokenSettings(SettingsTable):
     """`[web.tokens.NAME]`: a token with some of the rights."""
 
     rights: Annotated[tuple[Right, ...], Field(min_length=1)] = ("look", "add", "decide")
@@ -76,7 +76,7 @@ class TokenSettings(Part):
     token_file: AnyPath | None = None
 
 
-class WebSettings(Part):
+class WebSettings(SettingsTable):
     """`[web]`: off unless `listen` is set."""
 
     listen: Annotated[str, AfterValidator(_listen)] | None = None

@@ -147,7 +147,7 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str
         yield Finding("bad", what, f"{folder} cannot be used: {why_of(error)}", _advice(error, folder))
         return
     yield Finding("ok", what, f"{folder} on {mount.type}{_notes(abilities, mount, inbox, kind)}")
-    if kind == "inbox" and inbox.detect == "events" and mount.kind is not mounts.Kind.LOCAL:
+    if kind == "inbox" and inbox.detect == "events" and mount.kind is not mounts.MountKind.LOCAL:
         yield Finding(
             "warn",
             what,
@@ -192,7 +192,7 @@ def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:
 
 def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind: str) -> str:
     notes = []
-    if kind == "inbox" and (inbox.detect == "rescan" or mount.kind is not mounts.Kind.LOCAL):
+    if kind == "inbox" and (inbox.detect == "rescan" or mount.kind is not mounts.MountKind.LOCAL):
         notes.append(f"rescanned every {inbox.rescan_seconds:g} s")
     if abilities.ignores_case:
         notes.append("not case-sensitive")
@@ -235,7 +235,7 @@ def look_at_events(settings: Settings) -> Iterator[Finding]:
     """Compare the inboxes' folders with how many this machine lets one user watch."""
     count = 0
     for inbox in settings.inbox:
-        is_local = inbox.path.is_dir() and mounts.filesystem_of(inbox.path).kind is mounts.Kind.LOCAL
+        is_local = inbox.path.is_dir() and mounts.filesystem_of(inbox.path).kind is mounts.MountKind.LOCAL
         if inbox.detect == "events" or (inbox.detect == "auto" and is_local):
             count += _folders_in(inbox.path, _FOLDERS_COUNTED_MAX - count)
     for name, needed in (("max_user_watches", count * 2), ("max_user_instances", 2 + len(settings.inbox))):

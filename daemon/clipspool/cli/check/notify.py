@@ -9,7 +9,7 @@ from clipspool.app.receivers import new_id, senders_of
 from clipspool.app.settings import Settings
 from clipspool.cli.check.finding import Finding, look_at_file
 from clipspool.reporting.notify.courier import NotDelivered, Sender
-from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 
@@ -41,7 +41,7 @@ def _try(sender: Sender) -> Finding:
     words = "this is a test of clipspool's notifications; nothing is wrong"
     note = Note(Topic.BATCH_FINISHED, time.time(), words)
     try:
-        sender.send(Message((note,), {note.topic: 1}, is_test=True), new_id())
+        sender.send(NoticeMessage((note,), {note.topic: 1}, is_test=True), new_id())
     except NotDelivered as trouble:
         return Finding("bad", "notifications", f"{sender.name}: {trouble}", _TODO)
     return Finding("ok", "notifications", f"{sender.name}: accepted a test message")

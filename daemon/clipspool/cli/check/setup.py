@@ -171,7 +171,7 @@ def look_at_journal(
     """
     what = "this machine's state" if is_elsewhere else "journal"
     mount = filesystem_of(path)
-    if mount.kind is mounts.Kind.NETWORK:
+    if mount.kind is mounts.MountKind.NETWORK:
         yield Finding(
             "bad",
             what,
@@ -179,7 +179,7 @@ def look_at_journal(
             "set journal.path to a local disk",
         )
         return
-    if mount.kind is mounts.Kind.UNKNOWN:
+    if mount.kind is mounts.MountKind.UNKNOWN:
         yield Finding(
             "warn",
             what,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from clipspool.app.settings import Settings
 from clipspool.app.shipping import ways_of
 from clipspool.cli.check.finding import Finding
-from clipspool.provider.transport import Names
+from clipspool.provider.transport import SecretNames
 from clipspool.provider.transport.trial import try_out
 
 _TODO = {
@@ -23,7 +23,7 @@ def look_at_transports(settings: Settings) -> Iterator[Finding]:
     """Try every way but the request itself, which needs nothing."""
     provider = settings.provider
     ca_file = None if provider.ca_file is None else str(provider.ca_file)
-    for way in ways_of(settings, Names(secrets.token_bytes(32))):
+    for way in ways_of(settings, SecretNames(secrets.token_bytes(32))):
         what = f"transport {way.name}"
         if way.name == "inline":
             room = way.room("video/mp4") / 1e6

@@ -47,11 +47,11 @@ _NO_CHAINS = (
 )
 Trouble = str | None
 """What is wrong and what would be right, or None."""
-Found = tuple[str, str]
+KeyProblem = tuple[str, str]
 """A dotted key and what is wrong with it."""
 
 
-def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[Found]:
+def problems_in(body: Mapping[str, Any], *, prefix: str = "") -> Iterator[KeyProblem]:
     """Check every key of a table."""
     for key, value in body.items():
         check = KEYS.get(key)
@@ -211,24 +211,24 @@ def _not_before(value: Any) -> Trouble:
 class _Table:
     """A check of a table, which also names the key in it."""
 
-    def __init__(self, check: Callable[[Mapping[str, Any]], Iterator[Found]]) -> None:
+    def __init__(self, check: Callable[[Mapping[str, Any]], Iterator[KeyProblem]]) -> None:
         self._check = check
 
-    def __call__(self, value: Any) -> Iterator[Found]:
+    def __call__(self, value: Any) -> Iterator[KeyProblem]:
         if isinstance(value, dict):
             yield from self._check(value)
         else:
             yield "", f"has to be a table; it is {kind_of(value)}"
 
 
-def _content_moderation(table: Mapping[str, Any]) -> Iterator[Found]:
+def _content_moderation(table: Mapping[str, Any]) -> Iterator[KeyProblem]:
     for key, value in table.items():
         check = SUB_KEYS.get(key)
         if trouble := unknown(key, SUB_KEYS) if check is None else check(value):
             yield key, trouble
 
 
-def _extra(table: Mapping[str, Any]) -> Iterator[Found]:
+def _extra(table: Mapping[str, Any]) -> Iterator[KeyProblem]:
     """Accept what JSON can hold, to a depth; without recursion, since the depth is the editor's choice."""
     pending: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
     while pending:
@@ -289,7 +289,7 @@ KEYS: dict[str, Callable[[Any], Trouble] | _Table] = {
 _NAMES = dict.fromkeys((*KEYS, "variant", "matrix"))
 
 
-def problems_in_matrix(table: Any) -> Iterator[Found]:
+def problems_in_matrix(table: Any) -> Iterator[KeyProblem]:
     """Check a `[matrix]`: for each key a list of values, every one of which the key accepts."""
     if not isinstance(table, dict):
         yield "", f"has to be a table, headed `[matrix]`; it is {kind_of(table)}"

@@ -17,7 +17,7 @@ from clipspool.intake.sidecar.lines import Statement, keys_with_lines, line_of, 
 from clipspool.intake.sidecar.values import (
     COLON,
     COMMENT,
-    Found,
+    Slip,
     assignment,
     following,
     is_fine,
@@ -161,13 +161,13 @@ def _bounded(text: str) -> str:
     return re.sub(r"[ \t]{9,}", " ", text[: 4 * _STATEMENT_MAX])[:_STATEMENT_MAX]
 
 
-def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
+def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Slip:
     """Explain the first of these statements, which is not TOML."""
     text = rest[0].text
     if odd := _odd_letter(text):
         clean = _without_odd(text)
         if is_fine(clean):
-            return Found(f"{odd}; delete it", clean.strip().split("\n", maxsplit=1)[0])
+            return Slip(f"{odd}; delete it", clean.strip().split("\n", maxsplit=1)[0])
         text = clean
     first = text.split("\n", maxsplit=1)[0]
     if found := _behind_header(first):
@@ -181,13 +181,13 @@ def _found(rest: list[Statement], *, has_prompt: bool, before: Statement | None)
     if (colon := COLON.match(text)) and (key := known_key(colon[2])):
         return _colon(key, colon[3], rest)
     if (separated := _SEPARATED.match(text)) and (key := _exact(separated[1])):
-        return Found(f"write = between `{key}` and its value", right_line(key, separated[2]))
+        return Slip(f"write = between `{key}` and its value", right_line(key, separated[2]))
     if key := _exact(text.strip().rstrip(":")):
         return with_following(f"the = is missing between `{key}` and its value", key, "", rest)
     word = _WORD.match(text)
     is_value = word and (len(word[2].split()) == 1 or word[2][:1] in "\"'[0123456789\u201c")
     if word and is_value and (key := _exact(word[1])):
-        return Found(f"the = is missing between `{key}` and its value", right_line(key, word[2]))
+        return Slip(f"the = is missing between `{key}` and its value", right_line(key, word[2]))
     return _loose_text(rest, has_prompt=has_prompt, before=before)
 
 
@@ -212,16 +212,16 @@ def _without_odd(text: str) -> str:
     return "".join(c for c in kept if c not in INVISIBLE and (ord(c) >= 0x20 or c in "\n\t"))  # noqa: PLR2004
 
 
-def _comment(line: str) -> Found | None:
+def _comment(line: str) -> Slip | None:
     if re.fullmatch(r"\s*(?:([-=*_~#+.\u2026\u2014])\1*|`{3,}\w*|[\[\](){}\"'`]+)\s*", line):
-        return Found("a line such as this has no meaning here; delete it", "")
+        return Slip("a line such as this has no meaning here; delete it", "")
     found = COMMENT.match(line)
     if found is None or (line.lstrip().startswith("--") and _exact(found[1].split(" ")[0].split("=")[0])):
         return None
-    return Found("a comment begins with #", f"# {found[1]}"[:_SHOWN_MAX])
+    return Slip("a comment begins with #", f"# {found[1]}"[:_SHOWN_MAX])
 
 
-def _list_items(rest: list[Statement]) -> Found | None:
+def _list_items(rest: list[Statement]) -> Slip | None:
     """Recognise a list as YAML writes it, with its key above it if that is a mistake too."""
     key, count, items = "references", 0, []
     head = re.fullmatch(r"\s*(\w+)\s*[:=]\s*", rest[0].text)
@@ -236,55 +236,55 @@ def _list_items(rest: list[Statement]) -> Found | None:
         return None
     pair = COLON.match(items[0]) or re.match(r"()(\w+)\s*=\s*(.*)", items[0])
     if count == len(items) and pair and (named := known_key(pair[2])):
-        return Found("a line begins with its key, followed by =", right_line(named, pair[3]))
+        return Slip("a line begins with its key, followed by =", right_line(named, pair[3]))
     if key == "prompt":
         right = right_line(key, " ".join(items))
-        return Found("put the text in quotes, on the line of its key", right, count)
+        return Slip("put the text in quotes, on the line of its key", right, count)
     right = right_line(key, ", ".join(bare(item) for item in items))
-    return Found("write a list in square brackets, each entry in quotes, with commas between", right, count)
+    return Slip("write a list in square brackets, each entry in quotes, with commas between", right, count)
 
 
-def _web_text(text: str) -> Found | None:
+def _web_text(text: str) -> Slip | None:
     if _TAG.match(text) is None:
         return None
     plain = re.sub(r"<[^>]*>", " ", text).strip()
     right = right_line("prompt", plain) if plain else ""
-    return Found("this is a piece of a web page; leave out everything in < >", right)
+    return Slip("this is a piece of a web page; leave out everything in < >", right)
 
 
-def _behind_header(line: str) -> Found | None:
+def _behind_header(line: str) -> Slip | None:
     """Recognise a key on the line of a table's name."""
     found = re.match(r"\s*(\[\[?\w+\]?\])\s*[,;:]?\s*(\w+)\s*[=:]\s*(\S.*)$", line)
     if found is None:
         return None
     key = known_key(found[2]) or found[2]
-    return Found("each key needs a line of its own", f"{found[1]}\n{right_line(key, found[3])}")
+    return Slip("each key needs a line of its own", f"{found[1]}\n{right_line(key, found[3])}")
 
 
-def _header(name: str, text: str) -> Found | None:
+def _header(name: str, text: str) -> Slip | None:
     """Explain a line in brackets that does not open a table correctly."""
     if text.lstrip()[0] not in "[({<":
         return None
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     for known in _REPEATED:
         if re.sub(r"s?_?\d*$", "", plain) == known:
-            return Found(f"each {known} begins with its name in double square brackets", f"[[{known}]]")
+            return Slip(f"each {known} begins with its name in double square brackets", f"[[{known}]]")
     if plain in _SECTIONS:
-        return Found("write the name of a table in square brackets", f"[{plain}]")
+        return Slip("write the name of a table in square brackets", f"[{plain}]")
     if text.lstrip()[0] == "[" and "," not in text:
-        return Found("there are no sections here; delete this line", "")
+        return Slip("there are no sections here; delete this line", "")
     return None
 
 
-def _colon(key: str, value: str, rest: list[Statement]) -> Found:
+def _colon(key: str, value: str, rest: list[Statement]) -> Slip:
     if key in _SECTIONS and not value:
-        return Found("write the name of a table in square brackets", f"[{key}]")
+        return Slip("write the name of a table in square brackets", f"[{key}]")
     if value and value not in {"|", ">", "|-", ">-"}:
-        return Found("put = after the key, not a colon", right_line(key, value))
+        return Slip("put = after the key, not a colon", right_line(key, value))
     return with_following("put = after the key, not a colon", key, "", rest)
 
 
-def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Found:
+def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | None) -> Slip:
     """Explain text without a key: the prompt itself, the rest of the prompt, or a remark."""
     if not has_prompt:
         return with_following(
@@ -296,4 +296,4 @@ def _loose_text(rest: list[Statement], *, has_prompt: bool, before: Statement | 
     if before is not None and re.match(r"\s*prompt\s*=", before.text) and is_fine(before.text):
         message = "if it belongs to the prompt, put it inside its quotes, on one line"
         right = "prompt = " + quoted(f"{tomllib.loads(before.text).get('prompt', '')} {whole}")
-    return Found(f"this is text without a key; {message}", right, 1 + len(below))
+    return Slip(f"this is text without a key; {message}", right, 1 + len(below))

@@ -33,7 +33,7 @@ COMMENT = re.compile(r"\s*(?://|;|--|/\*|<!--|%|'\s|(?:REM|rem)\b)\s*(.*?)(?:\*/
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Slip:
     """A mistake: what is wrong in a sentence, and what to write."""
 
     message: str
@@ -51,14 +51,14 @@ def is_fine(text: str) -> bool:
     return True
 
 
-def assignment(text: str, rest: list[Statement]) -> Found | None:
+def assignment(text: str, rest: list[Statement]) -> Slip | None:
     """Explain a line with `=`; None if the text before it is not a key."""
     equals = _EQUALS.match(text)
     if equals is None:
         return None
     name, value = equals[1], equals[2]
     if not name:
-        return Found("the key in front of the = is missing", right_line("prompt", value))
+        return Slip("the key in front of the = is missing", right_line("prompt", value))
     if _PLAIN_KEY.fullmatch(name) is None:
         colon = COLON.match(text)
         if colon and known_key(colon[2]) and (":" in name or ">" in text[: colon.start(3)]):
@@ -66,11 +66,11 @@ def assignment(text: str, rest: list[Statement]) -> Found | None:
         return _wrong_key(name, value)
     key = known_key(name.rpartition(".")[2]) or name.strip("\"' ").rpartition(".")[2].strip()
     if value[:1] in {"=", ">"} and value[1:].strip():
-        return Found("one = is enough", right_line(key, value[1:]))
+        return Slip("one = is enough", right_line(key, value[1:]))
     return _several(text) or (_valued(key, value, rest) if value else _no_value(key, rest))
 
 
-def _valued(key: str, value: str, rest: list[Statement]) -> Found:
+def _valued(key: str, value: str, rest: list[Statement]) -> Slip:
     if key in _TABLES:
         return _table(key, value)
     if value[0] in "\"'\u201c\u201d\u201e\u2018\u00ab`" and (broken := _broken_over_lines(key, value, rest)):
@@ -80,24 +80,24 @@ def _valued(key: str, value: str, rest: list[Statement]) -> Found:
     return _value(key, value)
 
 
-def _table(key: str, value: str) -> Found:
+def _table(key: str, value: str) -> Slip:
     flat = f"{key} = {' '.join(value.split())}"
     if value[0] == "{" and is_fine(flat):
-        return Found("write a table in { } on one line", flat)
-    return Found(
+        return Slip("write a table in { } on one line", flat)
+    return Slip(
         f"`{key}` is a table: write its name in square brackets, its keys on the lines below",
         right_line(key, value),
     )
 
 
-def _wrong_key(name: str, value: str) -> Found | None:
+def _wrong_key(name: str, value: str) -> Slip | None:
     key = known_key(name) or known_key(re.split(r"[\s.]", name.strip())[-1])
     if key is None:
         return None
-    return Found(f"the key is `{key}`, and nothing else belongs before the =", right_line(key, value))
+    return Slip(f"the key is `{key}`, and nothing else belongs before the =", right_line(key, value))
 
 
-def _several(text: str) -> Found | None:
+def _several(text: str) -> Slip | None:
     """Recognise several keys on one line, outside of any quotes."""
     parts = [part for part in _SEVERAL.split(text) if part.strip()]
     if len(parts) < 2 or "\n" in text or not is_fine(straighten(parts[0].strip().rstrip(",;"))):  # noqa: PLR2004 - several
@@ -106,26 +106,26 @@ def _several(text: str) -> Found | None:
     for part in parts:
         key, _, value = part.partition("=")
         right.append(right_line(known_key(key) or key.strip(), value.strip().rstrip(",;")))
-    return Found("each key needs a line of its own", "\n".join(filter(None, right)))
+    return Slip("each key needs a line of its own", "\n".join(filter(None, right)))
 
 
-def _no_value(key: str, rest: list[Statement]) -> Found:
+def _no_value(key: str, rest: list[Statement]) -> Slip:
     on_same_line = f"the value of `{key}` belongs on the same line"
     return with_following(on_same_line if following(rest) else f"`{key}` has no value", key, "", rest)
 
 
-def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Found | None:
+def _broken_over_lines(key: str, value: str, rest: list[Statement]) -> Slip | None:
     """Recognise a text in quotes that goes on in the next lines, or whose end quote is missing."""
     if value[:3] in {'"""', "'''"}:
         if value.count(value[:3]) > 1:
             return None
-        return Found(f"the closing {value[:3]} is missing", right_line(key, value.split("\n", maxsplit=1)[0]))
+        return Slip(f"the closing {value[:3]} is missing", right_line(key, value.split("\n", maxsplit=1)[0]))
     if _is_closed(value):
         return None
     below = following(rest)
     if not below:
         quote = '"' if value[0] not in "'\u2018" else "'"
-        return Found(f"the closing {quote} is missing", right_line(key, value))
+        return Slip(f"the closing {quote} is missing", right_line(key, value))
     last = (n for n, one in enumerate(below, 1) if one.text.rstrip(" \t,;")[-1:] in "\"'\u201d\u2019\u201c")
     end = next(last, len(below))
     return with_following("a text in quotes must be on one line", key, value, rest[: 1 + end])
@@ -154,57 +154,55 @@ def following(rest: list[Statement]) -> list[Statement]:
     return found
 
 
-def with_following(message: str, key: str, first: str, rest: list[Statement]) -> Found:
+def with_following(message: str, key: str, first: str, rest: list[Statement]) -> Slip:
     """Explain a value that goes on in the following lines, which belong to the same mistake."""
     below = following(rest)
     whole = " ".join(filter(None, (first, *(one.text.strip() for one in below))))
-    return Found(message, right_line(key, whole), 1 + len(below))
+    return Slip(message, right_line(key, whole), 1 + len(below))
 
 
 # --- the value alone -------------------------------------------------------------------------------------
 
 
-def _value(key: str, value: str) -> Found:
+def _value(key: str, value: str) -> Slip:
     """Explain in one short sentence what to do about a value; `value` is as written, not empty."""
     right = right_line(key, value)
     if ENTITY.search(value):
-        return Found('this has codes of web pages, such as &quot; for "; write the signs themselves', right)
+        return Slip('this has codes of web pages, such as &quot; for "; write the signs themselves', right)
     if bare(value).lower() in _NOTHING:
-        return Found(f"there is no such value; to leave `{key}` open, delete the line", "")
+        return Slip(f"there is no such value; to leave `{key}` open, delete the line", "")
     if value[0] in "\"'":
         return _quoted(key, value, right)
     if _PREFIX.match(value):
         right = right_line(key, value[value.index(value[-1]) :])
-        return Found("nothing belongs before the opening quote", right)
+        return Slip("nothing belongs before the opening quote", right)
     if value[0] in QUOTES:
-        return Found('put straight quotes (") around the text', right)
-    return Found(_unquoted(key, value), right)
+        return Slip('put straight quotes (") around the text', right)
+    return Slip(_unquoted(key, value), right)
 
 
-def _quoted(key: str, value: str, right: str) -> Found:
+def _quoted(key: str, value: str, right: str) -> Slip:
     quote = value[0]
     closed = re.match(r'"(?:[^"\\]|\\.)*"' if quote == '"' else r"'[^']*'", value)
     if closed is None or (quote == '"' and _ESCAPE.search(closed[0])):
-        return Found(_BACKSLASH, right)
+        return Slip(_BACKSLASH, right)
     behind = value[closed.end() :].strip()
     if behind and behind in {";", ",", ".", "\\"}:
-        return Found(f"nothing belongs after the value: remove the `{behind}`", right_line(key, closed[0]))
+        return Slip(f"nothing belongs after the value: remove the `{behind}`", right_line(key, closed[0]))
     if behind.startswith(("//", ";", "--", "/*", "(", ", //")):
         remark = behind.strip("/;-*(), \t")
-        return Found("a comment begins with #", f"{right_line(key, closed[0])}  # {remark}")
+        return Slip("a comment begins with #", f"{right_line(key, closed[0])}  # {remark}")
     if behind.startswith(",") and behind[1:].strip()[:1] in QUOTES:
         is_list = EXAMPLES.get(key, "").startswith("[")
-        return Found(
-            "write a list in square brackets" if is_list else "only one value is allowed here", right
-        )
+        return Slip("write a list in square brackets" if is_list else "only one value is allowed here", right)
     if behind.startswith("+"):
-        return Found("write the text in one piece, without +", right_line(key, _PLUS.sub("", value)))
+        return Slip("write the text in one piece, without +", right_line(key, _PLUS.sub("", value)))
     if value.rstrip(" \t,;")[-1] == quote or quote in behind:
         better = "double" if quote == "'" else "single" if "'" not in value else ""
         if better:
-            return Found(f"a {quote} inside the text ends it; put {better} quotes around the text", right)
-        return Found('a " inside the text ends it; write \\" inside the text', right)
-    return Found("there is text after the closing quote; put all of the text inside the quotes", right)
+            return Slip(f"a {quote} inside the text ends it; put {better} quotes around the text", right)
+        return Slip('a " inside the text ends it; write \\" inside the text', right)
+    return Slip("there is text after the closing quote; put all of the text inside the quotes", right)
 
 
 def _unquoted(key: str, value: str) -> str:

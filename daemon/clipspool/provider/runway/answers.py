@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.protocol import Created, Look, Refused, TaskStatus, Unclear
+from clipspool.provider.protocol import Created, Refused, TaskLook, TaskStatus, Unclear
 from clipspool.provider.runway.failures import explained, failure_fault, words_of
 from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
@@ -94,7 +94,7 @@ def read_create(
 
 def read_task(
     status: int, headers: Mapping[str, str], body: bytes, task_id: str, now: datetime | None = None
-) -> Look | Fault:
+) -> TaskLook | Fault:
     """Decide what the answer to a look at `task_id` means; never raises.
 
     Both shapes and their mixes are read [PROVIDER 1.3, 1.4]: an envelope's own status is no task's, the
@@ -105,7 +105,7 @@ def read_task(
     """
     reply = read_reply(status, headers, body, now or datetime.now(UTC))
     if is_missing(reply):
-        return Look(TaskStatus.MISSING, _NOT_EXIST)
+        return TaskLook(TaskStatus.MISSING, _NOT_EXIST)
     if status not in _SUCCESS:
         return account_fault(reply) or busy_fault(reply)
     if reply.tree is None:
@@ -182,7 +182,7 @@ def _layers(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
         tree, is_first = data, False
 
 
-def _look(layers: list[dict[str, Any]]) -> Look:
+def _look(layers: list[dict[str, Any]]) -> TaskLook:
     words = [word for layer in layers if (word := text_at(layer, "status"))]
     known = [(_STATUS_OF_WORD.get(word.strip().upper(), TaskStatus.UNKNOWN), word) for word in words]
     progress = (_fraction(layer.get("progress")) for layer in reversed(layers))
@@ -191,7 +191,7 @@ def _look(layers: list[dict[str, Any]]) -> Look:
         (pair for pair in known if pair[0] is not TaskStatus.UNKNOWN),
         (TaskStatus.UNKNOWN, words[0] if words else ""),
     )
-    return Look(
+    return TaskLook(
         status=status,
         word=redact_line(word, 60),
         progress=next((known for known in progress if known is not None), None),

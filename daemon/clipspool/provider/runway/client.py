@@ -14,7 +14,16 @@ from urllib.parse import quote
 from clipspool.jobs.account import Balance
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.addresses import AWAY, Reach
-from clipspool.provider.protocol import Call, Created, Download, Gate, Look, NotSent, SubmitAnswer, Unclear
+from clipspool.provider.protocol import (
+    Call,
+    Created,
+    Download,
+    Gate,
+    NothingSent,
+    SubmitAnswer,
+    TaskLook,
+    Unclear,
+)
 from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
 from clipspool.provider.runway.download import Downloader
@@ -25,7 +34,7 @@ from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Forbidden, Unreachable, guard_for
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.quoting import own_of
 from clipspool.system.http.reply import Reply, excerpt, number, read_reply
@@ -34,7 +43,7 @@ COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
 
 _SUCCESS = range(200, 300)
-_BRIEF = Limits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0)
+_BRIEF = TimeLimits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0)
 """For calls whose answer nobody waits for."""
 _KEY_TODO = "Set CLIPSPOOL_PROVIDER__API_KEY, a systemd credential, or api_key_file."
 
@@ -87,7 +96,7 @@ class Runway:
         self._common = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
         self._questions = Asker(
-            self._wire, Limits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
+            self._wire, TimeLimits(patience.connect_seconds, patience.read_seconds, 2 * patience.read_seconds)
         )
         self._asides = Asker(self._wire, _BRIEF)
         self._results = Asker(self._wire, _download_limits(patience))
@@ -108,22 +117,22 @@ class Runway:
         """
         key = self._key()
         if isinstance(key, Fault):
-            return NotSent(key)
+            return NothingSent(key)
         # What can fail here fails before the connection: then it is certain that nothing was sent.
         try:
             body = open_body(call.body)
         except NotJson as error:
             message = f"The request cannot be written as JSON: {error}"
-            return NotSent(Fault(FaultOf.CLIP, "REQUEST.NOT_JSON", message))
+            return NothingSent(Fault(FaultOf.CLIP, "REQUEST.NOT_JSON", message))
         except (OSError, FileChanged) as error:
-            return NotSent(file_fault(error))
+            return NothingSent(file_fault(error))
         with body:
             try:
                 post = self._paid_post(call.endpoint, key, body)
             except Forbidden as error:
-                return NotSent(wire_fault(error))
+                return NothingSent(wire_fault(error))
             answer = post.send(gate)
-        if isinstance(answer, NotSent | Unclear):
+        if isinstance(answer, NothingSent | Unclear):
             return answer
         text = _without(key, answer.body)
         own = own_of(call.body)
@@ -140,7 +149,7 @@ class Runway:
             return Unclear(outcome.message, answer.evidence | outcome.evidence)
         return outcome
 
-    def look(self, task_id: str) -> Look | Fault:
+    def look(self, task_id: str) -> TaskLook | Fault:
         """Read a task's state. A Fault says nothing about the task itself."""
         answer = self._ask("GET", self._task_url(task_id))
         if isinstance(answer, Fault):
@@ -261,7 +270,7 @@ class Runway:
     def _paid_post(self, endpoint: str, key: str, body: Body) -> PaidPost:
         patience = self._patience
         upload_seconds = body.length / patience.upload_bytes_per_second_min
-        limits = Limits(
+        limits = TimeLimits(
             connect_seconds=patience.connect_seconds,
             silence_seconds=patience.read_seconds + upload_seconds,  # the system may still be sending
             total_seconds=patience.submit_seconds_max + upload_seconds,
@@ -319,8 +328,8 @@ def _is_passing(reply: Reply) -> bool:
     return is_passing or reply.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
-def _download_limits(patience: Patience) -> Limits:
-    return Limits(
+def _download_limits(patience: Patience) -> TimeLimits:
+    return TimeLimits(
         connect_seconds=patience.connect_seconds,
         silence_seconds=patience.read_seconds,
         total_seconds=patience.download_seconds_max,

@@ -11,10 +11,10 @@ from typing import Protocol
 from urllib.parse import urljoin
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.protocol import Cut, Download
-from clipspool.system.http.asking import Answer, Asker
+from clipspool.provider.protocol import Download, DownloadCut
+from clipspool.system.http.asking import Asker, OpenAnswer
 from clipspool.system.http.faults import WireTrouble, describe, wire_fault
-from clipspool.system.http.guard import Forbidden, Guard
+from clipspool.system.http.guard import AddressGuard, Forbidden
 from clipspool.system.http.pace import READ_BYTES
 from clipspool.system.http.reply import encodings
 from clipspool.system.redaction import redact_line
@@ -36,7 +36,7 @@ class Downloader:
     """Opens results for one provider."""
 
     asker: Asker
-    guard: Guard
+    guard: AddressGuard
     headers: Mapping[str, str]
     bytes_max: int
     """A larger result is refused, or cut where its size is not announced."""
@@ -78,7 +78,7 @@ class Downloader:
             answer.close()
         return found
 
-    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer | Fault:
+    def _follow(self, url: str, headers: Mapping[str, str]) -> OpenAnswer | Fault:
         for _ in range(REDIRECTS_MAX + 1):
             # At each hop anew: a redirect must not take the key along.
             is_ours = self.guard.target(url).origin == self.origin
@@ -93,7 +93,7 @@ class Downloader:
         message = f"The result's address redirects more than {REDIRECTS_MAX} times"
         return Fault(FaultOf.MOMENT, "RESULT.REDIRECTS", message)
 
-    def _judge(self, answer: Answer, offset: int, etag: str) -> Download | Fault | None:
+    def _judge(self, answer: OpenAnswer, offset: int, etag: str) -> Download | Fault | None:
         status = answer.status
         if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
             return None
@@ -127,7 +127,9 @@ class Downloader:
             return Fault(FaultOf.CLIP, "RESULT.TOO_LARGE", message)
         return self._begun(answer.body, answer, offset, size, tag)
 
-    def _begun(self, source: _Source, answer: Answer, offset: int, size: int | None, tag: str) -> Download:
+    def _begun(
+        self, source: _Source, answer: OpenAnswer, offset: int, size: int | None, tag: str
+    ) -> Download:
         chunks = _chunks(source, answer, self.bytes_max - offset)
         next(chunks)
         return Download(chunks, offset, size, tag)
@@ -138,7 +140,7 @@ class _Source(Protocol):
 
 
 class _Unpacked:
-    """Unpacks a gzip stream; raises Cut where it is not whole or its checksum is wrong."""
+    """Unpacks a gzip stream; raises DownloadCut where it is not whole or its checksum is wrong."""
 
     def __init__(self, packed: _Source) -> None:
         self._packed = packed
@@ -153,14 +155,14 @@ class _Unpacked:
                 packed = self._packed.read1(count)
                 self._room += len(packed) * _UNPACKED_TIMES_MAX
                 if not packed:
-                    raise Cut("the answer ended early")
+                    raise DownloadCut("the answer ended early")
             try:
                 piece = self._inflater.decompress(packed, count)
             except zlib.error:
-                raise Cut("the compressed result is damaged") from None
+                raise DownloadCut("the compressed result is damaged") from None
             self._room -= len(piece)
             if self._room < 0:
-                raise Cut("the compressed result is no film: it unpacks to far too much")
+                raise DownloadCut("the compressed result is no film: it unpacks to far too much")
             if piece:
                 return piece
         return b""
@@ -187,29 +189,29 @@ def _whole_size(content_range: str, offset: int, length: int | None) -> int | No
     return size if is_rest and length in {None, size - offset} else None
 
 
-def _chunks(source: _Source, answer: Answer, bytes_max: int) -> Iterator[bytes]:
+def _chunks(source: _Source, answer: OpenAnswer, bytes_max: int) -> Iterator[bytes]:
     """Yield the body in chunks of 256 KiB or more; the first item is empty.
 
     The maker of this generator reads that first item, so that from then on closing it closes the answer.
     """
     pending: list[bytes] = []
     held = received = 0
-    cut: Cut | None = None
+    cut: DownloadCut | None = None
     try:
         yield b""
         while cut is None:
             try:
                 piece = source.read1(READ_BYTES)
-            except (Cut, *WireTrouble) as error:
-                cut = error if isinstance(error, Cut) else Cut(describe(error))
+            except (DownloadCut, *WireTrouble) as error:
+                cut = error if isinstance(error, DownloadCut) else DownloadCut(describe(error))
                 break
             if not piece:
                 if source is answer.body and answer.is_cut:
-                    cut = Cut("the answer ended early")
+                    cut = DownloadCut("the answer ended early")
                 break
             received += len(piece)
             if received > bytes_max:
-                cut = Cut("the result is larger than results may be")
+                cut = DownloadCut("the result is larger than results may be")
                 break
             pending.append(piece)
             held += len(piece)

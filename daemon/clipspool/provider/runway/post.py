@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.protocol import Gate, NotSent, Unclear
+from clipspool.provider.protocol import Gate, NothingSent, Unclear
 from clipspool.provider.runway.body import Body, FileChanged
 from clipspool.system.failpoint import reach
 from clipspool.system.http.client import Witness
 from clipspool.system.http.faults import WireTrouble, describe, wire_fault
-from clipspool.system.http.pace import Limits, Pace
+from clipspool.system.http.pace import ExchangePace, TimeLimits
 from clipspool.system.http.reply import decoded, read_whole
 
 
@@ -39,32 +39,32 @@ class PaidPost:
     path: str
     headers: Mapping[str, str]
     body: Body
-    limits: Limits
+    limits: TimeLimits
     early_answer_seconds: float
     """How long to wait for an answer after the server stopped reading midway."""
 
-    def send(self, gate: Gate) -> PaidAnswer | NotSent | Unclear:
+    def send(self, gate: Gate) -> PaidAnswer | NothingSent | Unclear:
         """Send it, or return why nothing left; raises what `gate` raises, and then nothing left."""
         try:
             pieces = iter(self.body)
             first = next(pieces)
         except (OSError, FileChanged) as error:
-            return NotSent(file_fault(error))
+            return NothingSent(file_fault(error))
         try:
             self.witness.connect()
         except WireTrouble as error:
-            return NotSent(wire_fault(error))
+            return NothingSent(wire_fault(error))
         try:
             if (trouble := self._compose_head()) is not None:
-                return NotSent(wire_fault(trouble))
+                return NothingSent(wire_fault(trouble))
             # The gate opens once the intent is durable. From here to the last byte nothing is tried again.
             if not gate(self.witness.is_silent):
-                return NotSent(self._why_not())
+                return NothingSent(self._why_not())
             return self._exchange(itertools.chain([first], pieces))
         finally:
             self.witness.close()
 
-    def _exchange(self, pieces: Iterator[bytes]) -> PaidAnswer | NotSent | Unclear:
+    def _exchange(self, pieces: Iterator[bytes]) -> PaidAnswer | NothingSent | Unclear:
         evidence: dict[str, Any] = {"sent_at": datetime.now(UTC).isoformat(timespec="milliseconds")}
         try:
             trouble = self._write(pieces)
@@ -76,13 +76,13 @@ class PaidPost:
         # Only zero bytes prove that nothing was sent: a server may act on a request that it never got whole.
         if trouble is not None and self.witness.bytes_written == 0:
             self.witness.abort()
-            return NotSent(wire_fault(trouble))
+            return NothingSent(wire_fault(trouble))
         evidence |= self._count()
         if trouble is None:
             reach("sent")
-            return self._answer(Pace(self.limits), evidence)
-        early = Limits(silence_seconds=self.early_answer_seconds, total_seconds=self.early_answer_seconds)
-        answer = self._answer(Pace(early), evidence)
+            return self._answer(ExchangePace(self.limits), evidence)
+        early = TimeLimits(silence_seconds=self.early_answer_seconds, total_seconds=self.early_answer_seconds)
+        answer = self._answer(ExchangePace(early), evidence)
         self.witness.abort()
         if isinstance(answer, Unclear):
             return Unclear(f"Sending broke off: {describe(trouble)}", evidence | {"error": describe(trouble)})
@@ -109,7 +109,7 @@ class PaidPost:
 
     def _write(self, pieces: Iterator[bytes]) -> Exception | None:
         """Write head and body; return an error of the connection, raise one of a file."""
-        self.witness.pace = Pace(self.limits)
+        self.witness.pace = ExchangePace(self.limits)
         for piece in pieces:
             try:
                 self.witness.send(piece)
@@ -117,7 +117,7 @@ class PaidPost:
                 return error
         return None
 
-    def _answer(self, pace: Pace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
+    def _answer(self, pace: ExchangePace, evidence: dict[str, Any]) -> PaidAnswer | Unclear:
         cut, kept = "", list[bytes]()
         try:
             with self.witness.answer(pace) as response:

@@ -5,6 +5,6 @@
 """
 
 from clipspool.provider.transport.depot import Choice, Depot, choose
-from clipspool.provider.transport.way import LIFE_SECONDS, Names, Parcel, Way
+from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, SecretNames, Way
 
-__all__ = ["LIFE_SECONDS", "Choice", "Depot", "Names", "Parcel", "Way", "choose"]
+__all__ = ["LIFE_SECONDS", "Choice", "Depot", "Parcel", "SecretNames", "Way", "choose"]

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Names, Parcel, Way
+from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, STRAY_SECONDS, Parcel, SecretNames, Way
 from clipspool.system.redaction import redact_line
 
 NOT_INSTALLED = "buckets need the package obstore: install clipspool[bucket]"
@@ -48,7 +48,7 @@ class Bucket(Way):
     prefix: str
     """Begins every key of ours; ends with a slash, or is empty."""
     bytes_max: int
-    names: Names
+    names: SecretNames
     region: str
     endpoint: str | None = None
     """None for AWS."""

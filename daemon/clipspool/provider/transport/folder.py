@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from clipspool.jobs.faults import Fault
-from clipspool.provider.transport.way import STRAY_SECONDS, Names, Parcel, Way
+from clipspool.provider.transport.way import STRAY_SECONDS, Parcel, SecretNames, Way
 from clipspool.spool.root import Root
 from clipspool.system.atomic import copy_bytes, rename_new, sync_and_close, temporary_name, unlink
 
@@ -25,11 +25,11 @@ class ServedFolder(Way):
     prefix: str
     """Without a slash at the end."""
     bytes_max: int
-    names: Names
+    names: SecretNames
     name: str = "public_url"
 
     @classmethod
-    def at(cls, root: Root, prefix: str, bytes_max: int, names: Names) -> ServedFolder:
+    def at(cls, root: Root, prefix: str, bytes_max: int, names: SecretNames) -> ServedFolder:
         """Make one with files that the web server can read."""
         return cls(Root(root.path, file_mode=_FILE_MODE), prefix.rstrip("/"), bytes_max, names)
 

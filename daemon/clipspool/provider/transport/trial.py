@@ -15,8 +15,8 @@ from clipspool.provider.transport.way import ADDRESS_LENGTH_MAX, Parcel, Way
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, describe
 from clipspool.system.http.free import FreeAdapter
-from clipspool.system.http.guard import Guard
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.guard import AddressGuard
+from clipspool.system.http.pace import TimeLimits
 
 _BYTES = 4096
 _CONTENT_TYPE = "video/mp4"
@@ -69,8 +69,8 @@ def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
     if len(address) > ADDRESS_LENGTH_MAX:
         return "bad", f"its addresses are longer than {ADDRESS_LENGTH_MAX} characters"
     adapter = FreeAdapter(
-        Wire(Guard(allows_loopback=is_here), ca_file),
-        Limits(_FETCH_SECONDS, _FETCH_SECONDS, _FETCH_SECONDS),
+        Wire(AddressGuard(allows_loopback=is_here), ca_file),
+        TimeLimits(_FETCH_SECONDS, _FETCH_SECONDS, _FETCH_SECONDS),
     )
     try:
         status, headers, body = adapter.exchange("GET", address, _HEADERS)

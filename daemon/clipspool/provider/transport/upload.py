@@ -21,7 +21,7 @@ from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import guard_for
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.reply import Reply, read_reply
 
@@ -52,7 +52,7 @@ class _Form:
         yield self.tail
 
 
-class Uploads(Way):
+class ProviderUploads(Way):
     """Uploads to one provider. Their addresses are kept in memory only, never on a disk."""
 
     name = "upload"
@@ -75,7 +75,7 @@ class Uploads(Way):
         self._now = now
         self._common = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._headers = {**self._common, "Accept": "application/json", "X-Runway-Version": api_version}
-        limits = Limits(total_seconds=_SECONDS_MAX)
+        limits = TimeLimits(total_seconds=_SECONDS_MAX)
         self._adapter = FreeAdapter(Wire(guard, ca_file, proxy), limits)
         self._given: dict[tuple[str, str, str], tuple[str, float]] = {}
         self._lock = threading.Lock()

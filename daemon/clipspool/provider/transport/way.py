@@ -108,7 +108,7 @@ class PutLater(Way):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class SecretNames:
     """Makes names that nobody can guess and that are the same each time, so that a crash leaves one file."""
 
     secret: bytes

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from clipspool.jobs.pacing import backoff_seconds
-from clipspool.reporting.notify.digest import Digest, Message
+from clipspool.reporting.notify.digest import Digest, NoticeMessage
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 from clipspool.system.process import start_thread
@@ -44,7 +44,7 @@ class Sender(Protocol):
     def name(self) -> str:
         """Name the receiver in logs and metrics, without the secrets of its address."""
 
-    def send(self, message: Message, message_id: str) -> None:
+    def send(self, message: NoticeMessage, message_id: str) -> None:
         """Send a message; raises NotDelivered. Another attempt of the same message has the same id."""
 
 
@@ -63,7 +63,7 @@ class Interests:
         return not self.inboxes or not note.inbox or note.inbox in self.inboxes
 
 
-Count = Callable[[str, str, int], object]
+CountSent = Callable[[str, str, int], object]
 """Called with the receiver, `sent` | `tried_again` | `dropped` | `left_out`, and how many."""
 
 
@@ -76,7 +76,7 @@ class Courier:
         interests: Interests,
         digest_seconds: float,
         *,
-        count: Count = lambda _receiver, _outcome, _count: None,
+        count: CountSent = lambda _receiver, _outcome, _count: None,
         new_id: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
         pause_seconds: tuple[float, float] = _PAUSE_SECONDS,
@@ -141,7 +141,7 @@ class Courier:
                 log.exception("notification_broken", receiver=self.name)
                 self._drop(message, type(error).__name__)
 
-    def _next(self) -> Message | None:
+    def _next(self) -> NoticeMessage | None:
         """Wait for the next message; None when it is time to end."""
         with self._changed:
             while True:
@@ -155,7 +155,7 @@ class Courier:
                 left = self._digest.due - self._clock()
                 self._changed.wait(None if left == inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: NoticeMessage) -> None:
         message_id = self._new_id()
         for tries in range(1, TRIES_MAX + 1):
             try:
@@ -183,7 +183,7 @@ class Courier:
             while not self._is_stopping and (left := until - self._clock()) > 0:
                 self._changed.wait(left)
 
-    def _drop(self, message: Message, why: str) -> None:
+    def _drop(self, message: NoticeMessage, why: str) -> None:
         self._count(self.name, "dropped", 1)
         topics = {topic.value: count for topic, count in message.counts.items()}
         log.error("notification_dropped", receiver=self.name, why=why, notes=topics)

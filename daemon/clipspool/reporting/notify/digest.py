@@ -19,7 +19,7 @@ NOTES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NoticeMessage:
     """One message to a receiver."""
 
     notes: tuple[Note, ...]
@@ -58,11 +58,11 @@ class Digest:
             self._notes.append(note)
         self.due = min(self.due, max(now, self._open_at.get(note.topic, -inf)))
 
-    def take(self, now: float) -> Message | None:
+    def take(self, now: float) -> NoticeMessage | None:
         """Return the message that is due, with all that waits; None when none is due."""
         if now < self.due:
             return None
-        message = Message(tuple(self._notes), dict(self._counts))
+        message = NoticeMessage(tuple(self._notes), dict(self._counts))
         for topic in self._counts:
             self._open_at[topic] = now + self._digest_seconds
         self._notes.clear()

@@ -12,7 +12,7 @@ import structlog
 from clipspool.reporting.notify.webhook import LIMITS, Anywhere
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.pace import TimeLimits
 from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Heartbeat:
         *,
         user_agent: str,
         seconds: float = BEAT_SECONDS,
-        limits: Limits = LIMITS,
+        limits: TimeLimits = LIMITS,
     ) -> None:
         """`is_healthy` may take a few seconds."""
         self._is_healthy, self._user_agent = is_healthy, user_agent

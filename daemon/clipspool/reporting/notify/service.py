@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from clipspool.reporting.notify.courier import NotDelivered
-from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.topics import Topic
 from clipspool.reporting.notify.wording import body_of, title_of
 
@@ -21,7 +21,7 @@ class NoService(Exception):
     """The address cannot be used; the text says why, without it."""
 
 
-class Service:
+class NotifyAddress:
     """One address; used by one thread."""
 
     def __init__(self, url: str, number: int, *, origin: str) -> None:
@@ -52,7 +52,7 @@ class Service:
         self._apprise: Any = apprise.Apprise(service, asset=asset)
         self._types = apprise.NotifyType
 
-    def send(self, message: Message, message_id: str) -> None:  # noqa: ARG002  (no service takes an id)
+    def send(self, message: NoticeMessage, message_id: str) -> None:  # noqa: ARG002  (no service takes an id)
         """Send a message; raises NotDelivered with apprise's words, without the parts of the address."""
         types = self._types
         is_alarming = bool(_ALARMING & message.counts.keys()) and not message.is_test

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clipspool.reporting.notify.courier import NotDelivered
-from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.signing import headers_of
 from clipspool.reporting.notify.wording import payload_of
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
-from clipspool.system.http.guard import Guard
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.guard import AddressGuard
+from clipspool.system.http.pace import TimeLimits
 
 if TYPE_CHECKING:
     from clipspool.system.http.free import FreeAdapter
 
-LIMITS = Limits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
+LIMITS = TimeLimits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Anywhere(Guard):
+class Anywhere(AddressGuard):
     """Admits every address of the host, private ones too: only an operator can choose it."""
 
     def admits(self, address: str, scheme: str) -> bool:  # noqa: ARG002
@@ -50,7 +50,7 @@ class Webhook:
         user_agent: str,
         ca_file: str | None = None,
         now: Callable[[], float] = time.time,
-        limits: Limits = LIMITS,
+        limits: TimeLimits = LIMITS,
     ) -> None:
         """`key` signs; `origin` is the machine that messages name as their sender."""
         self._url = url
@@ -67,7 +67,7 @@ class Webhook:
         """Name the receiver by its host: the path may be a secret."""
         return f"webhook {urlsplit(self._url).hostname}"
 
-    def send(self, message: Message, message_id: str) -> None:
+    def send(self, message: NoticeMessage, message_id: str) -> None:
         """Post once; raises NotDelivered unless the answer is a 2xx."""
         at = self._now()
         body = json.dumps(payload_of(message, self._origin, at)).encode()

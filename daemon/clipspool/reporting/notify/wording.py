@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipspool.jobs.text import utc
-from clipspool.reporting.notify.digest import Message
+from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
 from clipspool.system.redaction import redact
@@ -33,7 +33,7 @@ _COUNTED = {
 }
 
 
-def title_of(message: Message) -> str:
+def title_of(message: NoticeMessage) -> str:
     """Return the title: one short line."""
     if message.is_test:
         return "clipspool: a test message"
@@ -45,7 +45,7 @@ def title_of(message: Message) -> str:
     return _short(f"clipspool: {', '.join(counts)}", _TITLE_MAX)
 
 
-def body_of(message: Message, origin: str) -> str:
+def body_of(message: NoticeMessage, origin: str) -> str:
     """Return plain text of at most 2,000 characters; `origin` is the machine it comes from."""
     lines: list[str] = []
     size = 0
@@ -60,7 +60,7 @@ def body_of(message: Message, origin: str) -> str:
     return "\n".join([*lines, f"({origin})"])
 
 
-def payload_of(message: Message, origin: str, at: float) -> dict[str, Any]:
+def payload_of(message: NoticeMessage, origin: str, at: float) -> dict[str, Any]:
     """Return a webhook's body: `type`, `timestamp` and `data`; the note itself, or a digest of many."""
     if message.count == 1:
         note = message.notes[0]

@@ -5,6 +5,6 @@
 
 from clipspool.jobs.text import STATUS_NAME
 from clipspool.reporting.status_file.keeper import Kept, StatusFiles
-from clipspool.reporting.status_file.text import Picture, Seen, text_of
+from clipspool.reporting.status_file.text import EndedJob, FolderStatus, text_of
 
-__all__ = ["STATUS_NAME", "Kept", "Picture", "Seen", "StatusFiles", "text_of"]
+__all__ = ["STATUS_NAME", "EndedJob", "FolderStatus", "Kept", "StatusFiles", "text_of"]

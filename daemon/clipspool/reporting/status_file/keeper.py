@@ -24,8 +24,16 @@ from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import DAY_SECONDS, account_in, conditions_in
-from clipspool.reporting.status_file.own import Keeper, Own, place_of
-from clipspool.reporting.status_file.text import DAYS, ENDED_MOST, MOST, Picture, Seen, body_of, text_of
+from clipspool.reporting.status_file.own import Keeper, OwnFile, place_of
+from clipspool.reporting.status_file.text import (
+    DAYS,
+    ENDED_MOST,
+    MOST,
+    EndedJob,
+    FolderStatus,
+    body_of,
+    text_of,
+)
 from clipspool.scheduler.workers import in_words
 from clipspool.spool.root import Root
 from clipspool.system.process import start_thread
@@ -171,8 +179,8 @@ class StatusFile:
         self._body, self._wrote_at, self._trouble = body, now, ""
         return True
 
-    def _own(self) -> Own:
-        return Own(self.kept.root, Keeper(self._identity, self._place_id))
+    def _own(self) -> OwnFile:
+        return OwnFile(self.kept.root, Keeper(self._identity, self._place_id))
 
     def _failed(self, why: str) -> bool:
         """Have it tried again; True when the reason is new."""
@@ -181,14 +189,14 @@ class StatusFile:
         before, self._trouble = self._trouble, why
         return why != before
 
-    def _picture(self, now: float, *, has_stopped: bool) -> Picture:
+    def _picture(self, now: float, *, has_stopped: bool) -> FolderStatus:
         name, kept = self._name, self.kept
         since = now - DAYS * DAY_SECONDS
         with self._window.look() as journal:
             self._identity = identity_of(journal)
             failed = journal.ended_jobs(State.FAILED, since, ENDED_MOST, name)
             clips = {job.id: journal.clip(job.clip_id) for job in failed}
-            return Picture(
+            return FolderStatus(
                 inbox=name,
                 kept_by=self._identity,
                 place=self._place_id,
@@ -197,7 +205,7 @@ class StatusFile:
                 waiting=kept.inbox.waiting,
                 held=journal.held_jobs(MOST, name),
                 under_way=journal.jobs_under_way(MOST, name),
-                failed=[Seen(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
+                failed=[EndedJob(job, clip.lies_at if (clip := clips[job.id]) else None) for job in failed],
                 delivered=journal.ended_jobs(State.DELIVERED, since, ENDED_MOST, name),
                 conditions=conditions_in(journal, kept.limits, now),
                 account=account_in(journal),

@@ -38,7 +38,7 @@ def keeper_of(content: bytes) -> Keeper | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnFile:
     """The status file of one clipspool in one inbox, among those of others."""
 
     root: Root

@@ -34,7 +34,7 @@ _AT_THE_END = re.compile(r"(?:,? or (?:after )?|: ?)`clipspool [^`]*`")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EndedJob:
     """A job that ended, and its source's place in the inbox now (None: not there any more, or not yet)."""
 
     job: Job
@@ -42,7 +42,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class FolderStatus:
     """Holds everything that is shown of one inbox."""
 
     inbox: str
@@ -57,7 +57,7 @@ class Picture:
     held: Sequence[Job] = ()
     under_way: Sequence[Job] = ()
     """The first of those that are open and not held, nearest to their end first."""
-    failed: Sequence[Seen] = ()
+    failed: Sequence[EndedJob] = ()
     delivered: Sequence[Job] = ()
     conditions: Conditions = field(default_factory=lambda: Conditions(0.0))
     account: Account = field(default_factory=Account)
@@ -70,7 +70,7 @@ class Picture:
     """Whether clipspool has ended: then nothing moves."""
 
 
-def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
+def text_of(picture: FolderStatus, at: float, zone: tzinfo = UTC) -> str:
     """Return the file's text at a moment (Unix seconds), with times in a zone."""
     place = f" [{picture.place}]" if picture.place else ""
     mark = status_mark(picture.kept_by)
@@ -78,7 +78,7 @@ def text_of(picture: Picture, at: float, zone: tzinfo = UTC) -> str:
     return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
-def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
+def body_of(picture: FolderStatus, zone: tzinfo = UTC) -> list[str]:
     """Return all lines except those with the time of writing; the file is rewritten when these change."""
     lines: list[str] = [f"Results appear in {readable(picture.places.path(picture.outbox))}"]
     if file := picture.conditions.pause_files.get(picture.inbox):
@@ -104,7 +104,7 @@ def body_of(picture: Picture, zone: tzinfo = UTC) -> list[str]:
     return lines
 
 
-def _hours(picture: Picture, zone: tzinfo) -> Iterator[str]:
+def _hours(picture: FolderStatus, zone: tzinfo) -> Iterator[str]:
     """Describe the inbox's hours, where it has any: what arrives outside them is sent later."""
     limits, now = picture.conditions.limits, picture.conditions.now
     hours = limits.hours.get(picture.inbox)
@@ -114,7 +114,7 @@ def _hours(picture: Picture, zone: tzinfo) -> Iterator[str]:
         yield f"Clips are sent {hours.in_words()}{goes_on}"
 
 
-def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
+def _head(picture: FolderStatus, at: float, zone: tzinfo) -> Iterator[str]:
     where = f", by clipspool on {readable(picture.host)}" if picture.host else ""
     yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()}){where}"
     if picture.has_stopped:
@@ -126,7 +126,7 @@ def _head(picture: Picture, at: float, zone: tzinfo) -> Iterator[str]:
 _Section = tuple[str, int, Iterator[list[str]]]
 
 
-def _sections(picture: Picture, zone: tzinfo) -> Iterator[_Section]:
+def _sections(picture: FolderStatus, zone: tzinfo) -> Iterator[_Section]:
     places = picture.places
     yours = [one for one in picture.waiting if one.problem]
     entries = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
@@ -169,7 +169,7 @@ def _period(count: int) -> str:
     return f"the last {count}" if count >= ENDED_MOST else f"{count} in {DAYS} days"
 
 
-def _failed(seen: Seen, places: Places) -> list[str]:
+def _failed(seen: EndedJob, places: Places) -> list[str]:
     job = seen.job
     said = []
     if job.error is not None:

@@ -8,11 +8,11 @@ from contextlib import closing, suppress
 
 from clipspool.system.http.client import CONNECTIONS_KEPT, Wire, Witness
 from clipspool.system.http.guard import Target
-from clipspool.system.http.pace import Limits, Pace
+from clipspool.system.http.pace import ExchangePace, TimeLimits
 from clipspool.system.http.reply import decoded, read_whole
 
 
-class Answer:
+class OpenAnswer:
     """An answer whose head is read; `close` keeps the connection where the body was read to its end."""
 
     def __init__(self, response: http.client.HTTPResponse, witness: Witness, kept: list[Witness]) -> None:
@@ -45,7 +45,7 @@ class Asker:
     May be used from many threads.
     """
 
-    def __init__(self, wire: Wire, limits: Limits) -> None:
+    def __init__(self, wire: Wire, limits: TimeLimits) -> None:
         self._wire = wire
         self._limits = limits
         self._kept: dict[tuple[str, str, int], list[Witness]] = {}
@@ -60,7 +60,7 @@ class Asker:
                 raise http.client.IncompleteRead(b"")
         return answer.status, answer.headers, decoded(body, answer.headers.get("content-encoding", ""))
 
-    def call(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def call(self, method: str, url: str, headers: Mapping[str, str]) -> OpenAnswer:
         """Send a request and return once the answer's head is read. Raises WireTrouble."""
         target = self._wire.guard.target(url)
         kept = self._kept.setdefault(target.origin, [])
@@ -86,9 +86,9 @@ class Asker:
 
     def _asked(
         self, witness: Witness, method: str, target: Target, headers: Mapping[str, str], kept: list[Witness]
-    ) -> Answer:
+    ) -> OpenAnswer:
         try:
-            return Answer(self._sent(witness, method, target.path, headers), witness, kept)
+            return OpenAnswer(self._sent(witness, method, target.path, headers), witness, kept)
         except BaseException:
             witness.close()
             raise
@@ -96,7 +96,7 @@ class Asker:
     def _sent(
         self, witness: Witness, method: str, path: str, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
-        witness.pace = pace = Pace(self._limits)
+        witness.pace = pace = ExchangePace(self._limits)
         witness.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             witness.putheader(name, value)

@@ -20,8 +20,8 @@ import certifi
 from urllib3.connection import HTTPConnection
 
 from clipspool.system.http.faults import reason
-from clipspool.system.http.guard import Guard, Target, Unreachable, resolve
-from clipspool.system.http.pace import Limits, Pace, PacedResponse, seconds_left
+from clipspool.system.http.guard import AddressGuard, Target, Unreachable, resolve
+from clipspool.system.http.pace import ExchangePace, PacedResponse, TimeLimits, seconds_left
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.reply import BODY_BYTES_MAX
 
@@ -42,7 +42,7 @@ class Witness(HTTPConnection):
     """
 
     def __init__(
-        self, host: str, port: int, *, wire: Wire, limits: Limits, scheme: str, **options: Any
+        self, host: str, port: int, *, wire: Wire, limits: TimeLimits, scheme: str, **options: Any
     ) -> None:
         super().__init__(host, port, **options)
         self._wire = wire
@@ -57,7 +57,7 @@ class Witness(HTTPConnection):
         """What the server sent before it had received the whole request."""
         self._reads_early = True
         self._has_just_read = False
-        self.pace = Pace(limits)
+        self.pace = ExchangePace(limits)
 
     # urllib3 looks through each header's values for a sign of its own, which nobody here gives.
     putheader = http.client.HTTPConnection.putheader
@@ -68,7 +68,7 @@ class Witness(HTTPConnection):
 
     def request(self, *arguments: Any, **options: Any) -> None:
         """Restart the clock for each request on a kept connection."""
-        self.pace = Pace(self._limits)
+        self.pace = ExchangePace(self._limits)
         super().request(*arguments, **options)
 
     def send(self, data: Any) -> None:
@@ -133,7 +133,7 @@ class Witness(HTTPConnection):
         early, self.early, self._reads_early = self.early, bytearray(), True
         return PacedResponse(sock, self.pace, early, *arguments, **options)
 
-    def answer(self, pace: Pace) -> http.client.HTTPResponse:
+    def answer(self, pace: ExchangePace) -> http.client.HTTPResponse:
         """Read the head of the answer to a request that was written step by step."""
         self.pace = pace
         return http.client.HTTPConnection.getresponse(self)
@@ -167,14 +167,14 @@ WITNESS_OF = {"http": Witness, "https": SecureWitness}
 class Wire:
     """Makes connections; may be used from many threads."""
 
-    def __init__(self, guard: Guard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
+    def __init__(self, guard: AddressGuard, ca_file: str | None = None, proxy: Proxy | None = None) -> None:
         """Trust the system's certificates and those of `ca_file`; raises OSError if it cannot be used."""
         self.guard = guard
         self._proxy = proxy
         # The system's take 30 ms to load, and only TLS needs them; a file of the operator's is tried at once.
         self._tls = None if ca_file is None else _tls_context(ca_file)
 
-    def witness(self, target: Target, limits: Limits) -> Witness:
+    def witness(self, target: Target, limits: TimeLimits) -> Witness:
         """Make a connection that is not connected yet, and is never reconnected by itself."""
         kind = WITNESS_OF[target.scheme]
         witness = kind(target.host, target.port, wire=self, limits=limits, scheme=target.scheme)

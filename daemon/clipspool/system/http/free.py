@@ -15,14 +15,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool
 
 from clipspool.system.http.client import CONNECTIONS_KEPT, WITNESS_OF, Wire, Witness
-from clipspool.system.http.pace import Limits
+from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.reply import decoded, read_whole
 
 
 class FreeAdapter(HTTPAdapter):
     """Sends prepared requests of `requests` over kept witnesses; no retry, no redirect, no environment."""
 
-    def __init__(self, wire: Wire, limits: Limits) -> None:
+    def __init__(self, wire: Wire, limits: TimeLimits) -> None:
         self._wire = wire
         self._limits = limits
         super().__init__(pool_connections=8, pool_maxsize=CONNECTIONS_KEPT)

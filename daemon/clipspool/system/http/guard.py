@@ -78,7 +78,7 @@ def _parsed(url: str) -> Url:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AddressGuard:
     """Checks every address we connect to, from the configuration and from the API alike."""
 
     allows_loopback: bool
@@ -120,14 +120,14 @@ class Guard:
         return admitted
 
 
-def guard_for(base_url: str) -> Guard:
+def guard_for(base_url: str) -> AddressGuard:
     """Make the guard for the API's address; raises ValueError when it is no address for an API.
 
     Loopback is allowed only when the address names it (127.0.0.0/8, ::1, localhost), never because a public
     name resolves to it.
     """
     try:
-        target = Guard(allows_loopback=True).target(base_url)
+        target = AddressGuard(allows_loopback=True).target(base_url)
     except Forbidden as error:
         raise ValueError(f"base_url: {error}") from None
     if "?" in target.path or "#" in base_url:
@@ -135,7 +135,7 @@ def guard_for(base_url: str) -> Guard:
     is_loopback = _is_loopback_name(target.host)
     if target.scheme == "http" and not is_loopback:
         raise ValueError("base_url: plain http is spoken on loopback only, use https")
-    return Guard(allows_loopback=is_loopback)
+    return AddressGuard(allows_loopback=is_loopback)
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

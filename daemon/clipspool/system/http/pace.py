@@ -20,7 +20,7 @@ class TooSlow(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TimeLimits:
     """How long one exchange may take."""
 
     connect_seconds: float = 10.0
@@ -39,10 +39,10 @@ def seconds_left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.001)
 
 
-class Pace:
+class ExchangePace:
     """Measures one exchange: the time it has left, and whether it is fast enough."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: TimeLimits) -> None:
         self._limits = limits
         self._deadline = time.monotonic() + limits.total_seconds
         self._waited_seconds = 0.0
@@ -80,7 +80,7 @@ class PacedResponse(http.client.HTTPResponse):
     """
 
     def __init__(
-        self, sock: socket.socket, pace: Pace, early: bytearray, *arguments: Any, **options: Any
+        self, sock: socket.socket, pace: ExchangePace, early: bytearray, *arguments: Any, **options: Any
     ) -> None:
         """Read from `sock`, after the bytes that were read from it `early`."""
         reader = io.BufferedReader(_PacedReader(sock, pace, early), READ_BYTES)
@@ -111,7 +111,7 @@ class PacedResponse(http.client.HTTPResponse):
 
 
 class _PacedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, pace: Pace, early: bytearray) -> None:
+    def __init__(self, sock: socket.socket, pace: ExchangePace, early: bytearray) -> None:
         self._sock = sock
         self._early = early
         self._keeper = sock.makefile("rb", buffering=0)  # keeps the socket open until we are closed

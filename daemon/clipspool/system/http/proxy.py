@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from clipspool.system.http.guard import Guard, Target, Unreachable
+from clipspool.system.http.guard import AddressGuard, Target, Unreachable
 from clipspool.system.http.pace import seconds_left
 
 _HEAD_BYTES_MAX = 1 << 16
@@ -45,7 +45,7 @@ class Proxy:
         """Whether a target is reached through the proxy: plain http is used with this machine only."""
         return target.scheme == "https"
 
-    def admit(self, guard: Guard, target: Target, seconds: float) -> None:
+    def admit(self, guard: AddressGuard, target: Target, seconds: float) -> None:
         """Raise Forbidden for a private target, if its name can be resolved here.
 
         Where only the proxy resolves names, its own rules have to keep private addresses out.

@@ -119,13 +119,13 @@ def _claim_all(inbox, client, begin, late):
 
 def _claim(root, manifest, look_last):
     try:
-        from clipspool.spool.claims import Way, claim
+        from clipspool.spool.claims import ClaimCalls, claim
     except ModuleNotFoundError:  # version 0.1
         from clipspool.spool.workfolder import claim
 
         claim(root, manifest, look_last=look_last)
     else:
-        claim(root, manifest, way=Way(look_last))
+        claim(root, manifest, way=ClaimCalls(look_last))
 
 
 # --- daemons --------------------------------------------------------------------------------------------
