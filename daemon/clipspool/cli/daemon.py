@@ -52,7 +52,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.FailpointRefused as error:
         refuse(str(error))
-    return_freed_memory(LARGE_BYTES)
+    return_freed_memory(LARGE_BYTES, arenas=1)  # Python's lock lets one thread allocate at a time
     try:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()

@@ -58,7 +58,7 @@ def main() -> None:
     if confine.forbid_files_and_network(scratch):
         coding.allow_two_passes(scratch)
     gc.freeze()
-    return_freed_memory(LARGE_BYTES)  # not before the imports: what they free would be kept
+    return_freed_memory(LARGE_BYTES, arenas=2)  # not before the imports: what they free would be kept
     threading.Thread(target=_end_with_the_daemon, args=(daemon,), daemon=True).start()
     while select.select([daemon], [], [], idle_seconds)[0]:
         data, files, _, _ = socket.recv_fds(daemon, CALL_BYTES_MAX, FILES_MAX)

@@ -127,7 +127,7 @@ def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Pos
     sha256 = clip.sha256
     if sha256 is None or (before.st_size, before.st_mtime_ns) != (clip.size, clip.mtime_ns):
         digest = hashlib.sha256()
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(min(CHUNK, before.st_size + 1)):  # memory for so much is taken at once
             digest.update(chunk)
             tools.report(Working("reading the clip", share_of(file.tell(), before.st_size)))
             if tools.stopping():

@@ -15,7 +15,6 @@ from typing import Any, Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
-_ARENAS: Final = 2
 
 
 def start_thread(target: Callable[..., object], name: str, *args: Any) -> threading.Thread | None:
@@ -28,12 +27,13 @@ def start_thread(target: Callable[..., object], name: str, *args: Any) -> thread
     return thread
 
 
-def return_freed_memory(large_bytes: int) -> None:
+def return_freed_memory(large_bytes: int, arenas: int) -> None:
     """Have the C library return blocks of `large_bytes` or more once they are free.
 
     By default GNU's malloc raises that size with the first picture that is freed, and keeps eight arenas a
-    processor. A size that is allocated again and again should be below it: each large block costs its page
-    faults anew. Other C libraries have no such options. Call it before threads start.
+    processor, so that threads do not wait for each other; each keeps what was freed in it. A size that is
+    allocated again and again should be below `large_bytes`: each large block costs its page faults anew.
+    Other C libraries have no such options. Call it before threads start.
     """
     import ctypes  # noqa: PLC0415  (for the daemon alone)
 
@@ -41,7 +41,7 @@ def return_freed_memory(large_bytes: int) -> None:
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, large_bytes)
         mallopt(_M_MMAP_THRESHOLD, large_bytes)
-        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_ARENA_MAX, arenas)
 
 
 def keep_what_is_loaded() -> None:

@@ -55,6 +55,7 @@ class Body:
         for part in self._parts:
             for piece in (part,) if isinstance(part, bytes) else _data_uri(part):
                 held = held + piece if held else piece
+                piece = b""  # noqa: PLW2901 - else it is kept while `held` is sent, and many are sent at once
                 if len(held) >= _PIECE_BYTES:
                     yield held
                     held = b""
@@ -109,9 +110,9 @@ def _data_uri(piece: _Piece) -> Iterator[bytes]:
     yield f"data:{piece.inline.content_type};base64,".encode("ascii")
     left = piece.inline.size
     while left:
-        chunk = _read_exactly(piece.file, min(left, _READ_BYTES))
-        left -= len(chunk)
-        yield pybase64.b64encode(chunk)
+        count = min(left, _READ_BYTES)
+        left -= count
+        yield pybase64.b64encode(_read_exactly(piece.file, count))
     if piece.file.read(1):
         raise FileChanged("the file grew while it was sent")
 
