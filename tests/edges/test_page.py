@@ -31,9 +31,9 @@ from clipspool.jobs.working import Working
 from clipspool.scheduler.commands import NotDone
 from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import OURS
+from clipspool.web import cache
 from clipspool.web import connections as callers
 from clipspool.web import event_stream as changes
-from clipspool.web import snapshot
 from clipspool.web.context import AccessRules, Right, Token
 from clipspool.web.event_stream import REST_SECONDS
 from clipspool.web.listen import CannotListen, PageSocket
@@ -801,7 +801,7 @@ def test_what_was_dropped_and_why_it_waits_is_shown(stage, web):
 
 
 def test_time_left_is_the_median_of_this_models_tasks(stage, web, monkeypatch):
-    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     with stage.journal.turn():
         for number, seconds in enumerate((60, 100, 900)):
             job = a_job(f"old{number}", state=State.DELIVERED, task=a_task())
@@ -818,8 +818,8 @@ def test_time_left_is_the_median_of_this_models_tasks(stage, web, monkeypatch):
 
 
 def test_a_daemon_that_does_not_answer_leaves_the_page_with_what_it_last_knew(stage, web, monkeypatch):
-    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
-    monkeypatch.setattr(snapshot, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(cache, "ANSWER_SECONDS", 0.3)
     stage.add()
     assert "running" in web.get("/").text
     stage.is_busy = True
@@ -871,7 +871,7 @@ def test_news_reaches_open_pages_and_a_thousand_at_once_are_few(stage, web):
 
 def test_what_no_news_tells_reaches_open_pages_too(stage, web, monkeypatch):
     monkeypatch.setattr(changes, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     stage.page.listener(ProviderUnblocked())  # the old pause ends
     line, stream = listen(web.address)
     stage.waiting = [{"path": "new.mp4", "reason": "no sidecar", "since": "2027-01-15T11:00:00Z"}]
@@ -1244,7 +1244,7 @@ def test_work_on_a_clip_shows_how_far_it_has_come(stage, web):
     stage.add(state=State.RENDERED, task=a_task(), progress=1.0)
     before = stage.page._views.fingerprint()
     stage.working = {"clip1": Working("downloading the result", 0.4)}
-    time.sleep(snapshot.FRESH_SECONDS)  # what is known is asked for anew
+    time.sleep(cache.FRESH_SECONDS)  # what is known is asked for anew
     assert stage.page._views.fingerprint() != before
     for path in ("/jobs", "/jobs/clip1", "/"):
         page = web.get(path).text

@@ -11,7 +11,7 @@ from clipspool.intake.notes import sentence, text_of
 from clipspool.intake.sidecar.examples import EXAMPLES, is_right, right_line
 from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS
 from clipspool.intake.sidecar.parse import parse
-from clipspool.intake.sidecar.quotes import straighten
+from clipspool.intake.sidecar.quote_marks import straighten
 from patience import patient
 
 DIGITS = "write a number as digits only, without a unit, spaces or marks between thousands"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clipspool.jobs.faults import FaultOf
 from clipspool.provider.protocol import Created, Refused, Unclear
 from clipspool.provider.runway.answers import read_create, read_task
-from clipspool.system.http.quoting import own_of, without
+from clipspool.system.http.own_words import own_of, without
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 ID = "0d2f0f4e-6f4b-4c66-9a0f-3f1d9f6f2f11"

@@ -41,8 +41,8 @@ def retry(
     if bool(jobs) == failed or (code and not failed):
         raise click.UsageError("name jobs, or use --failed (with --code PREFIX to select some of them)")
     settings = context.settings("write")
-    from clipspool.cli.chosen import concerned, failed_jobs, names_of
     from clipspool.cli.offline import open_to_read
+    from clipspool.cli.which_jobs import concerned, failed_jobs, names_of
     from clipspool.jobs.consequences import price_of_all
     from clipspool.jobs.permissions import may_retry_or_release
 
@@ -72,8 +72,8 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     the source.
     """
     settings = context.settings("write")
-    from clipspool.cli.chosen import named
     from clipspool.cli.offline import open_to_read
+    from clipspool.cli.which_jobs import named
     from clipspool.jobs.permissions import may_cancel
 
     with open_to_read(settings) as journal:
@@ -131,8 +131,8 @@ def approve(
     if bool(jobs) == bool(inbox) or (folder and not inbox):
         raise click.UsageError("name jobs, or use --inbox N (with --folder F to select some of its jobs)")
     settings = context.settings("write")
-    from clipspool.cli.chosen import concerned, held_in, names_of, of_timelines
     from clipspool.cli.offline import expect_inbox, open_to_read
+    from clipspool.cli.which_jobs import concerned, held_in, names_of, of_timelines
     from clipspool.jobs.permissions import is_held_for_approval, price_to_approve
 
     with open_to_read(settings) as journal:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clipspool.app.settings import Needs, Settings
-    from clipspool.cli.finding import Need
+    from clipspool.cli.which_journal import Need
 
 BROKEN = "{}. The running daemon goes on with what it read before."
 
@@ -68,12 +68,12 @@ class Context:
         `asks_daemon`: raises StillServed where a daemon that runs can do without the configuration.
         """
         from clipspool.app.settings import SettingsError, load
-        from clipspool.cli import finding
+        from clipspool.cli import which_journal
 
         try:
             settings = load(self.config, env, looks=looks, needs=needs)
         except SettingsError as error:
-            served = finding.served_journal(self.config) if asks_daemon else None
+            served = which_journal.served_journal(self.config) if asks_daemon else None
             if served is None:
                 refuse(str(error))
             say(BROKEN.format(error), err=True)
@@ -88,7 +88,7 @@ class Context:
 
             level = settings.logs.level if logged else "error"
             logs.configure(format=settings.logs.format, level=level, secrets=settings.secrets)
-        return finding.found(settings, journal)
+        return which_journal.found(settings, journal)
 
 
 _COMMANDS = {
@@ -98,7 +98,7 @@ _COMMANDS = {
         "Approve held jobs: held for price, a daily limit, as duplicate, poison, refused or from_backup.",
     ),
     "attach": ("act", "Attach the provider's task TASK_ID to an in-doubt job."),
-    "backup": ("house", "Copy the journal into FILE as it is at this moment, also while the daemon runs."),
+    "backup": ("upkeep", "Copy the journal into FILE as it is at this moment, also while the daemon runs."),
     "cancel": ("act", "Cancel jobs, at the provider too where possible."),
     "check": ("setup", "Check everything needed to run, and suggest fixes. Spends nothing."),
     "choose": (
@@ -114,12 +114,12 @@ _COMMANDS = {
     "jobs": ("look", "List jobs, newest first, with the reason why each waits."),
     "logs": ("logs", "Show a job's history: what happened when, how long it took, and who did it."),
     "pause": ("act", "Stop submitting, from INBOX or from all; running tasks are still followed."),
-    "prune": ("house", "Remove sources, posters and history that are older than [retention] keeps."),
+    "prune": ("upkeep", "Remove sources, posters and history that are older than [retention] keeps."),
     "recover": (
         "daemon",
         "Take over accepted clips whose journal was lost or whose machine died, from the work folders.",
     ),
-    "restore": ("house", "Put a backup of the journal back; the daemon has to be stopped."),
+    "restore": ("upkeep", "Put a backup of the journal back; the daemon has to be stopped."),
     "resume": ("act", "Resume submitting; a blocked provider is tried again at once."),
     "retry": ("act", "Run failed, cancelled or in-doubt jobs again."),
     "run": ("daemon", "Watch the inboxes and process clips, in the foreground."),

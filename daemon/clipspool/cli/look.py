@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from clipspool.app.settings import Settings
-    from clipspool.cli.finding import Need
+    from clipspool.cli.which_journal import Need
 
 _PAGE_JOBS = 500
 _STATES = (
@@ -43,7 +43,7 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
         raise click.UsageError("--watch needs a terminal; in scripts use --json")
     # With --watch the first look may come before the daemon has ever run.
     need: Need = "find" if watch else "read"
-    from clipspool.cli.finding import served_journal, why_broken
+    from clipspool.cli.which_journal import served_journal, why_broken
 
     served = served_journal(context.config)
     if served is not None and (why := why_broken(context.config)):

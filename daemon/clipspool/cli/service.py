@@ -135,7 +135,7 @@ def status(context: Context, *, config: Path | None) -> None:
 def reload(context: Context, *, config: Path | None) -> None:
     """Reload the running daemon's configuration; fails where it cannot be applied."""
     from clipspool.app import control
-    from clipspool.cli.finding import running
+    from clipspool.cli.which_journal import running
 
     file = _config_of(context, config)
     one = running(file)

@@ -20,8 +20,8 @@ from clipspool.journal import UNDER_WAY
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.status import balance_lines, job_json, maybe_task_ids
 from clipspool.system.redaction import readable
+from clipspool.web.cache import waits
 from clipspool.web.media import delivered
-from clipspool.web.snapshot import waits
 
 _TONES = {
     State.DELIVERED: "good",

@@ -30,6 +30,7 @@ from clipspool.web.api.films import Films
 from clipspool.web.api.jobs import EventStream, JobAnswers
 from clipspool.web.api.routes import act_operations, clip_operations, document_operation, job_operations
 from clipspool.web.api.sidecars import SidecarRoutes
+from clipspool.web.cache import WaitingJobs
 from clipspool.web.connections import BACKLOG, PageConnection
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
@@ -38,7 +39,6 @@ from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
 from clipspool.web.security import API, AccessControl, may, needs, refused
 from clipspool.web.sessions import Sessions
-from clipspool.web.snapshot import WaitingJobs
 from clipspool.web.uploads import Uploads
 from clipspool.web.versions import VersionPages
 from clipspool.web.views import Views

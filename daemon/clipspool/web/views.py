@@ -20,13 +20,13 @@ from clipspool.reporting.looking import DAY_SECONDS
 from clipspool.reporting.status import balance_lines, evidence_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import readable, redact_value
+from clipspool.web.cache import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.context import AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
 from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
-from clipspool.web.snapshot import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
 from clipspool.web.templates_env import environment, film, flat
 
 _WAITING_SHOWN = 12

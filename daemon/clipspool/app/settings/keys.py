@@ -16,10 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from clipspool.app.settings.farm import FarmSettings
-from clipspool.app.settings.inbox import InboxSettings
-from clipspool.app.settings.notify import NotifySettings
-from clipspool.app.settings.parts import (
+from clipspool.app.settings.base import (
     YEAR_SECONDS,
     AnyPath,
     Credits,
@@ -36,6 +33,9 @@ from clipspool.app.settings.parts import (
     secret,
     some,
 )
+from clipspool.app.settings.farm import FarmSettings
+from clipspool.app.settings.inbox import InboxSettings
+from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours

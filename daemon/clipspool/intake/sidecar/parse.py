@@ -14,7 +14,7 @@ from clipspool.intake.kinds import stem
 from clipspool.intake.near import DEFAULTS, FOLDER_PROMPT, folded
 from clipspool.intake.sidecar.keys import KEYS, VARIANTS_MAX, kind_of, problems_in, problems_in_matrix
 from clipspool.intake.sidecar.mistakes import explain, placed
-from clipspool.intake.sidecar.quotes import straighten
+from clipspool.intake.sidecar.quote_marks import straighten
 from clipspool.jobs.model import Problem
 from clipspool.system.atomic import Rel, name_of, parent
 

@@ -11,7 +11,7 @@ from typing import Any
 from clipspool.intake.sidecar.examples import EXAMPLES, QUOTES, bare, known_key, right_line
 from clipspool.intake.sidecar.keys import ENTITY, KEYS, SUB_KEYS
 from clipspool.intake.sidecar.lines import Statement
-from clipspool.intake.sidecar.quotes import straighten
+from clipspool.intake.sidecar.quote_marks import straighten
 
 _WORDS_OF_TRUTH = frozenset({"true", "false", "yes", "no", "on", "off", "ja", "nein", "y", "n"})
 _NOTHING = frozenset({"none", "null", "nil", "undefined", "default", "-", "n/a"})

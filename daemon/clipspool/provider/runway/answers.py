@@ -19,7 +19,7 @@ from clipspool.provider.runway.failures import explained, failure_fault, words_o
 from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
 from clipspool.system.http.guard import URL_LENGTH_MAX
-from clipspool.system.http.quoting import Own, is_own
+from clipspool.system.http.own_words import Own, is_own
 from clipspool.system.http.reply import Reply, number, read_json, read_reply, text_at
 from clipspool.system.redaction import redact_line
 

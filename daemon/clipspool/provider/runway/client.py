@@ -34,9 +34,9 @@ from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Forbidden, Unreachable, guard_for
+from clipspool.system.http.own_words import own_of
 from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.proxy import Proxy
-from clipspool.system.http.quoting import own_of
 from clipspool.system.http.reply import Reply, excerpt, number, read_reply
 
 COMET_HOST = "api.cometapi.com"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipspool.system.http.quoting import Own, folded, is_own
+from clipspool.system.http.own_words import Own, folded, is_own
 from clipspool.system.http.reply import number, read_json, text_at
 from clipspool.system.redaction import redact_line
 

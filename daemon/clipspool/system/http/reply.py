@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any, Literal
 
-from clipspool.system.http.quoting import Own, is_own, without
+from clipspool.system.http.own_words import Own, is_own, without
 from clipspool.system.redaction import redact_line
 
 BODY_BYTES_MAX = 1 << 20

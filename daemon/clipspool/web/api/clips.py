@@ -17,8 +17,8 @@ from clipspool.reporting.status import job_json
 from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.forms import ClipForm, FormReader
 from clipspool.web.api.operations import key_of
+from clipspool.web.cache import DaemonState
 from clipspool.web.security import name_of
-from clipspool.web.snapshot import DaemonState
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.uploads import Upload
 

@@ -19,8 +19,8 @@ from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import text
 from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import about_json, job_json
+from clipspool.web.cache import BalanceCache, DaemonState
 from clipspool.web.media import MediaRoutes
-from clipspool.web.snapshot import BalanceCache, DaemonState
 from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200

@@ -13,7 +13,7 @@ from clipspool.system.atomic import write_all
 from clipspool.web.api.films import PIECE_BYTES, Films, quote_json
 from clipspool.web.api.forms import IMAGES_MAX
 from clipspool.web.api.operations import answer, read_json
-from clipspool.web.snapshot import DaemonState
+from clipspool.web.cache import DaemonState
 from clipspool.web.upload_rules import NotTaken, check_room
 from clipspool.web.uploads import Upload
 

@@ -16,8 +16,8 @@ from clipspool.web.api.operations import Operation, Parameter, Schema, document
 from clipspool.web.api.pieces import PieceRoutes
 from clipspool.web.api.schemas import COUNT, SCHEMAS, TEXT, TRUTH, fields, listed, maybe
 from clipspool.web.api.sidecars import SidecarRoutes
+from clipspool.web.cache import DaemonState
 from clipspool.web.context import Right
-from clipspool.web.snapshot import DaemonState
 
 _JOB = Parameter("job", "The job's id.", place="path")
 _NUMBER = Parameter("number", "Which of `results`, from 1.", {"type": "integer", "minimum": 1}, place="path")

@@ -18,8 +18,8 @@ from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 from clipspool.system.redaction import readable
 from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.operations import read_json
+from clipspool.web.cache import DaemonState
 from clipspool.web.security import name_of as name_of_caller
-from clipspool.web.snapshot import DaemonState
 from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
