@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from clipspool.app.settings.base import Number, SettingsTable
+from clipspool.app.settings.tables import Number, SettingsTable
 
 LEASE_SECONDS_MIN = 5.0
 """A shorter lease would be lost over a slow answer of the database."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from clipspool.app.settings.base import (
+from clipspool.app.settings.tables import (
     YEAR_SECONDS,
     AnyPath,
     Credits,

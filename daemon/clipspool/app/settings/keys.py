@@ -16,7 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from clipspool.app.settings.base import (
+from clipspool.app.settings.farm import FarmSettings
+from clipspool.app.settings.inbox import InboxSettings
+from clipspool.app.settings.notify import NotifySettings
+from clipspool.app.settings.tables import (
     YEAR_SECONDS,
     AnyPath,
     Credits,
@@ -33,9 +36,6 @@ from clipspool.app.settings.base import (
     secret,
     some,
 )
-from clipspool.app.settings.farm import FarmSettings
-from clipspool.app.settings.inbox import InboxSettings
-from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.transport import TransportSettings
 from clipspool.app.settings.web import WebSettings
 from clipspool.jobs.hours import read_hours

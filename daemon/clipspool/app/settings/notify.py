@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.base import AnyPath, Seconds, SettingsTable, is_plain
+from clipspool.app.settings.tables import AnyPath, Seconds, SettingsTable, is_plain
 from clipspool.reporting.notify.signing import read_secret
 from clipspool.reporting.notify.topics import Topic
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipspool.app.locations import SettingsError
-from clipspool.app.settings.base import JOURNAL_KEY_PLACES
 from clipspool.app.settings.notify import SECRET_NAMES
+from clipspool.app.settings.tables import JOURNAL_KEY_PLACES
 from clipspool.app.settings.web import HOW_TO_GIVE_IT, is_near
 from clipspool.app.settings.wording import KEY_PLACES, Mistake
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from clipspool.app.settings.base import AnyPath, Number, Seconds, SettingsTable, public_address, secret
+from clipspool.app.settings.tables import AnyPath, Number, Seconds, SettingsTable, public_address, secret
 
 _WEEK_SECONDS = 7 * 86_400
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.base import AnyPath, SettingsTable, few, nearness
+from clipspool.app.settings.tables import AnyPath, SettingsTable, few, nearness
 
 _SOCKET_PATH_BYTES_MAX = 107
 _TOKENS_MAX = 100
