@@ -380,6 +380,17 @@ def test_the_clock_counts_the_sleep_of_the_machine(monkeypatch):
     assert asked == [time.CLOCK_BOOTTIME]
 
 
+def test_the_leader_records_the_databases_time_and_counts_on_by_a_clock_that_nobody_sets(farm, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 5.0)
+    a = farm.node("a")
+    a.beat()
+    ((database,),) = farm.ask("SELECT extract(epoch FROM now())::float8")
+    assert a.lease.now() == pytest.approx(database, abs=60.0)
+    before = a.lease.now()
+    a.clock.at += 18_000.0
+    assert a.lease.now() == pytest.approx(before + 18_000.0)
+
+
 def test_a_nodes_clock_changes_nothing_of_who_leads(farm):
     a, b = farm.node("a"), farm.node("b")
     a.beat()

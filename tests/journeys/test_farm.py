@@ -120,6 +120,49 @@ def test_a_leader_that_is_frozen_longer_than_its_lease_sends_nothing_when_it_goe
         assert a.daemon.poll() is None
 
 
+CLOCK = """
+import time
+from pathlib import Path
+
+_time, _set_by = time.time, Path(__file__).with_name("set-by")
+time.time = lambda: _time() + float(_set_by.read_text())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [3, -3])
+def test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_nothing(
+    open_bays, tmp_path, days
+):
+    """The second node's clock is wrong when it takes over, and is set right while it leads."""
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    set_by = tmp_path / "set-by"
+    set_by.write_text(str(86_400.0 * days))
+    with opened(open_bays, ("a", "b"), render_seconds=4.0) as farm:
+        a, b = farm.nodes.values()
+        b.env["PYTHONPATH"] = str(tmp_path)
+        farm.start()
+        farm.drop(12)
+        farm.until(lambda: farm.bay.paid >= 3)
+        a.daemon.kill()
+        farm.until_led_by_another("a")
+        farm.until(lambda: b.events("started"))
+        farm.drop(3, "t")
+        farm.until(lambda: farm.bay.paid >= 6)
+        set_by.write_text("0")
+        settled = "SELECT 1 FROM jobs WHERE state IN ('delivered', 'in_doubt')"
+        farm.until(lambda: len(farm.bay.query(settled)) == 15, 60)
+        doubts = farm.bay.query("SELECT 1 FROM jobs WHERE state = 'in_doubt'")
+        assert len(doubts) <= RUNNING_MAX
+        assert farm.bay.query("SELECT 1 FROM events WHERE event = 'held'") == []
+        assert b.events("clock_was_set") == []
+        wrong = "SELECT 1 FROM jobs WHERE abs(updated_at - extract(epoch FROM now())) > 1800"
+        assert farm.bay.query(wrong) == []
+        assert farm.leader == "b"
+        prompts = [create.sha256 for create in farm.bay.box.ledger.creates]
+        assert len(prompts) == len(set(prompts)), "none was paid twice"
+
+
 @pytest.fixture
 def own_server():
     """Give a server of one's own, which also listens on a port."""

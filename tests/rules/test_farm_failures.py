@@ -75,7 +75,13 @@ ROWS = {
     "two nodes have one name": (
         ("journeys/test_farm.py", "test_of_two_nodes_with_one_name_the_older_ends_with_a_sentence"),
     ),
-    "a node's clock is wrong": (("edges/test_lease.py", "test_a_nodes_clock_changes_nothing_of_who_leads"),),
+    "a node's clock is wrong, or is set while it leads": (
+        ("edges/test_lease.py", "test_a_nodes_clock_changes_nothing_of_who_leads"),
+        (
+            "journeys/test_farm.py",
+            "test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_nothing",
+        ),
+    ),
     "a node has another version": (
         ("edges/test_lease.py", "test_a_newer_version_does_not_change_the_tables_under_running_nodes"),
         (

@@ -219,7 +219,7 @@ class FarmNode:
         desk = None
         try:
             journal = Journal.open(self._address, lease.as_fence)
-            self._daemon = daemon = Daemon(self.settings, self._term(lease, journal))
+            self._daemon = daemon = Daemon(self.settings, self._term(lease, journal), now=lease.now)
             daemon.scheduler.work_elsewhere(self._stages.elsewhere())
             self._desk = desk = OrderDesk(self._connect, lease, daemon.answers.answer, self._membership)
             desk.start()

@@ -264,14 +264,14 @@ class OperatorCommands:
         # One is made only for clips: made as another user, it would hide that the right one was not found.
         has_clips = makes and self._hold_clips()
         try:
-            journal, lock, lost_lead = self._open_journal(makes=has_clips)
+            journal, lock, lost_lead, now = self._open_journal(makes=has_clips)
         except CannotStart as error:
             no_clips = "No inbox holds clips to take over. " if makes and not has_clips else ""
             fail(f"{no_clips}{error}")
         profile = provider_of(self._settings).profile
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
-        scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=time.time, is_draining=True)
+        scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=now, is_draining=True)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)
         cut_short = self._what_came_of_cut_short(scheduler)
@@ -281,8 +281,10 @@ class OperatorCommands:
         scheduler.turn()
         return scheduler
 
-    def _open_journal(self, *, makes: bool) -> tuple[Journal, Lock, tuple[str, float] | None]:
-        """Open the journal for a command; in a farm this process leads until the command is done."""
+    def _open_journal(
+        self, *, makes: bool
+    ) -> tuple[Journal, Lock, tuple[str, float] | None, Callable[[], float]]:
+        """Open the journal for a command, with its clock; in a farm this process leads until it is done."""
         from clipspool.app.build import open_journal
         from clipspool.journal import Address
 
@@ -290,13 +292,13 @@ class OperatorCommands:
         if not isinstance(place, Address):
             journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
             self._close += [lock.release, journal.close]
-            return journal, lock, None
+            return journal, lock, None, time.time
         from clipspool.app.farm_client import BriefLead
         from clipspool.app.node import lost_lead
 
         lead = BriefLead(self._settings, place, makes=makes)
         self._close += [lead.close, lead.journal.close]
-        return lead.journal, lead.lock, lost_lead(lead.lease, self._settings)
+        return lead.journal, lead.lock, lost_lead(lead.lease, self._settings), lead.lease.now
 
     def _taken_over(self, scheduler: Any) -> dict[str, Any]:
         from clipspool.scheduler import commands

@@ -18,7 +18,8 @@ UPDATE leader SET node = %(node)s, epoch = epoch + 1, until = now() + make_inter
     lost_at = CASE WHEN node = '' OR place = %(place)s THEN lost_at ELSE now() END
 WHERE id IN (SELECT id FROM leader FOR UPDATE SKIP LOCKED)
     AND epoch = %(epoch)s AND (node = '' OR place = %(place)s OR until < now())
-RETURNING epoch, lost, extract(epoch FROM now() - lost_at)::float8 AS lost_seconds;
+RETURNING epoch, lost, extract(epoch FROM now() - lost_at)::float8 AS lost_seconds,
+    extract(epoch FROM now())::float8 AS at;
 
 -- name: end_transactions_of_former_leader
 -- A process that froze between two messages of one step has no timeout of the server running against it, and would

@@ -53,15 +53,20 @@ class Lease:
         seconds: float,
         asked_at: float,
         *,
+        at: float = 0.0,
         lost: tuple[str, float] = ("", 0.0),
         passed: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """`asked_at`: when the take-over was sent, by `passed`, which counts the sleep of the machine too."""
+        """`asked_at`: when the take-over was sent, by `passed`, which counts the sleep of the machine too.
+
+        `at`: when the database carried it out, in Unix seconds by its clock.
+        """
         self.node, self.epoch, self.seconds = node, epoch, seconds
         self.lost_node, self.lost_seconds = lost
         """The last node that lost its lease instead of giving it back, empty for none, and how long ago."""
         self._passed = passed
         self._deadline = asked_at + seconds
+        self._booted_at = at - asked_at
         self._ended = threading.Event()
 
     def fence(self, connection: psycopg.Connection[Any]) -> None:
@@ -83,6 +88,13 @@ class Lease:
         clock goes on while the machine sleeps: one that stops with it would let a request go after the lease.
         """
         return not self.is_ended and self._passed() < self._deadline - self.seconds * _SEND_SPARE
+
+    def now(self) -> float:
+        """Return the Unix time for what the leader records, by the database's clock of the take-over.
+
+        Nodes' clocks may differ by hours: to the next leader a task would be overdue, or not due for hours.
+        """
+        return self._booted_at + self._passed()
 
     def renewed(self, asked_at: float) -> None:
         """Count from a renewal that was sent at `asked_at`."""

@@ -300,6 +300,7 @@ class Membership:
         self.heir, self._blind_beats = "", 0
         with self._changed:
             lost = (row["lost"], row["lost_seconds"])
-            self.lease = Lease(name, row["epoch"], self._seconds, asked_at, lost=lost, passed=self._passed)
+            term = {"at": row["at"], "lost": lost, "passed": self._passed}
+            self.lease = Lease(name, row["epoch"], self._seconds, asked_at, **term)
             self._changed.notify_all()
         log.info("leads", node=name, epoch=self.lease.epoch, after=before or None)
