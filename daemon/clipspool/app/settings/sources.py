@@ -8,9 +8,10 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from clipspool.app.locations import PREFIX, NowhereError, SettingsError, expanded, file_of, journal_of
 from clipspool.app.settings.folders import overlaps
@@ -21,13 +22,6 @@ from clipspool.app.settings.wording import Loc, Mistake, Source, not_toml, trans
 _FILE_BYTES_MAX = 1 << 20
 _NEEDED_MOST = {f"{PREFIX}CONFIG", f"{PREFIX}PROVIDER__API_KEY"}
 """The variables that nearly every installation gives, and only these."""
-_PATHS = {
-    "provider": ("api_key_file", "ca_file", "proxy_login_file"),
-    "journal": ("path",),
-    "notify": ("urls_file", "webhook_secret_file"),
-    "web": ("token_file",),
-    "content_credentials": ("certificate", "key_file"),
-}
 
 
 def load(
@@ -54,7 +48,7 @@ def load(
     values = _merge(written, from_env)
     folder = Path.cwd() if file is None else Path(os.path.realpath(file.parent))
     try:
-        values = _with_journal(_anchored(values, folder, env), file, env)
+        values = _with_journal(_anchored(values, Settings, folder, env), file, env)
         values, unread = with_secrets(values, env, needs)
     except ValueError as error:
         loc, message = error.args
@@ -157,35 +151,29 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _anchored(values: dict[str, Any], folder: Path, env: Mapping[str, str]) -> dict[str, Any]:
-    """Make every path absolute: `~` is the user's home, the rest is relative to the file's folder."""
+def _anchored(value: Any, kind: Any, folder: Path, env: Mapping[str, str], loc: Loc = ()) -> Any:
+    """Make each path in a value of a type absolute: `~` is the user's home, the rest begins in `folder`."""
 
-    def within(table: Any, names: tuple[str, ...], *way: int | str) -> Any:
-        if not isinstance(table, dict):
-            return table
-        found = {key: table[key] for key in names if isinstance(table.get(key), str) and table[key]}
-        return {**table, **{key: _absolute(value, folder, env, (*way, key)) for key, value in found.items()}}
+    def below(inner: Any, inner_kind: Any, *way: int | str) -> Any:
+        return _anchored(inner, inner_kind, folder, env, (*loc, *way))
 
-    anchored = {key: within(value, _PATHS.get(key, ()), key) for key, value in values.items()}
-    transport = values.get("transport")
-    if isinstance(transport, dict) and "public_url" in transport:
-        served = within(transport["public_url"], ("folder",), "transport", "public_url")
-        anchored["transport"] = {**transport, "public_url": served}
-    web = values.get("web")
-    if isinstance(web, dict) and isinstance(web.get("tokens"), dict):
-        tokens = {
-            name: within(table, ("token_file",), "web", "tokens", name)
-            for name, table in web["tokens"].items()
-        }
-        anchored["web"] = {**anchored["web"], "tokens": tokens}
-    if isinstance(values.get("inbox"), list):
-        anchored["inbox"] = [
-            within(table, ("path", "outbox"), "inbox", index) for index, table in enumerate(values["inbox"])
-        ]
-    return anchored
+    origin, kinds = get_origin(kind), get_args(kind)
+    if origin in {Union, UnionType, Annotated}:
+        for one in kinds:
+            value = below(value, one)
+    elif kind is Path and isinstance(value, str) and value:
+        return _absolute(value, folder, env, loc)
+    elif origin is tuple and isinstance(value, list):
+        return [below(one, kinds[0], number) for number, one in enumerate(value)]
+    elif origin is Mapping and isinstance(value, dict):
+        return {key: below(one, kinds[1], key) for key, one in value.items()}
+    elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, dict):
+        types = {name: field.annotation for name, field in kind.model_fields.items()}
+        return {key: below(one, types.get(key), key) for key, one in value.items()}
+    return value
 
 
-def _absolute(value: str, folder: Path, env: Mapping[str, str], loc: tuple[int | str, ...]) -> str:
+def _absolute(value: str, folder: Path, env: Mapping[str, str], loc: Loc) -> str:
     if "\0" in value:
         raise ValueError(loc, "must name a file or folder")
     path = os.path.join(folder, expanded(value, env))  # noqa: PTH118 - Path would resolve `..`

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipspool.app.settings import Settings
+from clipspool.app.settings.secrets import CREDENTIALS
 from clipspool.system.units import STATES, credential_file, state_of
 
 _RUNTIME = Path("/run")
@@ -24,19 +25,7 @@ def systemd_drop_in(settings: Settings) -> str:
     if not _is_within(settings.journal.path, (state,)):
         folders.append(settings.journal.path.parent)
     folders = list(dict.fromkeys(folders))
-    provider, notify = settings.provider, settings.notify
-    named = (
-        provider.api_key_file,
-        provider.ca_file,
-        provider.proxy_login_file,
-        notify.urls_file,
-        notify.webhook_secret_file,
-        settings.content_credentials.certificate,
-        settings.content_credentials.key_file,
-        settings.web.token_file,
-        *(one.token_file for one in settings.web.tokens.values()),
-    )
-    files = [file for file in (settings.file, *named) if file] + _files_of_hooks(settings)
+    files = [file for file in (settings.file, *_named(settings)) if file] + _files_of_hooks(settings)
     only_read = [inbox.path for inbox in settings.inbox if inbox.is_read_only]
     files += only_read
     unit = [f"RequiresMountsFor={quoted(path)}" for path in (*folders, *only_read)]
@@ -52,18 +41,11 @@ def systemd_drop_in(settings: Settings) -> str:
     if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
         service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
-    if provider.proxy_login is not None and provider.proxy_login_file is None:
-        service.append(_credential(settings, "proxy_login"))
-    if settings.content_credentials.key is not None and settings.content_credentials.key_file is None:
-        service.append(_credential(settings, "content_credentials_key"))
-    if settings.journal.password is not None:
-        service.append(_credential(settings, "journal_password"))
-    if notify.urls is not None and notify.urls_file is None:
-        service.append(_credential(settings, "notify_urls"))
-    if notify.webhook_secret is not None and notify.webhook_secret_file is None:
-        service.append(_credential(settings, "webhook_secret"))
-    if settings.web.token is not None and settings.web.token_file is None:
-        service.append(_credential(settings, "web_token"))
+    for (section, name), (credential, *_) in CREDENTIALS.items():
+        table = getattr(settings, section)
+        is_given = getattr(table, name) is not None and getattr(table, f"{name}_file", None) is None
+        if is_given and name != "api_key":  # the unit itself passes that one
+            service.append(_credential(settings, credential))
     service += [
         _credential(settings, f"web_token_{name}")
         for name, one in settings.web.tokens.items()
@@ -72,6 +54,13 @@ def systemd_drop_in(settings: Settings) -> str:
     service += _socket_folder(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def _named(settings: Settings) -> list[Path | None]:
+    """Return the files that the configuration names: those with secrets, and certificates."""
+    secrets = [getattr(getattr(settings, table), f"{name}_file", None) for table, name in CREDENTIALS]
+    tokens = [one.token_file for one in settings.web.tokens.values()]
+    return [settings.provider.ca_file, settings.content_credentials.certificate, *secrets, *tokens]
 
 
 def _files_of_hooks(settings: Settings) -> list[Path]:
