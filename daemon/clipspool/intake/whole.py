@@ -7,9 +7,10 @@ import fcntl
 import os
 import signal
 from dataclasses import dataclass, replace
-from io import FileIO
+from io import BytesIO, FileIO
 from math import inf
 from pathlib import Path
+from typing import BinaryIO
 
 from clipspool.intake.pair import Waits
 from clipspool.intake.settle import SIZE, Stamp
@@ -31,6 +32,7 @@ _WRITER_SECONDS = 0.5
 """How often a complete clip is checked for a writer: most close it at once."""
 _LOOK_SECONDS = 5.0
 """How often a clip without a marked end is checked for a writer."""
+_SMALL_BYTES = 1 << 20
 _NFS_SERVER = Path("/proc/net/rpc/nfsd")
 
 
@@ -70,7 +72,7 @@ class Wholeness:
             known = self._known[path] = _Known(stamp, holes_in(file.fileno(), stamp[SIZE]))
         if known.verdict is None:
             due = since + self._rules.sidecar_wait_seconds
-            with open(file.fileno(), "rb", closefd=False) as headers:  # buffered: they lie side by side
+            with _reader(file.fileno(), stamp[SIZE]) as headers:
                 verdict = completeness(headers, stamp[SIZE])
                 if isinstance(verdict, Incomplete):
                     return Waits.until(path, verdict.reason, due, now)
@@ -117,6 +119,16 @@ class Wholeness:
         reason = f"{doubt}: more may come; {_UNTIL_CLOSED if has_writer else why}"
         look_at = now + min(_LOOK_SECONDS, left if left > 0 else inf)
         return Waits(path, reason, is_problem, look_at=look_at, proceeds=True)
+
+
+def _reader(descriptor: int, size: int) -> BinaryIO:
+    """Return what reads a clip: buffered, since headers lie side by side; a small one is read as a whole.
+
+    It is looked at in dozens of places, each of which would be two calls to the system.
+    """
+    if size <= _SMALL_BYTES and len(data := os.pread(descriptor, size, 0)) == size:
+        return BytesIO(data)
+    return open(descriptor, "rb", closefd=False)
 
 
 def _in_words(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, dataclass
+from dataclasses import Field, dataclass, fields
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
 
@@ -38,15 +38,18 @@ class Value:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields; those that are None are left out, since TOML has no null."""
-        return asdict(
-            self, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None}
-        )
+        # Each look into a clip does this three times; `dataclasses.asdict` copies every value deeply.
+        return {
+            field.name: _plain(value)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """Read the result of `to_dict`; keys of a later version are skipped."""
         known: dict[str, Any] = {}
-        for key, value in fields.items():
+        for key, value in found.items():
             if key in cls.inner and value:
                 inner = cls.inner[key]
                 many = isinstance(value, Sequence)
@@ -54,6 +57,12 @@ class Value:
             elif key in cls.__dataclass_fields__:
                 known[key] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.to_dict() if isinstance(value, Value) else value
 
 
 @dataclass(frozen=True, slots=True)

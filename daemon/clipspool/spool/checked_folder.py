@@ -24,6 +24,7 @@ from clipspool.system.atomic import (
     Rel,
     name_of,
     open_beneath,
+    open_plain,
     open_regular,
     parent,
     parts,
@@ -188,10 +189,12 @@ class CheckedFolder:
 
     def read(self, rel: Rel, size_max: int) -> bytes:
         """Read a small file whole; raises ValueError above `size_max` bytes."""
-        with self.open(rel) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(min(size, size_max) + 1)  # memory for so much is taken at once
-            while size < len(data) <= size_max and (more := file.read(size_max + 1 - len(data))):
+        with self.folder(parent(rel)) as folder:
+            file, there = open_plain(name_of(rel), folder, os.O_RDONLY)
+        with Opened(file):  # a FileIO would ask twice more what it is, and a clip's files are read often
+            size = there.st_size
+            data = os.read(file, min(size, size_max) + 1)  # memory for so much is taken at once
+            while size < len(data) <= size_max and (more := os.read(file, size_max + 1 - len(data))):
                 data += more
         if len(data) > size_max:
             raise ValueError(f"larger than {size_max} bytes")

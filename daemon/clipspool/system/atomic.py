@@ -138,30 +138,31 @@ def is_claimed_name(name: str) -> bool:
 
 def open_regular(name: str, folder: int) -> FileIO:
     """Open a regular file in an open folder for reading. Raises NotRegular."""
-    return FileIO(_open_plain(name, folder, os.O_RDONLY), "rb")
+    return FileIO(open_plain(name, folder, os.O_RDONLY)[0], "rb")
 
 
 def open_to_append(name: str, folder: int) -> FileIO:
     """Open a file for synced appending; raises NotRegular, also where it has other names (hard links)."""
-    fd = _open_plain(name, folder, os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
-    if os.fstat(fd).st_nlink > 1:
+    fd, there = open_plain(name, folder, os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
+    if there.st_nlink > 1:
         os.close(fd)
         raise NotRegular(errno.EINVAL, f"{name} has other names (hard links)")
     return FileIO(fd, "ab")
 
 
-def _open_plain(name: str, folder: int, flags: int) -> int:
-    """Open a regular file and nothing else; never blocks."""
+def open_plain(name: str, folder: int, flags: int) -> tuple[int, os.stat_result]:
+    """Open a regular file and nothing else; never blocks. Return its descriptor, and what it is."""
     try:
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
             raise NotRegular(error.errno, f"{name} is no regular file") from error
         raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    there = os.fstat(fd)
+    if not stat.S_ISREG(there.st_mode):
         os.close(fd)
         raise NotRegular(errno.EINVAL, f"{name} is no regular file")
-    return fd
+    return fd, there
 
 
 def unlink(name: str, folder: int) -> None:
