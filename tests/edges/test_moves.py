@@ -177,6 +177,31 @@ def test_a_result_has_the_rights_of_a_file_made_in_its_folder_by_hand(tmp_path, 
     assert rights(made) == rights(bench.results / "made")
 
 
+def test_no_file_is_made_only_to_find_out_the_rights_of_a_result(tmp_path, monkeypatch):
+    bench, made, create = Bench(tmp_path), [], Root.create_in
+    job = fetched(bench)
+
+    def noted(self, name, folder, **more):
+        made.append(name)
+        return create(self, name, folder, **more)
+
+    monkeypatch.setattr(Root, "create_in", noted)
+    deliver(job, bench.clip, bench.bay, NOON, always)
+    assert whole(bench, b"a film") == ["day/shot.mp4"]
+    assert len(made) == 1, "besides the provenance"
+
+
+@needs_root
+@needs_acl
+def test_a_result_beside_another_users_provenance_has_the_rights_of_a_new_file(tmp_path):
+    bench = Bench(tmp_path)
+    job, may = fetched(bench), iter([True, False])
+    deliver(job, bench.clip, bench.bay, NOON, lambda: next(may))
+    os.chown(bench.results / "day/shot.mp4.toml", 1, 1)
+    deliver(job, bench.clip, bench.bay, NOON, always)
+    assert rights(bench.results / "day/shot.mp4") == by_hand(bench.results / "day")
+
+
 @needs_root
 def test_modes_that_are_asked_for_come_before_those_of_the_folder_and_keep_its_group(tmp_path):
     bench = Bench(tmp_path)

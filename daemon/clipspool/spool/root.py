@@ -164,18 +164,21 @@ class Root(CheckedFolder):
         if is_left and trace is not None:
             self.remove(trace)
 
-    def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool]) -> None:
+    def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool], *, beside: str = "") -> None:
         """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
 
-        It may be a folder of pictures, and has the rights of what is made there. Raises FileExistsError where
-        the name is in use, Refused, and Withdrawn where it may not be named any more.
+        It may be a folder of pictures, and has the rights of what is made there, which those of `beside` are,
+        a file that we just made. Raises FileExistsError where the name is in use, Refused, and Withdrawn
+        where it may not be named any more.
         """
         with (
             _refusals(rel, to, to_rel),
             self.folder(parent(rel)) as source,
             to.folder(parent(to_rel), make=True) as target,
         ):
-            moves.publish(name_of(rel), source, name_of(to_rel), target, to.create_in, to.make_in, may)
+            moves.publish(
+                name_of(rel), source, name_of(to_rel), target, to.create_in, to.make_in, may, beside
+            )
             # Before anybody records the result as delivered, and lets the source go.
             sync_folder(target)
 

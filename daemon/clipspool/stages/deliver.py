@@ -174,7 +174,9 @@ class _Publishing:
                     folders.inbox.discard(file)
                     return rel
             try:
-                _place(folders, file, rel, self.may_publish)
+                # One from before a crash may be another user's, of the machine that had the job then.
+                beside = name_of(paper) if is_free else ""
+                _place(folders, file, rel, self.may_publish, beside)
             except FileExistsError:
                 if _holds(folders, rel, result):
                     folders.inbox.discard(file)
@@ -200,10 +202,10 @@ def _portable_folder(root: Root, folder: Rel) -> Rel:
     return made
 
 
-def _place(folders: Folders, file: Rel, rel: Rel, may_publish: Callable[[], bool]) -> None:
+def _place(folders: Folders, file: Rel, rel: Rel, may_publish: Callable[[], bool], beside: str) -> None:
     if not folders.inbox.exists(file):
         raise _Gone
-    folders.inbox.publish(file, folders.outbox, rel, may_publish)
+    folders.inbox.publish(file, folders.outbox, rel, may_publish, beside=beside)
 
 
 def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:

@@ -104,10 +104,11 @@ def publish(
     create: Create,
     make: Make,
     may: Callable[[], bool],
+    beside: str = "",
 ) -> None:
     """Move a file of ours to a folder of others, with the rights of a file made there; raises as `move`.
 
-    So is a folder of files, which appears with all of them at once.
+    So is a folder of files, which appears with all of them at once. `beside` is a file just made there.
 
     `may` is asked right before the new name is given; Withdrawn is raised where it is not so.
     """
@@ -117,7 +118,7 @@ def publish(
             raise Withdrawn
 
     try:
-        dress(name, folder, to_folder, create, make)
+        dress(name, folder, to_folder, create, make, beside)
         ask()
         rename_new(name, folder, to_name, to_folder)
     except OSError as refused:

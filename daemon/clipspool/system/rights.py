@@ -49,15 +49,16 @@ class Rights:
         return cls(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), attributes)
 
 
-def dress(name: str, folder: int, like: int, create: Create, make: Make) -> None:
+def dress(name: str, folder: int, like: int, create: Create, make: Make, beside: str = "") -> None:
     """Set the rights on a file that a new file in another folder gets; raises OSError where that fails.
 
+    `beside` is a file that was just made there, whose rights tell; without one a sample is made for a moment.
     A folder and the files in it get those of a new folder there and of a file in it. What is renamed keeps
     the rights of the folder in which it was made; a copy made there needs no such step.
     """
     if not is_folder(name, folder):
         with open_regular(name, folder) as file:
-            _give(file.fileno(), _of_new_file(like, create))
+            _give(file.fileno(), _of_new_file(like, create, beside))
         return
     sample = temporary_name()
     make(sample, like)
@@ -75,7 +76,10 @@ def dress(name: str, folder: int, like: int, create: Create, make: Make) -> None
         remove_tree(sample, like)
 
 
-def _of_new_file(folder: int, create: Create) -> Rights:
+def _of_new_file(folder: int, create: Create, beside: str = "") -> Rights:
+    if beside:
+        with suppress(OSError), open_regular(beside, folder) as made:
+            return Rights.of(made.fileno())
     sample = temporary_name()
     try:
         with create(sample, folder) as made:
