@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipspool.media.boxes import Complete, Incomplete, Unrecognised, completeness
+from clipspool.media.facts import MediaError
 from clipspool.media.gaps import gap_in
+from clipspool.media.refusals import refuse_what_cannot_be_used
 from films import (
     FTYP,
     WEBM,
@@ -358,3 +360,23 @@ def test_tables_that_announce_billions_of_entries_cost_nothing(count):
         begun = time.monotonic()
         assert isinstance(look(data), Complete | Incomplete)
         assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("length", [None, 0])
+def test_a_matroska_film_is_encrypted_by_its_element_and_not_by_bytes_that_look_like_it(length):
+    """Random identities of tracks are in each file: a clip in some hundred was refused for two bytes."""
+
+    def film_with(*more):
+        uid = number(0x73C5, int.from_bytes(b"\x50\x35\x81\0\x50\x35\x80\0", "big"))
+        entry = element(0xAE, number(0xD7, 1), number(0x83, 1), element(0x86, b"V_VP9"), uid, *more)
+        return matroska(info(2), element(0x1654AE6B, entry), cluster(0), length=length)
+
+    def refuse(data):
+        refuse_what_cannot_be_used(io.BytesIO(data), len(data), Complete("mkv"))
+
+    compressed = element(0x6D80, element(0x6240, element(0x5034, b"")))
+    encrypted = element(0x6D80, element(0x6240, element(0x5034, b""), element(0x5035, b"")))
+    refuse(film_with())
+    refuse(film_with(compressed))
+    with pytest.raises(MediaError, match="encrypted"):
+        refuse(film_with(encrypted))

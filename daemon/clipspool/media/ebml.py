@@ -31,6 +31,7 @@ _IN_CLUSTER: Final = frozenset({0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0x5854, 0xAF, 0xEC
 _TIMESTAMP, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xE7, 0xA3, 0xA0, 0xA1
 _TIMESTAMP_SCALE, _DURATION = 0x2AD7B1, 0x4489
 _TRACK_ENTRY, _TRACK_NUMBER, _TRACK_TYPE, _CODEC = 0xAE, 0xD7, 0x83, 0x86
+_ENCODINGS, _ENCODING, _ENCRYPTION = 0x6D80, 0x6240, 0x5035
 _SEEK, _SEEK_POSITION, _CUE_POINT, _CUE_POSITIONS, _CUE_CLUSTER = 0x4DBB, 0x53AC, 0xBB, 0xB7, 0xF1
 VIDEO, SOUND = 1, 2
 
@@ -242,6 +243,24 @@ class Walk:
             one.identity: read_at(self._file, one.data, min((one.end or one.data) - one.data, 32))
             for one in _elements(self._file, within)
         }
+
+
+def is_encrypted(file: BinaryIO, size: int) -> bool:
+    """Return whether a track is encrypted, by the parts before the first picture."""
+    position = 0
+    for _ in range(TOP_ELEMENTS_MAX):
+        part = _element_at(file, position) if position < size else None
+        if part is None:
+            return False
+        if part.identity == _TRACKS:
+            return bool(_numbers(file, part, (_TRACK_ENTRY, _ENCODINGS, _ENCODING, _ENCRYPTION)))
+        if part.identity == SEGMENT:
+            position = part.data
+        elif part.identity == _CLUSTER or part.end is None:
+            return False
+        else:
+            position = part.end
+    return False
 
 
 def _numbers(file: BinaryIO, within: Element, path: tuple[int, ...]) -> list[int]:

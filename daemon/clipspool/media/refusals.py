@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO, Final
 
-from clipspool.media import recorders
+from clipspool.media import ebml, recorders
 from clipspool.media.boxes import Complete, Film
 from clipspool.media.facts import MediaError
 from clipspool.media.tables import read_at
@@ -17,8 +17,6 @@ _EXTRA_DATA: Final = b"\x41\xed"
 """The element of Matroska that holds what an MP4 has in `dvcC`."""
 _WITHOUT_BASE = 5
 """The profile whose pictures are in Dolby's own colours, which no other decoder shows rightly."""
-_MATROSKA_ENCRYPTION: Final = b"\x50\x35"
-"""The element `ContentEncryption`."""
 
 
 def refuse_what_cannot_be_used(reader: BinaryIO, size: int, whole: Complete) -> None:
@@ -30,7 +28,7 @@ def refuse_what_cannot_be_used(reader: BinaryIO, size: int, whole: Complete) -> 
             head = read_at(reader, 0, _SEARCHED_BYTES // 16)
             if _profile_in(head, is_matroska=True) == _WITHOUT_BASE:
                 raise _dolby_vision()
-            if b"V_" in head and _MATROSKA_ENCRYPTION in head.partition(b"\x1f\x43\xb6\x75")[0]:
+            if ebml.is_encrypted(reader, size):
                 raise _encrypted()
         case _:
             if recorders.is_encrypted(reader, size, whole.container):
