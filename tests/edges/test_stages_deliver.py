@@ -375,9 +375,9 @@ def test_the_provenance_is_there_before_the_film(bench, monkeypatch):
     seen = []
     real = Root.publish
 
-    def move(self, rel, to, to_rel, may):
+    def move(self, rel, to, to_rel, may, **more):
         seen.append(set(lying(bench.results)))
-        real(self, rel, to, to_rel, may)
+        real(self, rel, to, to_rel, may, **more)
 
     monkeypatch.setattr(Root, "publish", move)
     publish(bench, fetched(bench))
@@ -436,11 +436,11 @@ def test_what_another_machine_publishes_at_the_same_moment_keeps_its_provenance(
     job = fetched(bench)
     place = stages_deliver._place
 
-    def at_the_same_moment(bay, file, rel, may):
+    def at_the_same_moment(bay, file, rel, may, beside):
         monkeypatch.setattr(stages_deliver, "_place", place)
         assert isinstance(deliver(job, bench.clip, theirs, NOON, always), Delivered)
         fetched(bench)
-        place(bay, file, rel, may)
+        place(bay, file, rel, may, beside)
 
     monkeypatch.setattr(stages_deliver, "_place", at_the_same_moment)
     assert publish(bench, job) == ["day/shot.mp4"]
@@ -555,10 +555,10 @@ def test_whatever_has_the_name_keeps_it(bench, tmp_path, taken):
 def test_somebody_who_takes_the_name_at_the_last_instant_keeps_it(bench, monkeypatch):
     real, late = Root.publish, ["day/shot.mp4", "day/shot-2.mp4"]
 
-    def move(self, rel, to, to_rel, may):
+    def move(self, rel, to, to_rel, may, **more):
         if late:
             (bench.results / late.pop(0)).write_bytes(b"precious")
-        real(self, rel, to, to_rel, may)
+        real(self, rel, to, to_rel, may, **more)
 
     monkeypatch.setattr(Root, "publish", move)
     assert publish(bench, fetched(bench)) == ["day/shot-3.mp4"]
