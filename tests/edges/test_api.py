@@ -22,7 +22,7 @@ from clipspool.jobs.parts import Part
 from clipspool.reporting.status import job_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
-from clipspool.web import connections, snapshot, uploads
+from clipspool.web import cache, connections, uploads
 from clipspool.web.api import films
 from clipspool.web.api.jobs import _event_of
 from clipspool.web.api.sidecars import SidecarRoutes
@@ -426,7 +426,7 @@ def test_a_clip_that_came_by_hand_meanwhile_gets_no_sidecar_of_ours(stage, api, 
 
 
 def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch):
-    monkeypatch.setattr(snapshot, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     sent = api.send().json
     assert api("GET", f"clips/{sent['id']}").json["state"] == "waiting"
     stage.waiting = [{"path": "shot.mp4", "reason": "it is still changing", "since": "x", "problem": True}]

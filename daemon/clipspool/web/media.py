@@ -116,33 +116,32 @@ class MediaRoutes:
         """Serve the sample picture of a preset in an inbox."""
         inbox, name = request.path_params["inbox"], request.path_params["name"]
 
-        def find() -> tuple[FileIO, str, os.stat_result] | None:
+        def open_it() -> tuple[FileIO, str] | None:
             folders = self._daemon.bays().get(inbox)
             try:
                 known = self._daemon.command("presets", {"inbox": inbox})
                 path = next(one["picture"] for one in known if one["name"] == name and one["picture"])
-                file = None if folders is None else folders.watched.open(path)
+                return None if folders is None else (folders.watched.open(path), name_of(path))
             except Exception:  # noqa: BLE001  (a picture that is not shown is no fault)
                 return None
-            return None if file is None else (file, name_of(path), os.fstat(file.fileno()))
 
-        found = await anyio.to_thread.run_sync(find, limiter=self._threads())
-        if found is None:
-            return PlainTextResponse("This file does not exist (any more).\n", 404)
-        file, shown, there = found
-        return self._answer(request, file, there, shown)
+        return await self._sent(request, open_it)
 
     async def _serve(
         self, request: Request, open_it: Callable[[Job, Clip, Folders], tuple[FileIO, str]]
     ) -> Response:
         job_id: str = request.path_params["job"]
 
+        def open_known() -> tuple[FileIO, str] | None:
+            return None if (known := self._known(job_id)) is None else open_it(*known)
+
+        return await self._sent(request, open_known)
+
+    async def _sent(self, request: Request, open_it: Callable[[], tuple[FileIO, str] | None]) -> Response:
         def find() -> tuple[FileIO, str, os.stat_result] | None:
-            if (known := self._known(job_id)) is None:
-                return None
             try:
-                file, name = open_it(*known)
-                return file, name, os.fstat(file.fileno())
+                opened = open_it()
+                return None if opened is None else (*opened, os.fstat(opened[0].fileno()))
             except (OSError, ValueError):
                 return None
 

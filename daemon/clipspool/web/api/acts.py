@@ -27,17 +27,10 @@ class Acts:
         """Keep the door to the daemon's commands."""
         self._daemon = daemon
 
-    async def retry(self, request: Request) -> Any:
-        """Run a job again."""
-        return await self._several(request, "retry")
-
-    async def cancel(self, request: Request) -> Any:
-        """Cancel a job."""
-        return await self._several(request, "cancel")
-
-    async def approve(self, request: Request) -> Any:
-        """Release a job that is held."""
-        return await self._several(request, "approve")
+    async def order(self, request: Request, act: str) -> Any:
+        """Retry, cancel or approve a job."""
+        given = _why(await _given(request))
+        return await self._done(request, act, {"ids": [job_id_of(request)], "by": name_of(request), **given})
 
     async def choose(self, request: Request) -> Any:
         """Mark a delivered job as the one to use, or take that back."""
@@ -79,10 +72,6 @@ class Acts:
         if force:
             arguments["force"] = True
         return await self._done(request, "attach", arguments | _why(given))
-
-    async def _several(self, request: Request, act: str) -> Any:
-        given = _why(await _given(request))
-        return await self._done(request, act, {"ids": [job_id_of(request)], "by": name_of(request), **given})
 
     async def _done(self, request: Request, act: str, arguments: dict[str, Any]) -> Any:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.requests import Request
 
@@ -152,9 +153,14 @@ def act_operations(acts: Acts) -> list[Operation]:
     )
     undo = fields("", undo={**TRUTH, "description": "Take the mark back."}, why={**TEXT, "maxLength": 500})
     return [
-        act("retry", "Run a failed, cancelled or in-doubt job again; this may cost", acts.retry, why),
-        act("cancel", "Cancel a job", acts.cancel, why),
-        act("approve", "Release a job that is held", acts.approve, why),
+        act(
+            "retry",
+            "Run a failed, cancelled or in-doubt job again; this may cost",
+            partial(acts.order, act="retry"),
+            why,
+        ),
+        act("cancel", "Cancel a job", partial(acts.order, act="cancel"), why),
+        act("approve", "Release a job that is held", partial(acts.order, act="approve"), why),
         act(
             "again",
             "Run a clip once more, changed, as its next version; this costs",
