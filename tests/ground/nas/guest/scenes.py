@@ -161,7 +161,10 @@ class Node:
             command = [*SPOOL, "run", "-c", str(self.config)]
             self.daemon = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
         if is_awaited:
-            until(lambda: b'"event": "started"' in self.log.read_bytes(), 240, "it starts")
+            try:
+                until(lambda: b'"event": "started"' in self.log.read_bytes(), 240, "it starts")
+            except TimeoutError as error:
+                raise TimeoutError(f"{error}; its log ends: {self.log.read_text()[-2000:]}") from None
 
     def call(self, *arguments):
         name, *rest = arguments
