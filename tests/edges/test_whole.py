@@ -63,6 +63,16 @@ def test_check_names_a_folder_that_only_looks_like_the_nas(tmp_path):
     assert "@night" in said[0].why
 
 
+def test_a_small_clip_is_whole_where_a_read_returns_a_part_of_what_was_asked_for(bench, monkeypatch):
+    """As a FUSE driver may."""
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, count, at: real(fd, min(count, 50), at))
+    b = bench()
+    b.drop("a.mp4", film())
+    b.settle()
+    assert b.paths == ["a.mp4"]
+
+
 @pytest.mark.parametrize(
     "partner", ["a.mp4.aria2", "a.mp4.lftp-pget-status", "a.mp4.st", "a.mp4.1a2b3c4d.partial"]
 )
