@@ -25,6 +25,7 @@ from clipspool.provider.protocol import (
     Unclear,
 )
 from clipspool.provider.runway import Patience, Runway
+from clipspool.provider.runway.body import open_body
 from clipspool.system.http.client import Wire
 from patience import patient
 from stub import Stub, always, answer, certificate, says
@@ -519,6 +520,18 @@ def test_memory_does_not_grow_with_the_clip(runway, tmp_path):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 3_000_000
+
+
+def test_a_piece_of_a_clip_is_in_memory_once_while_it_is_sent(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(bytes(1_200_000))
+    source = Inline(lambda: clip.open("rb"), 1_200_000, "video/mp4")
+    tracemalloc.start()
+    with open_body({"promptText": "deep winter", "videoUri": source}) as body:
+        beside = [tracemalloc.get_traced_memory()[0] - len(piece) for piece in body]
+    tracemalloc.stop()
+    assert len(beside) > 4
+    assert max(beside) < 100_000
 
 
 def test_looks_keep_one_connection_and_escape_the_id(runway):
