@@ -161,6 +161,16 @@ def test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_not
         assert farm.leader == "b"
         prompts = [create.sha256 for create in farm.bay.box.ledger.creates]
         assert len(prompts) == len(set(prompts)), "none was paid twice"
+        # Without any node a command leads for a moment, by the same time.
+        assert b.call("pause").returncode == 0
+        farm.drop(1, "u")
+        waiting = "SELECT id FROM jobs WHERE state = 'queued'"
+        farm.until(lambda: farm.bay.query(waiting))
+        (job,) = farm.bay.query(waiting)
+        assert b.stop() == 0
+        set_by.write_text(str(86_400.0 * days))
+        assert b.call("cancel", job["id"], "--yes", LC_ALL="C.UTF-8").returncode == 0
+        assert farm.bay.query(waiting) == farm.bay.query(wrong) == []
 
 
 @pytest.fixture
