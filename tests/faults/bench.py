@@ -28,8 +28,8 @@ FARM_MACHINE = "tests/faults/test_farm_machine.py"
 FARM_STEPS = 1_000_000
 FARM_STEPS_A_MINUTE = 500
 """Where `--minutes` is given."""
-FARM_STEPS_MAX = 50_000
-"""In one process."""
+FARM_STEPS_MAX = 20_000
+"""In one process: a step takes longer, the more there were."""
 SHORT_MINUTES = 25
 """In less time the tests that take long are left out, and bugs are drawn by lot."""
 
