@@ -125,7 +125,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(root, path, monke
     data = root.read("ledger", 1000)
     monkeypatch.undo()
     assert data == (path / "ledger").read_bytes()
-    assert len(data) > len("one and a line more")
+    assert data.startswith(b"one and a line more")
     with pytest.raises(ValueError, match="larger than 2 bytes"):
         root.read("ledger", 2)
 
