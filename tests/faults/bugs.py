@@ -162,7 +162,7 @@ BUGS = {
                 (
                     "            why = describe(error)\n"
                     "            if isinstance(error, TimeoutError):\n"
-                    "                return NotSent(wire_fault(error))\n"
+                    "                return NothingSent(wire_fault(error))\n"
                     "            return Unclear("
                 ),
             ),
@@ -253,7 +253,7 @@ BUGS = {
             (
                 "stages/runner.py",
                 '            return Probed("", seen.message)\n        is_signed',
-                '            return Seen(f".{kind}")\n        is_signed',
+                '            return Probed(f".{kind}")\n        is_signed',
             ),
         ),
         f"{PROMISES}::test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole",

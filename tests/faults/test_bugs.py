@@ -1,5 +1,8 @@
 """The planted bugs still fit the program; that each is caught is what `make faults` shows."""
 
+import subprocess
+import sys
+
 import pytest
 
 from faults.bugs import BUGS, copied
@@ -14,5 +17,9 @@ def package(tmp_path_factory):
 def test_a_bug_can_still_be_planted(package, name):
     kept = {file: (package / file).read_text() for file, _, _ in BUGS[name].changes}
     BUGS[name].plant(package)
+    # A name that is gone would be caught by its NameError, or hide that the bug itself is not.
+    python = [str(package / file) for file in kept if file.endswith(".py")]
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821", *python]
+    assert not python or subprocess.run(ruff, check=False).returncode == 0
     for file, source in kept.items():
         (package / file).write_text(source)
