@@ -66,7 +66,9 @@ class PageServer:
         self._lookup = Lookup(daemon.journal)
         self._views = Views(daemon, access, self._lookup, self._waiting, lambda: self.changes.version)
         self.changes = ChangeStream(self._views.fingerprint)
-        self.events = EventStream()
+        self.events = EventStream(self._begin_stream)
+        self._read_up_to: int | None = None
+        """The newest event that was read for the streams, on a node that is not told of changes."""
         self._films: Films | None = None
         if daemon.clips is not None:
             uploads = Uploads(daemon.bays, daemon.clips.rules, daemon.now, daemon.clips.node)
@@ -186,6 +188,7 @@ class PageServer:
     async def _events(self, _request: Request) -> Response:
         if self.changes.streams >= STREAMS_MAX:
             return PlainTextResponse("Too many pages are open.\n", 503)
+        await self._begin_stream()
         return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
@@ -243,16 +246,28 @@ class PageServer:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
+    @property
+    def _is_followed(self) -> bool:
+        return bool(self.changes.streams or self.events.streams)
+
+    async def _begin_stream(self) -> None:
+        """Note the newest event before the first stream is answered: what happens later belongs to it."""
+        if self._publishes_news or self._is_followed:
+            return
+        with contextlib.suppress(JournalError):
+            newest, _ = await anyio.to_thread.run_sync(self._changed_since, None)
+            if not self._is_followed:
+                self._read_up_to = newest
+
     async def _read_news(self) -> None:
         """Read from the journal which jobs changed, while a page or a program follows that."""
-        last: int | None = None
         while True:
             await asyncio.sleep(_READ_SECONDS)
-            if not (self.changes.streams or self.events.streams):
-                last = None
+            if not self._is_followed:
                 continue
             with contextlib.suppress(JournalError):
-                last, jobs = await anyio.to_thread.run_sync(self._changed_since, last)
+                found = await anyio.to_thread.run_sync(self._changed_since, self._read_up_to)
+                self._read_up_to, jobs = found
                 for job in jobs:
                     self._waiting.note(job)
                     self.changes.note()

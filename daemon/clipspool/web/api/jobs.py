@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -141,8 +141,12 @@ def _state(word: str) -> State:
 class EventStream:
     """What happened to jobs lately, for streams that programs follow; survives a short loss of connection."""
 
-    def __init__(self) -> None:
-        """Start without events; their numbers begin anew with each start of the daemon."""
+    def __init__(self, begin: Callable[[], Awaitable[None]]) -> None:
+        """Start without events; their numbers begin anew with each start of the daemon.
+
+        `begin` is awaited before a stream is answered.
+        """
+        self._begin = begin
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
         self._numbers = count(1)
         self._last = 0
@@ -170,6 +174,7 @@ class EventStream:
         """Answer `GET events`."""
         if self.streams >= STREAMS_MAX:
             raise NotTaken(503, "EVENTS.MANY", "Too many streams are open.")
+        await self._begin()
         last = request.headers.get("last-event-id", "")
         is_known = last.isascii() and last.isdigit() and len(last) < 16 and int(last) <= self._last  # noqa: PLR2004
         stream = self._stream(int(last) if is_known else self._last, is_lost=bool(last) and not is_known)
