@@ -120,7 +120,7 @@ class Bench:
                 return
             jobs = bay.query("SELECT * FROM jobs")
             doubtful = [j for j in jobs if j["held"] == "in_doubt"]
-            if any(j["held"] in {"result", "outbox"} for j in jobs):
+            if any(j["held"] in {"result", "outbox", "disk"} for j in jobs):
                 self.try_again(bay)
             if not doubtful:
                 break
