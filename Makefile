@@ -73,7 +73,7 @@ release: deb image  ## all that is published, in dist/ (root)
 
 # The fault bench: faults, planted bugs, and kill -9, power cuts and errors at the calls of a clip's life.
 # It fits itself into 55 minutes: FAULTS="--minutes 15" draws points and bugs by lot, FAULTS="--seed N" repeats. Then the
-# farm's state machine makes a million steps (FAULTS="--farm-steps 10000": so many), some 20 minutes on two cores.
+# farm's state machine makes a million steps (FAULTS="--farm-steps 10000": so many), 20 to 30 minutes on two cores.
 FAULTS ?=
 faults: $(VENV)/dev  ## the fault bench
 	$(BIN)/python tests/faults/bench.py $(FAULTS)
