@@ -1,7 +1,7 @@
 """When something is tried again."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipspool.jobs.faults import Fault, FaultOf
@@ -69,6 +69,7 @@ def test_all_looks_together_stay_within_the_budget(open_tasks):
 
 
 @given(st.floats(0, 50), RANDOM)
+@example(50.0, 0.999)
 def test_the_least_pause_is_kept_to_the_dot(age, number):
     assert PACE.seconds(age, 1, rendering=True, random=lambda: number) == 5.0
 
