@@ -52,10 +52,12 @@ def in_terminal(bay):
 
 
 def closed(terminal):
-    """Close our end while a thread reads from it: the last one to have it open hangs it up."""
-    null = os.open(os.devnull, os.O_RDWR)
+    """Close our end: an echo wakes the thread that reads from it, and its last close hangs it up."""
+    again, null = os.dup(terminal), os.open(os.devnull, os.O_RDWR)
     os.dup2(null, terminal)
     os.close(null)
+    os.write(again, b"\n")
+    os.close(again)
 
 
 def ended(bay, seconds=20):
@@ -70,7 +72,6 @@ def test_a_closed_terminal_ends_the_daemon_as_ctrl_c_does(bay, in_terminal):
     bay.drop("shot.mp4")
     bay.until_retired()
     closed(terminal)
-    bay.write("late.txt", "wakes the reader")
     assert ended(bay) == 0
     assert not bay.told("status")["daemon"]["running"]
 
