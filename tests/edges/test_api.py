@@ -156,19 +156,49 @@ def test_events_tell_what_happens_to_jobs_and_go_on_after_a_lost_connection(stag
     assert b"id: 1\nevent: job\n" in seen
 
 
+def follow(web, path):
+    """Open a stream; gives its connection once it has begun, and what came by then."""
+    line = socket.create_connection(web.address, timeout=20)
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    seen = b""
+    while b"retry:" not in seen:
+        seen += line.recv(4096)
+    return line, seen
+
+
+def fail(stage, name):
+    """Record that a new job failed."""
+    before = stage.add(name)
+    with stage.journal.turn():
+        event = Failed(Error("A.CODE", "no", "none"))
+        stage.journal.record(before, replace(before, state=State.FAILED), event)
+
+
+def test_what_happened_while_nobody_followed_is_in_no_stream(stage):
+    with stage.open(publishes_news=False) as web:
+        follow(web, "/api/v1/events")[0].close()
+        end = time.monotonic() + patient(20)
+        while stage.page.events.streams:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        fail(stage, "earlier")
+        page, _ = follow(web, "/events")
+        line, seen = follow(web, "/api/v1/events")
+        fail(stage, "later")
+        while b'"later"' not in seen:
+            assert time.monotonic() < end, seen
+            seen += line.recv(4096)
+        assert b'"earlier"' not in seen
+        line.close()
+        page.close()
+
+
 @pytest.mark.parametrize("path", ["/api/v1/events", "/events"])
 def test_a_page_that_is_told_no_news_reads_the_journal_for_what_changed(stage, path):
     with stage.open(publishes_news=False) as web:
-        line = socket.create_connection(web.address, timeout=20)
-        line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        seen = b""
-        while b"retry:" not in seen:
-            seen += line.recv(4096)
+        line, seen = follow(web, path)
         begun = seen.count(b"event:")
-        before = stage.add()  # what happens as soon as the stream began is not missed
-        with stage.journal.turn():
-            failed = Failed(Error("A.CODE", "no", "none"))
-            stage.journal.record(before, replace(before, state=State.FAILED), failed)
+        fail(stage, "clip1")  # what happens as soon as the stream began is not missed
         end = time.monotonic() + patient(10)
         while seen.count(b"event:") == begun:
             assert time.monotonic() < end, seen

@@ -219,6 +219,7 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
         moved = replace(job, state=state, attempts=0, held=None, reason="", due_at=now)
     elif state is S.QUEUED and job.held in STILL_TRIED and not isinstance(event, on.Approved):
         moved = replace(job, held=None)  # it was tried again: the outcome of that decides
+    # After the effects: they compare a render's progress with that at the last change.
     moved = replace(apply(moved, event, now, pace, open_tasks), updated_at=now)
     if (moved.part and moved.state is S.FETCHED) or (moved.is_split and moved.state is S.RUNNING):
         return replace(moved, due_at=NEVER)  # the other parts decide when it goes on
