@@ -1,5 +1,7 @@
 """Where the system refuses a thread, work waits for those there are, and goes on once it may."""
 
+import os
+import sys
 import threading
 
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import State
 from clipspool.scheduler.lane import Lane
-from clipspool.system.process import start_thread
+from clipspool.system.command import run
+from clipspool.system.process import start_thread, stay_on_one_processor
 from fakes import Desk
 from patience import patient
 
@@ -61,3 +64,48 @@ def test_the_threads_there_are_do_the_work_of_those_that_were_refused(refuse):
     assert all(done.acquire(timeout=patient(10)) for _ in range(6))
     assert not lane.staff()
     lane.stop()
+
+
+PROCESSORS = os.sched_getaffinity(0)
+
+
+def in_a_thread(work):
+    """Run something in a thread of its own, so that this one keeps its processors; give what it returns."""
+    found = []
+    start_thread(lambda: found.append(work()), "t").join(patient(30))
+    return found[0]
+
+
+def test_threads_that_start_later_stay_on_the_same_processor():
+    def work():
+        stay_on_one_processor()
+        return os.sched_getaffinity(0), in_a_thread(lambda: os.sched_getaffinity(0))
+
+    own, of_the_next = in_a_thread(work)
+    assert len(own) == 1
+    assert own <= PROCESSORS
+    assert of_the_next == own
+
+
+def test_a_program_may_use_every_processor_and_its_starter_stays(tmp_path):
+    tell = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+
+    def work():
+        stay_on_one_processor()
+        own = os.sched_getaffinity(0)
+        ran = run(tell, b"", seconds_max=patient(30), folder=str(tmp_path), extra={}, stopping=lambda: False)
+        return own, ran.output.strip(), os.sched_getaffinity(0)
+
+    before, told, after = in_a_thread(work)
+    assert told == str(sorted(PROCESSORS))
+    assert after == before
+
+
+def test_where_no_processor_may_be_chosen_all_goes_on(tmp_path, monkeypatch):
+    def forbidden(_pid, _processors):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    stay_on_one_processor()
+    ran = run(["true"], b"", seconds_max=patient(30), folder=str(tmp_path), extra={}, stopping=lambda: False)
+    assert ran.exit_code == 0

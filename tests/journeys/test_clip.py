@@ -1,10 +1,13 @@
 """A clip's way: dropped, accepted, paid for once, delivered with its provenance, and put away."""
 
+import os
 import tomllib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from bench import processes
 from journeys.bay import make_clip
 from numbered import fill, png
 from patience import patient
@@ -31,6 +34,19 @@ def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
     bay.until_retired()
     assert "day 1/åäö/shot.mp4" in bay.results()
     assert "_done/day 1/åäö/shot.mp4" in bay.lying()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it takes two processors to leave one")
+def test_all_threads_share_one_processor_and_the_decoder_has_them_all(bay):
+    bay.start(before=["env"])  # its decoder is its own child then
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    threads = {int(path.name) for path in Path(f"/proc/{bay.daemon.pid}/task").iterdir()}
+    decoders = {pid for pid in processes.tree(bay.daemon.pid) if pid != bay.daemon.pid}
+    assert len(threads) > 5
+    assert len(set.union(*map(os.sched_getaffinity, threads))) == 1
+    assert decoders
+    assert {frozenset(os.sched_getaffinity(pid)) for pid in decoders} == {frozenset(os.sched_getaffinity(0))}
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     from clipspool.journal import JournalError
     from clipspool.system import failpoint, mounts
     from clipspool.system.logs import drop_closed_streams
-    from clipspool.system.process import return_freed_memory
+    from clipspool.system.process import return_freed_memory, stay_on_one_processor
 
     log = structlog.get_logger()
     if why := mounts.missing_proc():
@@ -52,6 +52,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.FailpointRefused as error:
         refuse(str(error))
+    stay_on_one_processor()  # and so do all threads that start from here on
     return_freed_memory(LARGE_BYTES, arenas=1)  # Python's lock lets one thread allocate at a time
     try:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)

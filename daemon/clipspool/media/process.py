@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from clipspool.media.facts import CALL_BYTES_MAX
 from clipspool.media.pool import Scratch, scratch_folder
-from clipspool.system.process import start_thread
+from clipspool.system.process import on_any_processor, start_thread
 
 END_SECONDS = 2.0
 _KILLED_SECONDS = 2.0
@@ -92,14 +92,15 @@ class Child:
                 folder = "" if self._scratch is None else self._scratch.name
                 numbers = (theirs.fileno(), self._memory_bytes_max, self._idle_seconds)
                 arguments = [*map(str, numbers), folder]
-                self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                    [sys.executable, "-P", "-m", "clipspool.media.child", *arguments],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=_environment(),
-                )
+                with on_any_processor():
+                    self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                        [sys.executable, "-P", "-m", "clipspool.media.child", *arguments],
+                        pass_fds=[theirs.fileno()],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        env=_environment(),
+                    )
             start_thread(self._process.wait, "media-reaper")
             self._socket = ours
             return ours

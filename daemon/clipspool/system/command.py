@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+from clipspool.system.process import on_any_processor
+
 KEPT_BYTES = 4096
 """So much is kept of each output; what comes after it is read and dropped."""
 _OUTPUT_BYTES_MAX = 1 << 20
@@ -61,16 +63,17 @@ def run(
         name: value for name, value in os.environ.items() if name in _ENVIRONMENT or name.startswith("LC_")
     }
     try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own list of words; no shell reads it
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd=folder,
-            env={**environment, **extra},
-            pass_fds=files,
-        )
+        with on_any_processor():
+            process = subprocess.Popen(  # noqa: S603 - the operator's own list of words; no shell reads it
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd=folder,
+                env={**environment, **extra},
+                pass_fds=files,
+            )
     except (OSError, ValueError) as error:
         return Ran(None, 0.0, trouble=f"it cannot be started: {getattr(error, 'strerror', None) or error}")
     talk = _Talk(process, data)
