@@ -186,7 +186,7 @@ class Bench:
 
 
 def lying(folder, *, ours=False):
-    """Give every file beneath a folder with its content; what is ours only when asked for."""
+    """Return every file beneath a folder with its content; what is ours only when asked for."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

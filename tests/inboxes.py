@@ -132,7 +132,7 @@ class Bench:
 
 @contextmanager
 def benches(path, **usual):
-    """Give a maker of benches at that path, by these rules where no others are named; each is stopped."""
+    """Yield a maker of benches at that path, by these rules where no others are named; each is stopped."""
     made = []
 
     def make(**rules):

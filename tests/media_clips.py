@@ -178,7 +178,7 @@ RECIPES = {
 
 
 def clip(folder, name):
-    """Give the path of a clip, made once a folder; of workers that make it at once each has it whole."""
+    """Return the path of a clip, made once a folder; of workers that make it at once each has it whole."""
     path = folder / name
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def run(command):
 
 
 def ffprobe(path, entries, select="v:0"):
-    """Give the named entries of one stream as ffprobe sees them."""
+    """Return the named entries of one stream as ffprobe sees them."""
     shape = ["-select_streams", select, "-show_entries", entries, "-of", "default=noprint_wrappers=1"]
     printed = run(["ffprobe", "-v", "error", *shape, str(path)])
     return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)

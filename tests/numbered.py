@@ -5,7 +5,7 @@ import zlib
 
 
 def png(shade=0, width=16, height=10):
-    """Give a grey PNG of one shade."""
+    """Return a grey PNG of one shade."""
 
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -21,7 +21,7 @@ def png(shade=0, width=16, height=10):
 
 
 def exr(*, tile=None, kinds=(b"scanlineimage",), width=40, height=24, is_deep=False):
-    """Give the bytes of an EXR without compression, all black; with a part for each of its kinds."""
+    """Return the bytes of an EXR without compression, all black; with a part for each of its kinds."""
     has_parts = len(kinds) > 1
 
     def attribute(name, kind, body):

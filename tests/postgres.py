@@ -92,7 +92,7 @@ class Server:
         )
 
     def url(self, schema="public"):
-        """Give the address of a schema; its connections have its name."""
+        """Return the address of a schema; its connections have its name."""
         words = f"host={self.folder}&options=-csearch_path%3D{schema}&application_name={schema}"
         return f"postgresql://clipspool@/postgres?{words}" + (f"&port={self.port}" if self.port else "")
 
@@ -160,7 +160,7 @@ class _Shared:
 
 
 def shared():
-    """Give the session's server; the first worker that needs it starts it."""
+    """Return the session's server; the first worker that needs it starts it."""
     if _Shared.server is None:
         name = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
         server = Server(Path(tempfile.gettempdir(), f"clipspool-pg-{name[:12]}"))

@@ -27,7 +27,7 @@ class Render(StrEnum):
     """Origin of a result."""
 
     REAL = "real"
-    """The clip itself in winter colours, encoded anew."""
+    """The clip itself in winter colours, re-encoded."""
     ECHO = "echo"
     """The clip's own bytes."""
     CANNED = "canned"

@@ -41,7 +41,7 @@ class Kit:
         self._folders = 0
 
     def folder(self):
-        """Give the path of a folder that is not there yet."""
+        """Return the path of a folder that is not there yet."""
         self._folders += 1
         return self.home / f"{self.row}-{self._folders}"
 

@@ -25,7 +25,7 @@ def _filling(size):
 
 
 def clip_bytes(name, size):
-    """Give a 1 s film of exactly `size` bytes; a `free` box at its end holds the name and random bytes."""
+    """Return a 1 s film of exactly `size` bytes; a `free` box at its end holds the name and random bytes."""
     film = _film()
     room = size - len(film) - 8
     if room < len(name):
@@ -68,5 +68,5 @@ def drop(clips, inbox):
 
 
 def number_of(text):
-    """Give the number in a clip's name or at the end of its prompt."""
+    """Return the number in a clip's name or at the end of its prompt."""
     return int("".join(letter for letter in text if letter.isdecimal()))

@@ -28,7 +28,7 @@ def write_journal(bay, provider, *, running=0, delivered=0):
 
 
 def _profile(provider):
-    """Give what tasks are made with, as the daemon names it."""
+    """Return what tasks are made with, as the daemon names it."""
     from clipspool.provider.runway import Runway  # noqa: PLC0415  (it takes long, and one row needs it)
 
     one = Runway(provider.base_url, lambda: "key_0", api_version="2024-11-06", user_agent="bench")

@@ -50,7 +50,7 @@ class Row:
 
 
 def read(text):
-    """Give the lines of the table of figures that have something to compare with."""
+    """Return the lines of the table of figures that have something to compare with."""
     rows = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

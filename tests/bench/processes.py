@@ -13,12 +13,12 @@ _SHARE_MAX = 0.05
 
 
 def _stat(pid):
-    """Give the fields of /proc/PID/stat after the name: state, parent, …"""
+    """Return the fields of /proc/PID/stat after the name: state, parent, …"""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def tree(root):
-    """Give the process and all below it that live."""
+    """Return the process and all below it that live."""
     children = {}
     for name in os.listdir("/proc"):  # noqa: PTH208  (names are enough)
         if name.isdecimal():

@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
 
 
 def _number(prompt):
-    """Give the number at the end of a prompt; -1 when there is none."""
+    """Return the number at the end of a prompt; -1 when there is none."""
     last = prompt.rpartition(" ")[2]
     return int(last) if last.isdecimal() else -1
 

@@ -22,7 +22,7 @@ class Line:
 
 
 def medians(repeats):
-    """Give the median of each figure over the repeats: a list of {figure: value} becomes one."""
+    """Return the median of each figure over the repeats: a list of {figure: value} becomes one."""
     names = {name for repeat in repeats for name in repeat}
     return {name: median([repeat[name] for repeat in repeats if name in repeat]) for name in names}
 

@@ -75,7 +75,7 @@ class Bay:
         return clips.make(self.home / "made", count, size, first)
 
     def results(self):
-        """Give when each result got its final name, by the clip's number (Unix seconds)."""
+        """Return when each result got its final name, by the clip's number (Unix seconds)."""
         found = {}
         with os.scandir(self.outbox) as entries:
             for entry in entries:

@@ -36,7 +36,7 @@ def _logs_as_before(monkeypatch):
 
 @pytest.fixture
 def open_path():
-    """Give a folder that other users may enter: pytest's own are closed to them."""
+    """Yield a folder that other users may enter: pytest's own are closed to them."""
     with tempfile.TemporaryDirectory(prefix="clipspool-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -44,19 +44,19 @@ def open_path():
 
 @pytest.fixture(params=DRIVERS.values(), ids=DRIVERS.keys())
 def driver(request, tmp_path):
-    """Give a place for a journal, in each database in turn."""
+    """Return a place for a journal, in each database in turn."""
     return request.param(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def decoder():
-    """Give one decoder for all tests that look at what it makes, not at its process."""
+    """Yield one decoder for all tests that look at what it makes, not at its process."""
     with closing(Decoder()) as shared:
         yield shared
 
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory):
-    """Give a way to a clip by its name, which is made once for all workers."""
+    """Return a function that finds a clip by its name; each clip is made once for all workers."""
     folder = tmp_path_factory.getbasetemp()
     return partial(clip, (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "clips")

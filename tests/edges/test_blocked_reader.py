@@ -12,7 +12,7 @@ from fakes import Desk
 
 @pytest.fixture
 def config(tmp_path):
-    """Give a configuration whose journal has many jobs in it."""
+    """Return a configuration whose journal has many jobs in it."""
     desk = Desk(tmp_path)
     for number in range(1200):
         desk.drop(f"clip{number:04}", due_at=desk.clock.now + 9e8)

@@ -58,7 +58,7 @@ def names_in(folder):
 
 
 def worst(findings, what=""):
-    """Give the findings that are not ok."""
+    """Return the findings that are not ok."""
     return [f for f in findings if f.level != "ok" and f.what.startswith(what) and f.what != "user"]
 
 

@@ -9,13 +9,13 @@ ONE, TWO = "one.mp4", "day/t\udcffwo.mp4"
 
 @pytest.fixture
 def start(tmp_path):
-    """Give a way to start anew; whoever ran before died."""
+    """Return a function that starts the daemon again, as after a death of the one before."""
     return lambda boot="one boot": Deaths(tmp_path / "deaths", lambda: boot)
 
 
 @pytest.fixture
 def die(start):
-    """Give a way to die over a clip: the blocks it is in are never left."""
+    """Return a function that dies over a clip: the blocks it is in are never left."""
     blocks = []
 
     def die(clip, look="look", *, apart=False, **how):

@@ -100,7 +100,7 @@ def test_nothing_outside_is_reached_by_a_name(root, path, rel):
 
 @pytest.fixture
 def outside(path):
-    """Give a folder beside the root, with a link in the root that leads there."""
+    """Yield a folder beside the root, with a link in the root that leads there."""
     folder = path.parent / "outside"
     folder.mkdir()
     (folder / "secret.txt").write_text("precious")

@@ -33,7 +33,7 @@ def reach(url, **options):
 
 @pytest.fixture
 def nowhere():
-    """Give an address where nothing listens."""
+    """Return an address where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return f"http://127.0.0.1:{port}"

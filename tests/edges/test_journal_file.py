@@ -114,7 +114,7 @@ def test_a_setting_that_is_not_taken_is_refused(path, monkeypatch):
 
 
 def schema_of(path):
-    """Give what SQLite knows: each table's columns, each index with its columns and condition."""
+    """Return what SQLite knows: each table's columns, each index with its columns and condition."""
     with closing(sqlite3.connect(path)) as base:
 
         def rows(sql):
@@ -364,7 +364,7 @@ def test_a_journal_that_nobody_owned_has_no_holder(path):
 
 @pytest.fixture
 def written(path):
-    """Give the path of a closed journal of some hundred pages."""
+    """Return the path of a closed journal of some hundred pages."""
     journal = Journal.open(path)
     with journal.turn():
         for number in range(200):
@@ -426,7 +426,7 @@ def test_where_there_is_no_journal_there_is_nothing_to_read(path):
 
 @pytest.fixture
 def of_0001(written):
-    """Give a journal as the first schema had it."""
+    """Return a journal as the first schema had it."""
     with sqlite3.connect(written) as beside:
         beside.executescript(
             "DROP INDEX jobs_of_parts; DROP INDEX clips_not_retired;"

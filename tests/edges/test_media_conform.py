@@ -63,7 +63,7 @@ def test_any_clip_becomes_an_mp4_that_the_model_takes(decoder, clips, tmp_path, 
 
 
 def same_picture(path, filters, other, other_filters):
-    """Give how alike two clips' first pictures are: SSIM, 1.0 is the same."""
+    """Return how alike two clips' first pictures are: SSIM, 1.0 is the same."""
     graph = f"[0:v]{filters}[a];[1:v]{other_filters}[b];[a][b]ssim=stats_file=-"
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-i", str(other), "-lavfi", graph]
     printed = run([*command, "-frames:v", "1", "-f", "null", "-"])
@@ -89,7 +89,7 @@ def test_hdr_is_mapped_to_sdr_and_looks_like_the_sdr_it_was_made_from(decoder, c
 
 
 def brightness_of(path):
-    """Give the luma of the first picture as it is stored, in 16 by 9 fields."""
+    """Return the luma of the first picture as it is stored, in 16 by 9 fields."""
     look = ["-map", "0:v", "-frames:v", "1", "-vf", "extractplanes=y,scale=16:9:flags=area"]
     command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path), *look, "-f", "rawvideo", "-"]
     return subprocess.run(command, check=True, capture_output=True).stdout
@@ -301,7 +301,7 @@ def test_a_result_that_matches_is_not_coded_again(decoder, clips, tmp_path):
 
 
 def tracks_of(path):
-    """Give the MD5 of each track's packets, and its language."""
+    """Return the MD5 of each track's packets, and its language."""
     hashes = run(
         ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a", "-c", "copy", "-f", "streamhash", "-"]
     )

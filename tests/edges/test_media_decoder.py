@@ -169,7 +169,7 @@ def test_recordings_that_were_joined_by_their_bytes_are_refused(decoder, tmp_pat
     joined = verified(decoder, path)
     assert isinstance(joined, MediaFault)
     assert joined.code == "MEDIA.UNSUPPORTED"
-    assert "its clock begins anew" in joined.message
+    assert "its clock starts over" in joined.message
 
 
 def test_a_clip_without_pictures_is_a_fault(decoder, clips):

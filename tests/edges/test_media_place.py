@@ -59,7 +59,7 @@ def late_pictures_in_fragments(folder):
 
 
 def begins_within_a_group(folder):
-    """Give a clip whose edit list begins between two key pictures."""
+    """Return a clip whose edit list begins between two key pictures."""
     path = folder / "edited.mov"
     run([*FFMPEG, "-ss", "0.28", "-i", str(with_clicks(folder, "all.mov")), "-c", "copy", str(path)])
     return path
@@ -76,12 +76,12 @@ def late_matroska(folder):
 
 
 def reordered_in_avi(folder):
-    """Give a clip whose pictures are shown in another order than they are stored, in a file without times."""
+    """Return a clip whose pictures are stored in another order than shown, in a file without times."""
     return with_clicks(folder, "old.avi", "-c:v", "mpeg4", "-q:v", "2", "-bf", "2")
 
 
 def broadcast(folder):
-    """Give a transport stream whose sound FFmpeg decodes to other samples than it announces."""
+    """Return a transport stream whose sound FFmpeg decodes to other samples than it announces."""
     return with_clicks(folder, "broadcast.ts", sound=("-c:a", "mp2", "-b:a", "192k"))
 
 

@@ -37,7 +37,7 @@ def made(path, graph, *more):
 
 
 def shades(path, filters=SMALL):
-    """Give the pictures of a clip in shades of gray, small."""
+    """Return the pictures of a clip in shades of gray, small."""
     look = ["-vf", filters, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     command = ["ffmpeg", "-v", "error", "-i", str(path), *look]
     data = subprocess.run(command, check=True, capture_output=True).stdout
@@ -94,7 +94,7 @@ class Split:
 
 
 def differences(path, source):
-    """Give the numbers of the frames that are nearer to another frame of the source than to their own."""
+    """Return the numbers of the frames that are nearer to another frame of the source than to their own."""
     ours, theirs = shades(path), shades(source)
     assert len(ours) == len(theirs)
     near = {n: range(max(0, n - 2), min(len(theirs), n + 3)) for n in range(len(ours))}

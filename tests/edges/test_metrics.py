@@ -43,7 +43,7 @@ def desk(tmp_path):
 
 
 def read(metrics):
-    """Give every sample by its name and labels, as Prometheus would read it."""
+    """Return every sample by its name and labels, as Prometheus would read it."""
     text = metrics.text().decode()
     return {
         (sample.name.removeprefix("clipspool_"), *(value for _, value in sorted(sample.labels.items()))): (
@@ -257,7 +257,7 @@ class Told:
 
 @pytest.fixture
 def measured():
-    """Give a measured studio; its clock is moved by hand."""
+    """Return a measured studio; its clock is moved by hand."""
     clock, studio, told = Clock(0.0), Studio(), Told()
     provider = Measured(studio, told, clock)
     provider.clock, provider.studio, provider.told = clock, studio, told

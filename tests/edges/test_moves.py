@@ -28,7 +28,7 @@ FAILED = a_job(state=State.FAILED, task=a_task(), error=Error("X", "it failed", 
 
 
 def whole(bench, data):
-    """Give where a file of that content lies, half-written copies left out."""
+    """Return where a file of that content lies, half-written copies left out."""
     found = lying(bench.path, ours=True) | lying(bench.results, ours=True)
     return [name for name, there in found.items() if there == data and not name.endswith(".tmp")]
 

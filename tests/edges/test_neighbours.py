@@ -62,7 +62,7 @@ class Told:
 
 @pytest.fixture
 def two(bench, own):
-    """Give the second daemon of an inbox, where clip1 is the first one's, and its clock."""
+    """Return the second daemon of an inbox, where clip1 is the first one's, and its clock."""
     told = Told()
     clock = Clock(0.0)
     found = Neighbours("bay", bench.bay.inbox, own, told.port(), now=lambda: NOON, monotonic=clock)

@@ -64,7 +64,7 @@ def until(is_so, seconds=10):
 
 @pytest.fixture
 def open_courier():
-    """Give a way to open couriers that count; they are ended with the test."""
+    """Yield a function that opens couriers which count; they are ended with the test."""
     opened = []
 
     def open_courier(sender, *, digest_seconds=300.0, interests=None, pauses=(0.001, 0.002)):

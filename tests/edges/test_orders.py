@@ -71,7 +71,7 @@ def test_an_order_of_another_node_is_carried_out_and_answered_soon(opened, leade
 def test_an_order_whose_notice_was_lost_is_taken_up_when_the_heartbeat_has_seen_it(opened, leader):
     taken, heartbeat = threading.Semaphore(0), Heartbeat()
     leader(lambda *_: taken.release(), heartbeat=heartbeat).start()
-    give(opened, "b", "retry", {}, 30.0)  # so it listens, and has looked for the first time
+    give(opened, "b", "retry", {}, 30.0)  # by now it listens, and has looked once
     assert taken.acquire(timeout=30.0)
     with opened() as beside:
         beside.execute("INSERT INTO orders (node, command, arguments) VALUES ('b', 'retry', '{}')")

@@ -47,7 +47,7 @@ class Place:
         return self
 
     def whole(self):
-        """Give where all its pictures lie together, under a name that is not ours for a moment."""
+        """Return where all its pictures lie together, under a name that is not ours for a moment."""
         found = []
         for folder, _, files in os.walk(self.path):
             if {*self.names, "Thumbs.db"} <= set(files) and not folder.endswith(".tmp"):
@@ -55,7 +55,7 @@ class Place:
         return found
 
     def pieces(self):
-        """Give where any of its pictures lie, apart from what is about to be removed."""
+        """Return where any of its pictures lie, apart from what is about to be removed."""
         walked = os.walk(self.path)
         return sorted(
             str(os.path.relpath(folder, self.path))

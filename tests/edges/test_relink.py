@@ -55,7 +55,7 @@ class Timeline:
         keep(self.bench.bay.inbox, self.plan, EDL, b"seed = 7\n")
 
     def job(self, path, variant="", *, state=State.DELIVERED, version=1, film=None, clip="c1"):
-        """Give an ended job; what it delivered lies in the outbox."""
+        """Return an ended job; what it delivered lies in the outbox."""
         name = f"{path.removesuffix('.mov')}{variant}{'' if version == 1 else '_v002'}.mp4"
         request = replace(a_request(), timeline=self.plan.id)
         job = replace(a_job(clip, path=path, variant=variant), state=state, request=request, version=version)

@@ -283,7 +283,7 @@ def test_where_work_folders_are_asked_they_tell_what_came_of_it(open_desk, told,
 
 
 def in_doubt_of_a_frozen_node(open_desk, event=Interrupted()):  # noqa: B008 - it is frozen
-    """Give a desk that leads after the node east, which has a request in its hands."""
+    """Return a desk that leads after the node east, which has a request in its hands."""
     first = open_desk()
     held = first.shop.hold(Stage.SUBMIT)
     first.drop()

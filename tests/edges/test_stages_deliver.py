@@ -412,7 +412,7 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path, clip, taken):
 
 
 def another_machine(bench):
-    """Give the bay as it is to another machine, which has listed the names in the outbox a moment ago."""
+    """Return the bay as it is to another machine, which has listed the names in the outbox a moment ago."""
     (bench.results / "day").mkdir(exist_ok=True)
     bay = Folders("bay", Root(bench.path), Root(bench.results), "j2")
     bay.outbox_names.reserve(bay.outbox, "day", ("other.mp4",), NOON)

@@ -29,7 +29,7 @@ except SystemExit as end:
 
 
 def loaded(folder, *arguments, of):
-    """Give the exit code of a command, and which modules it loaded."""
+    """Return the exit code of a command, and which modules it loaded."""
     command = [sys.executable, "-c", SCRIPT, *arguments, " ".join(of)]
     env = {"HOME": str(folder), "CLIPSPOOL_PROVIDER__API_KEY": "some-key"}
     done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=True)

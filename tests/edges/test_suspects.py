@@ -17,7 +17,7 @@ S = State
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Give a way to start anew; whoever ran before dies as by kill -9."""
+    """Yield a function that starts the daemon again; the one before dies as by kill -9."""
     desks = []
     clock = Clock()
 

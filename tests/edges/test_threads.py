@@ -17,7 +17,7 @@ from patience import patient
 
 @pytest.fixture
 def refuse(monkeypatch):
-    """Give a switch: while it is on no thread begins."""
+    """Return a switch: while it is on no thread begins."""
     real, is_on = threading.Thread.start, threading.Event()
 
     def start(thread):

@@ -16,7 +16,7 @@ FACTS = {"container": "mov", "size_bytes": 9, "seconds": 6.0, "frames": 150, "fp
 
 
 def bench_in(path, **rules):
-    """Give an inbox in which every clip has 150 frames, those of A001_C003 from 01:00:00:00 on."""
+    """Return an inbox in which every clip has 150 frames, those of A001_C003 from 01:00:00:00 on."""
 
     def inspect(fd):
         has_timecode = "C003" in Path(f"/proc/self/fd/{fd}").readlink().name
@@ -31,7 +31,7 @@ def bench(tmp_path):
 
 
 def unlike(name):
-    """Give a clip that differs from others."""
+    """Return a clip that differs from others."""
     return CLIP + box(b"free", name.encode())
 
 

@@ -25,7 +25,7 @@ def inbox(tmp_path):
 
 @pytest.fixture
 def start(tmp_path, inbox):
-    """Give a way to start on the journal that lies there, with the marks of one inbox."""
+    """Yield a function that starts on the existing journal, with the marks of one inbox."""
     desks = []
     clock = Clock()
 
@@ -60,7 +60,7 @@ def put_back(desk, tmp_path):
 
 @pytest.fixture
 def restored(start, inbox, tmp_path):
-    """Give a way to start on a journal that was backed up before its one clip was submitted."""
+    """Return a function that starts on a journal that was backed up before its one clip was submitted."""
     first = start()
     first.marks.prove("bay", inbox)
     first.drop(due_at=NOON + 60)

@@ -72,7 +72,7 @@ class Bench:
         return json.loads(report.read_text())
 
     def record(self):
-        """Give the labels of the calls in one undisturbed life, and the files opened for writing."""
+        """Return the labels of the calls in one undisturbed life, and the files opened for writing."""
         bay = self.new_bay()
         self.drop(bay)
         told = self.traced(bay, 0)
@@ -161,7 +161,7 @@ def open_bench(home, template):
 
 
 def is_traceable():
-    """Say whether this machine lets us trace, and is one whose calls we know."""
+    """Return whether this machine lets us trace, and is one whose calls we know."""
     if platform.machine() != "x86_64":
         return False
     with tempfile.NamedTemporaryFile() as report:

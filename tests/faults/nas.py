@@ -53,7 +53,7 @@ class Nas:
         fresh.rename(self.orders)
 
     def left(self):
-        """Give the orders that are still to be carried out."""
+        """Return the orders that are still to be carried out."""
         return json.loads(self.orders.read_text())
 
     def mount(self):
@@ -84,7 +84,7 @@ class Nas:
 
 @contextlib.contextmanager
 def open_nas(home):
-    """Give a mounted double; None where this machine allows no such thing."""
+    """Yield a mounted double; None where this machine allows no such thing."""
     nas = Nas(home)
     try:
         yield nas if nas.mount() else None

@@ -74,7 +74,7 @@ class Oracle:
         self.found.append(f"{invariant}: {what}")
 
     def ledger(self):
-        """Give the creates that were paid for."""
+        """Return the creates that were paid for."""
         if not self.bay.ledger.exists():
             return []
         creates = [json.loads(line) for line in self.bay.ledger.read_text().splitlines()]

@@ -77,7 +77,7 @@ def power_points(bench, _chance):
 
 
 def run(kind, minutes, seed):
-    """Give what came of as many points as there was time for."""
+    """Return what came of as many points as there was time for."""
     chance = random.Random(seed)
     home = Path(tempfile.mkdtemp(prefix=f"clipspool-{kind}-"))
     begun = time.monotonic()

@@ -64,7 +64,7 @@ class Disk:
 
 @contextlib.contextmanager
 def open_disk(home):
-    """Give a disk; None where this machine allows no such thing."""
+    """Yield a disk; None where this machine allows no such thing."""
     disk = None
     try:
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
@@ -113,7 +113,7 @@ class PowerBench(Bench):
 
 
 def telling_points(labels):
-    """Give the calls around which a power cut says something: commits, renames, requests."""
+    """Return the calls around which a power cut says something: commits, renames, requests."""
     return [
         number
         for number, label in enumerate(labels, 1)

@@ -245,7 +245,7 @@ TABLES = ("clips", "jobs", "tasks", "events", "facts")
 
 
 def contents(path, columns=None):
-    """Give every row of a journal, in the columns of another, or all its own."""
+    """Return every row of a journal, in the columns of another, or all its own."""
     with contextlib.closing(sqlite3.connect(path)) as journal:
         assert journal.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         columns = columns or {
@@ -261,7 +261,7 @@ def contents(path, columns=None):
 
 @pytest.fixture
 def old(bay):
-    """Give a bay whose journal an older clipspool left behind, by kill -9, and what is in it."""
+    """Return a bay whose journal an older clipspool left behind, by kill -9, and what is in it."""
     bay.is_checked = False  # its clips are long gone
     bay.journal.parent.mkdir()
     with contextlib.closing(sqlite3.connect(bay.journal)) as journal:
@@ -271,7 +271,7 @@ def old(bay):
 
 
 def keeps_all(bay, columns, rows):
-    """Say whether a journal holds what it held, at the schema it had or at the newest."""
+    """Return whether a journal holds what it held, at the schema it had or at the newest."""
     version, _, now = contents(bay.journal, columns)
     assert now == rows
     return version

@@ -50,7 +50,7 @@ LONG = 250
 MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 """Where the ledgers lie: nothing here shows what a power cut does."""
 JOBS = 8
-"""So many of the last jobs are retried where none is in doubt."""
+"""How many of the last jobs are retried where none is in doubt."""
 DEPOT = Depot([InRequest(5_000_000)], time.time)
 NAMES = ("a", "b", "c")
 POINTS = (
@@ -358,7 +358,7 @@ class Farm(RuleBasedStateMachine):
             assert not was_replaced or self._written() == before, f"{name} wrote, and leads no more"
 
     def _written(self):
-        """Give who leads, and all that the journal says."""
+        """Return who leads, and all that the journal says."""
         with connect_beside(self.address) as beside:
             return beside.execute(
                 "SELECT node, epoch, (SELECT max(id) FROM events), (SELECT json_agg("
@@ -475,7 +475,7 @@ class Farm(RuleBasedStateMachine):
 
 
 def address():
-    """Give an empty journal of one schema, which all examples share: to make one takes a while."""
+    """Return an empty journal of one schema, which all examples share: to make one takes a while."""
     if not hasattr(address, "made"):
         address.made = postgres.shared().schema(f"machine_{os.getpid()}")
         make_schema(address.made)

@@ -13,7 +13,7 @@ from faults.oracle import Oracle
 
 @pytest.fixture
 def mount():
-    """Give a way to mount at a folder, undone after the test; skips where it is not allowed."""
+    """Yield a function that mounts at a folder, undone after the test; skips where it is not allowed."""
     mounted = []
 
     def do(*words, at):

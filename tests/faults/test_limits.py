@@ -84,7 +84,7 @@ def test_under_a_limit_of_the_system_nothing_is_lost_or_paid_twice(open_bays, wo
 
 @pytest.fixture
 def threads_max():
-    """Give a way to let a process and its children have so many threads in all, as TasksMax does."""
+    """Yield a function that limits the threads of a process and its children, as TasksMax does."""
     if os.geteuid() != 0:
         pytest.skip("only root may set the limit")
     group = next(

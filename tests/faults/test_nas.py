@@ -44,7 +44,7 @@ def put_local(bay, name):
 
 @pytest.fixture
 def two(nas, open_bays):
-    """Give a bay whose inbox and outbox lie on the file server, with a second inbox on a local disk."""
+    """Yield a bay whose inbox and outbox lie on the file server, with a second inbox on a local disk."""
     with open_bays(render_seconds=2.0) as bay:
         bay.inbox, bay.outbox = nas.at / "bay", nas.at / "results"
         for folder in (bay.inbox, bay.outbox, bay.home / "local", bay.home / "local-results"):
@@ -168,7 +168,7 @@ def test_a_file_server_that_fails_now_and_then_loses_nothing(nas, two, error):
 
 @pytest.fixture
 def shared(nas, open_bays):
-    """Give a bay whose outbox alone lies on the file server."""
+    """Yield a bay whose outbox alone lies on the file server."""
     with open_bays(render_seconds=0.5) as bay:
         bay.outbox = nas.at / "results"
         bay.outbox.mkdir()

@@ -24,7 +24,7 @@ def bench(tmp_path_factory, template):
 
 
 def sampled(*fixed):
-    """Give the errors that are tried each time, and the others as heavy ones."""
+    """Return the errors that are tried each time, and the others as heavy ones."""
     return [one if one in fixed else pytest.param(one, marks=pytest.mark.heavy) for one in ERRORS]
 
 

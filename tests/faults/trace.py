@@ -184,13 +184,13 @@ class Tracer:
 
 
 def is_between_folders(pid, info):
-    """Say whether a rename or a link by descriptors leads from one folder to another."""
+    """Return whether a rename or a link by descriptors leads from one folder to another."""
     one, other = (Path(f"/proc/{pid}/fd/{info.arguments[at]}") for at in (0, 2))
     return one.stat().st_ino != other.stat().st_ino
 
 
 def is_programs_own(pid, info):
-    """Say whether a call reads the program itself or what the system tells, rather than data."""
+    """Return whether a call reads the program itself or what the system tells, rather than data."""
     with contextlib.suppress(OSError):
         if info.number in NAMING_CALLS:
             path = text_at(pid, *info.arguments[:2])

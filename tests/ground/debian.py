@@ -17,7 +17,7 @@ SUITE = "bookworm"
 
 
 def cache():
-    """Give the folder for what is kept; it is made where it is missing."""
+    """Return the folder for what is kept; it is made where it is missing."""
     named = os.environ.get("CLIPSPOOL_GROUND_CACHE")
     folder = Path(named) if named else Path.home() / ".cache/clipspool-ground"
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def find(program):
 
 
 def mirror():
-    """Give the address that this machine's apt takes Debian from."""
+    """Return the address that this machine's apt takes Debian from."""
     sources = [
         *Path("/etc/apt/sources.list.d").glob("*.sources"),
         *Path("/etc/apt/sources.list.d").glob("*.list"),
@@ -65,7 +65,7 @@ def mirror():
 
 
 def root_folder(name, packages):
-    """Give a Debian root folder with these packages besides the minimal ones; made once, then kept.
+    """Return a Debian root folder with these packages besides the minimal ones; made once, then kept.
 
     It is not to be changed: start from a copy or an overlay.
     """

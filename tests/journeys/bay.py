@@ -54,7 +54,7 @@ rescan_seconds = 1.0
 
 
 def make_clip(path, name):
-    """Give a small real MP4 of its own for each name: a `free` box at the end carries it."""
+    """Return a small real MP4 of its own for each name: a `free` box at the end carries it."""
     if not path.exists():
         sample(path, seconds=0.25, width=160, height=90)
     body = name.encode("utf-8", "surrogateescape")
@@ -219,7 +219,7 @@ class Bay:
         return {row["id"]: row["state"] for row in self.query("SELECT id, state FROM jobs ORDER BY id")}
 
     def job(self):
-        """Give the one job there is."""
+        """Return the one job there is."""
         (job,) = self.query("SELECT * FROM jobs")
         return job
 
@@ -301,6 +301,6 @@ def make_silent(two, journal):
 
 
 def journal_id(bay):
-    """Give the identity of a bay's journal."""
+    """Return the identity of a bay's journal."""
     (row,) = bay.query("SELECT value FROM facts WHERE name = 'id'")
     return json.loads(row["value"])

@@ -13,13 +13,13 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def open_bays(tmp_path, template):
-    """Give a way to open bays with a stand-in of one's choice."""
+    """Return a function that opens bays with any stand-in."""
     return lambda name="one", **options: open_bay(tmp_path / name, template, **options)
 
 
 @pytest.fixture
 def bay(open_bays):
-    """Give a bay; after the test its daemon is ended and the oracle finds no violation."""
+    """Yield a bay; after the test its daemon is ended and the oracle finds no violation."""
     with open_bays() as one:
         yield one
         if one.daemon is not None and one.daemon.poll() is None:

@@ -37,7 +37,7 @@ def begin(one, event):
 
 
 def prepared_by(bay):
-    """Give by job who prepared it: empty for the node that led."""
+    """Return by job who prepared it: empty for the node that led."""
     rows = bay.query("SELECT job_id, facts::json ->> 'node' AS node FROM events WHERE event = 'prepared'")
     return {row["job_id"]: row["node"] or "" for row in rows}
 
@@ -102,7 +102,7 @@ class Farm:
             self.bay.drop(f"{prefix}{number:03}.mp4")
 
     def live_tasks_max(self, render_seconds):
-        """Give how many tasks there were at once, by the provider's own record; each takes as long as all."""
+        """Return how many tasks ran at once, by the provider's own record; all take equally long."""
         starts = [create.at for create in self.bay.box.ledger.creates]
         return max(sum(at <= other < at + render_seconds for at in starts) for other in starts)
 

@@ -113,7 +113,7 @@ class Cutter:
 
 @pytest.fixture
 def own_server():
-    """Give a server that a test may end as it likes."""
+    """Yield a server that a test may end as it likes."""
     with tempfile.TemporaryDirectory(prefix="clipspool-") as folder:
         Path(folder).chmod(0o755)
         server = postgres.Server(Path(folder) / "server")

@@ -175,7 +175,7 @@ def test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_not
 
 @pytest.fixture
 def own_server():
-    """Give a server of one's own, which also listens on a port."""
+    """Yield a server of one's own, which also listens on a port."""
     with tempfile.TemporaryDirectory(prefix="clipspool-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -16,7 +16,7 @@ WEB = '[web]\nlisten = "127.0.0.1:0"\n'
 
 @pytest.fixture
 def pair(bay):
-    """Give a node that leads without a page, and the page of one that follows."""
+    """Yield a node that leads without a page, and the page of one that follows."""
     move_to_postgres(bay)
     bay.is_checked = False
     bay.secrets.append(TOKEN)

@@ -13,7 +13,7 @@ MANY = [f"shot{number:02}.mp4" for number in range(20)]
 
 @pytest.fixture
 def farm(bay):
-    """Give a function that adds nodes to the bay; all are ended with it."""
+    """Yield a function that adds nodes to the bay; all are ended with it."""
     move_to_postgres(bay)
     nodes = []
 

@@ -31,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as ano
 
 @pytest.fixture
 def derived(template):
-    """Give a bay whose configuration names no journal; the daemon has its own state folder.
+    """Yield a bay whose configuration names no journal; the daemon has its own state folder.
 
     It lies where other users may go: pytest's own folders are closed to them.
     """

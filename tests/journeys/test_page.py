@@ -26,7 +26,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def fresh(browser):
-    """Give the browser with no session of an earlier test; afterwards it has nothing to complain of."""
+    """Yield the browser with no session of an earlier test; afterwards it has nothing to complain of."""
     browser.driver.delete_all_cookies()
     browser.look_like(DESK)
     browser.said()

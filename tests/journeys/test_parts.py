@@ -29,7 +29,7 @@ def long_clip(tmp_path_factory):
 
 @pytest.fixture
 def bay(open_bays):
-    """Give a bay whose stand-in renders what it gets; at its end the oracle finds no violation."""
+    """Yield a bay whose stand-in renders what it gets; at its end the oracle finds no violation."""
     with open_bays(render=Render.REAL) as one:
         one.configure(top=SHORT)
         yield one
@@ -40,7 +40,7 @@ def bay(open_bays):
 
 
 def states(bay):
-    """Give the state of each job and part, in the order of their ids."""
+    """Return the state of each job and part, in the order of their ids."""
     return list(bay.jobs().values())
 
 

@@ -8,7 +8,7 @@ from journeys.bay import beside, journal_id, make_silent
 
 
 def two_with_clips(one, count=3):
-    """Give one daemon that has sent clips, and another beside it that has none."""
+    """Return one daemon that has sent clips, and another beside it that has none."""
     two = beside(one)
     for bay in (one, two):
         bay.configure(keys="status_file = true")

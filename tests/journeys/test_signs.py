@@ -17,7 +17,7 @@ PATH_SECRET = "c4n4ry-in-the-path"
 
 @pytest.fixture
 def told(bay):
-    """Give a way to start a bay whose webhook leads to a receiver."""
+    """Return a way to start a bay whose webhook leads to a receiver."""
 
     def told(receiver, more="", **env):
         bay.configure(top=f"[notify]\n{more}\n")

@@ -25,7 +25,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.fixture
 def in_terminal(bay):
-    """Give a way to run the daemon in a terminal of its own; gives its process and our end."""
+    """Yield a way to run the daemon in a terminal of its own; gives its process and our end."""
     opened = []
 
     def run(*before):

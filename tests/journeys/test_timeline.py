@@ -70,7 +70,7 @@ def is_kept(bay, master, name):
 
 
 def sound_of(path, *cut):
-    """Give the samples of a clip as they decode."""
+    """Return the samples of a clip as they decode."""
     command = ["ffmpeg", "-v", "error", "-nostdin", *cut, "-i", str(path), "-map", "0:a", "-f", "s16le", "-"]
     return subprocess.run(command, check=True, capture_output=True).stdout
 

@@ -72,7 +72,7 @@ class Terminal:
 
 @pytest.fixture(autouse=True)
 def _ctrl_c():
-    """Let children hear Ctrl-C: a suite begun in the background ignores it, and they would too."""
+    """Restore SIGINT for child processes: they inherit that a suite in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

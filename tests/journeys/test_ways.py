@@ -20,7 +20,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def master(clips):
-    """Give 2 s of ProRes with sound and timecode, larger than any request holds."""
+    """Return 2 s of ProRes with sound and timecode, larger than any request holds."""
     path = clips / "master.mov"
     picture = ["-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=2", "-c:v", "prores", "-profile:v", "2"]
     sound = ["-f", "lavfi", "-i", "sine=r=48000:d=2", "-c:a", "pcm_s16le", "-timecode", "10:00:00:00"]
@@ -45,7 +45,7 @@ def uploads_of(bay):
 
 
 def told_of(bay):
-    """Give everything that was written down: log, journal, papers."""
+    """Return everything that was written down: log, journal, papers."""
     places = [bay.log, *bay.journal.parent.iterdir(), *bay.home.rglob("*.toml"), *bay.home.rglob("*.txt")]
     return b"".join(path.read_bytes() for path in places if path.is_file())
 

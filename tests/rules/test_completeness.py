@@ -71,7 +71,7 @@ def test_the_last_chunk_is_measured_also_where_there_are_more_sizes_than_are_kep
 
 
 def two_chunks(sizes, of_the_first, places):
-    """Give a track of two chunks, the first of which has so many samples."""
+    """Return a track of two chunks, the first of which has this many samples."""
     runs = struct.pack(">7I", 2, 1, of_the_first, 1, 2, len(sizes) - of_the_first, 1)
     track = trak(1, b"vide", b"avc1", places, sizes)
     one = full(b"stsc", struct.pack(">IIII", 1, 1, len(sizes), 1))

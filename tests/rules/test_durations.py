@@ -175,7 +175,7 @@ def run_of(seconds, shown=None):
 
 
 def runs(least, most, shown=None):
-    """Give the mean looks and lateness of first clips that take from `least` to `most` seconds."""
+    """Return the mean looks and lateness of first clips that take from `least` to `most` seconds."""
     every = [run_of(least + (most - least) * number / 500, shown) for number in range(1, 501)]
     return mean(looks for looks, _ in every), mean(late for _, late in every)
 

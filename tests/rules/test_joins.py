@@ -61,7 +61,7 @@ def joined(results=None, parts=PARTS, source=SOURCE, **choices):
 
 
 def shown_at(plan, starts):
-    """Give the first frame of each piece in the film, and the one after its last."""
+    """Return the first frame of each piece in the film, and the one after its last."""
     return [
         (start + piece.skip, start + piece.skip + piece.frames)
         for start, piece in zip(starts, plan.pieces, strict=True)

@@ -187,7 +187,7 @@ _INTENT = a_task(task_id=None, created_at=None)
 
 
 def in_state(state, **changes):
-    """Give a job as it is when it has come to a state in the plain way."""
+    """Return a job as it is when it has come to a state in the plain way."""
     task = {
         State.QUEUED: None,
         State.SUBMITTING: _INTENT,

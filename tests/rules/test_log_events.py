@@ -29,7 +29,7 @@ def speaks(node, nicknames):
 
 
 def said_in(source):
-    """Give the first argument of every call that writes a log line, None where it is no literal."""
+    """Yield the first argument of every call that writes a log line, None where it is no literal."""
     tree = ast.parse(source)
     nicknames = set()
     for node in ast.walk(tree):

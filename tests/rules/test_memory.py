@@ -20,7 +20,7 @@ FULL_HD, UHD, WIDEST = 1920 * 1080, 3840 * 2160, 4096 * 2304
 
 
 def share(source_pixels, coded_pixels, processors):
-    """Give the decoder's threads and the coder's share for a 10-bit source, and what both take."""
+    """Return the decoder's threads and the coder's share for a 10-bit source, and what both take."""
     picture = source_pixels * 3
     threads = decoder_threads(picture, HELD_PICTURES, processors + 1, ROOM)
     decoder = picture * (HELD_PICTURES + threads)

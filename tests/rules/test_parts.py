@@ -35,7 +35,7 @@ def clip(frames, fps="24/1"):
 
 
 def bounds(limits, fps):
-    """Give the least and the most frames of a part."""
+    """Return the least and the most frames of a part."""
     rate = Fraction(fps)
     least = -(-Fraction(limits.seconds_min or 1.0) * rate // 1)
     return int(least), int(Fraction(limits.seconds_max) * rate // 1)

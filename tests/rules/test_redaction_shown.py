@@ -82,7 +82,7 @@ def test_what_stands_under_the_name_of_a_secret_is_hidden_whatever_it_looks_like
 
 
 def loaded(signed):
-    """Give a job that holds a signed address wherever a text can stand."""
+    """Return a job that holds a signed address wherever a text can stand."""
     request = Request(
         f"winter as in {signed}", "gen4_aleph", 1,
         references=(Reference(uri=signed),),

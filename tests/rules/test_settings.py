@@ -19,7 +19,7 @@ def made(**values):
 
 
 def said(**values):
-    """Give the sentences that wrong values lead to, without the file in front."""
+    """Return the sentences that wrong values lead to, without the file in front."""
     try:
         made(**values)
     except ValidationError as error:

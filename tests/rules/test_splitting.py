@@ -20,7 +20,7 @@ WHOLE = replace(a_job(), state=S.RUNNING, parts=PARTS, approved=True, priority=3
 
 
 def the_parts(*states):
-    """Give the jobs of the parts, each as it is when it has come to a state in the plain way."""
+    """Return the jobs of the parts, each as it is when it has come to a state in the plain way."""
     more = {
         S.QUEUED: {},
         S.RUNNING: {"task": a_task(), "progress": 0.5, "paid": Paid.UNKNOWN},

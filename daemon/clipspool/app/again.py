@@ -59,7 +59,7 @@ class WantedChange:
     by: str
     why: str = ""
     keys: Mapping[str, Any] = field(default_factory=dict)
-    """Sidecar keys; None takes back what the earlier request named, so that a seed is drawn anew."""
+    """Sidecar keys; None takes back what the earlier request named, so that a seed is drawn again."""
     is_dry: bool = False
     key: str = ""
     """Given by a program that may send the order again; empty without one."""

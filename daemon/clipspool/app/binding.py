@@ -27,7 +27,7 @@ from clipspool.system.process import start_thread
 
 _ASK_SECONDS = 5.0
 _LATE_SECONDS = 5.0
-"""How often what a former leader of the farm did late is looked for: answers in ledgers, and claims."""
+"""How often late work of a former leader of the farm is looked for: answers in ledgers, and claims."""
 
 
 class Binding:
@@ -122,11 +122,12 @@ class Binding:
             self._scheduler.call_soon(lambda scheduler: scheduler.cut_short.end_doubts(answers))
 
     def _survey(self, root: Root) -> None:
-        # The outbox is marked at once: an unmounted mount point at the first result would pass for it.
+        # The outbox is marked at once: if its disk is unmounted later, the bare mount point has no mark.
         thread = start_thread(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
         self._threads += [thread] if thread is not None else []
         try:
-            # Before anything looks for a name in it: a file server's client caches what it did not find.
+            # This comes before any look for a name in it: a file server's client caches that a name was not
+            # found.
             root.make_folders(TAKEN)
         except Unavailable:
             raise

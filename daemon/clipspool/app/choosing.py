@@ -77,7 +77,8 @@ def _choose(
             raise NotDone("it has no result in the outbox")
     if names and names != job.chosen:
         ask(partial(versions.mark, job_id=job_id, event=Chosen(by, names, why)))
-        # Asked again after the mark: of two orders at one moment the later takes the mark from the other.
+        # Looked up after the mark: of two orders at the same moment the later one takes the mark from the
+        # other.
         _, chosen = ask(lambda scheduler: versions.choice(scheduler, job_id))
     for one in [job] if undo else [other for other in chosen if other.id != job.id]:
         for name in one.chosen:
@@ -101,7 +102,7 @@ def _link(outbox: Root, result: Result) -> Rel:
         except FileExistsError:
             if not _is_there(outbox, name, result):
                 continue
-        # Its provenance may be there already, or taken away from beside the result.
+        # Its provenance may have been linked before, or somebody removed it from beside the result.
         with suppress(FileExistsError, FileNotFoundError, NotRegular):
             outbox.link(result.name + PAPER, name + PAPER)
         return name

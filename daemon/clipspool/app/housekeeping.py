@@ -29,9 +29,9 @@ def retention_of(settings: Settings) -> Retention:
 
 
 def roots_of(settings: Settings, window: Window) -> tuple[dict[str, Root], dict[str, Root]]:
-    """Return where our things of each inbox lie, and the inboxes that are only read, for a command.
+    """Return the folder with our files for each inbox, and the inboxes that are only read, for a command.
 
-    Those are recognised: one that is not mounted would pass for one whose clips are all gone.
+    The latter are identified by what the journal knows: one that is not mounted would look empty.
     """
     roots = {
         inbox.name: Root(inbox.home, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
@@ -59,7 +59,7 @@ class DailyHousekeeping:
         settings: Callable[[], Settings],
         roots: Callable[[], tuple[Mapping[str, Root], Mapping[str, Root]]],
     ) -> None:
-        """`roots` are where our things of each inbox lie, and the inboxes that are only read, as of now."""
+        """`roots` returns the folder with our files for each inbox, and the inboxes that are only read."""
         self._scheduler, self._housekeeping = scheduler, housekeeping
         self._settings, self._roots = settings, roots
         self._is_under_way = threading.Lock()

@@ -1,4 +1,4 @@
-"""Runs a node of a farm: it follows until it leads, then runs the daemon for a term, then begins anew.
+"""Runs a node of a farm: it follows until it leads, then runs the daemon for a term, then starts over.
 
 A term ends when its lease is lost, the database is gone, or the operator or another node wants the lead:
 answers under way go to the ledgers, nothing more is sent, and the process replaces itself. No thread of a
@@ -83,7 +83,7 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
     finally:
         node.close()
     if not is_over:
-        _begin_anew()
+        _start_over()
 
 
 class FarmNode:
@@ -113,7 +113,7 @@ class FarmNode:
         self._announcement.close()
 
     def run(self, *, until_idle: bool, accept_restored: bool) -> bool:
-        """Run until the process has to end; False where it has to begin anew. Raises CannotStart."""
+        """Run until the process has to end; False where it has to start over. Raises CannotStart."""
         # A daemon that is alone needs no driver.
         from clipspool.app.node_stages import NodeStages  # noqa: PLC0415
         from clipspool.farm.membership import Membership  # noqa: PLC0415
@@ -339,7 +339,7 @@ def identity_of(settings: Settings) -> Identity:
     )
 
 
-def _begin_anew() -> None:
+def _start_over() -> None:
     """Replace this process by a new one with the same number and command."""
     # A journal that was restored was accepted as it was then: what the database lost since is another matter.
     words = [word for word in sys.orig_argv[1:] if word != "--accept-restored"]

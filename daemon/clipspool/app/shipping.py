@@ -83,7 +83,7 @@ def _uploads_of(settings: Settings, now: Callable[[], float]) -> Way:
 
 
 def signer_of(settings: Settings) -> Signer | None:
-    """Build what signs films that were coded anew; None where no certificate is configured."""
+    """Build what signs re-encoded films; None where no certificate is configured."""
     ours = settings.content_credentials
     if ours.certificate is None or ours.key is None:
         return None

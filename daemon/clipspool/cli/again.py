@@ -39,8 +39,8 @@ def again(
 ) -> None:
     """Run clips of ended jobs once more, changed: each gives the next version.
 
-    What you do not name stays as it was; a seed that nobody chose is drawn anew. The results so far are kept,
-    and the new one gets `_v002` behind its name. Costs as much as a new clip: the price is shown first.
+    What you do not name stays as it was; a seed that nobody chose is drawn again. The results so far are
+    kept, and the new one gets `_v002` behind its name. Costs as much as a new clip: the price is shown first.
     """
     keys = _keys(assignments)
     settings = context.settings("write")

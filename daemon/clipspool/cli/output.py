@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 200
 WIDE = 110
-"""From so many columns on a table has room for a reason beside its other columns."""
+"""From this many columns on a table has room for a reason beside its other columns."""
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
 

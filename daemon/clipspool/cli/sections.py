@@ -26,7 +26,7 @@ class Section:
     """Whether its first block is shown before any other section has one: a person has to act."""
 
     def left_out(self, shown: int) -> int:
-        """Return how many blocks are not shown, when so many are."""
+        """Return how many blocks are left out where `shown` are shown."""
         return max((self.count or 0 if self.total is None else self.total) - shown, 0)
 
     def lines(self, shown: int) -> int:

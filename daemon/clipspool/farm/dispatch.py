@@ -1,4 +1,4 @@
-"""Gives stages to other nodes, and brings back what became of them; the leader waits for none."""
+"""Hands stages to other nodes and reports their events; the leader never waits for a node."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 2.0
 """How often the results are read without a notice of one."""
 _LOOK_FOR_LOST = 0.3
-"""How often workers that give no sign are looked for: after this part of what they may be silent."""
+"""How often silent workers are looked for, as a share of the time that they may be silent."""
 _PAUSE_SECONDS = 1.0
 _THREADS = {stage: size for size, stages in LANES.values() for stage in stages}
 _RESULTS = "DELETE FROM stage_results RETURNING attempt, job_id, node, event, trouble"
@@ -74,7 +74,7 @@ class Dispatch:
         self._conninfo, self._read_others, self._stalled_seconds = conninfo, others, stalled_seconds
         self._others: Sequence[Node] = ()
         self._outstanding: dict[str, Assignment] = {}
-        """By attempt: what nodes have, or wait to get, and was not reported yet."""
+        """By attempt: what was handed to nodes, queued or running, and is not reported yet."""
         self._given: list[Assignment] = []
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,13 +95,13 @@ class Dispatch:
         return any(needed.issubset(one.stages) and inbox in one.sees for one in self._others)
 
     def hand_out(self, given: Assignment) -> None:
-        """Pass an assignment on."""
+        """Put an assignment into the queue for other nodes."""
         with self._lock:
             self._given.append(given)
         self._notice()
 
     def start(self, report: Callable[[Done], None]) -> Sequence[Assignment]:
-        """Begin to pass on and to report; return what nodes still have of an earlier leader.
+        """Start to hand out and to report; return what nodes still run for an earlier leader.
 
         Raises JournalError where the database does not answer.
         """

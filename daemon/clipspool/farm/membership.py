@@ -117,7 +117,7 @@ class Membership:
         return any(one.has_page for one in self.members)
 
     def await_lead(self, seconds: float) -> Lease | None:
-        """Wait at most so many seconds for the lead; None where it did not come, or is not to be had."""
+        """Wait at most `seconds` for the lead; None where it did not come, or cannot come."""
         if not self._wants_lead.is_set():
             self._wants_lead.set()
             self._wake.set()
@@ -219,7 +219,7 @@ class Membership:
         self._is_registered = True
 
     def _register_again(self, connection: psycopg.Connection[Any]) -> bool:
-        """Enter this node anew where a restored database lacks it; False where another one has its name."""
+        """Enter this node again where a restored database lacks it; False where another one has its name."""
         found = ask(connection, "namesake", self._names)
         if not found or found[0]["place"] == self.identity.place:  # its process has ended: the lock is ours
             self._register(connection)

@@ -28,7 +28,7 @@ LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
 _CHANNEL = b"clipspool_orders"
 _LOOK_SECONDS = 2.0
 _OLD_SECONDS = 60.0
-"""An order that nobody took for so long is not carried out any more: who gave it has gone on."""
+"""An order that nobody took for this long is not carried out any more: who gave it has gone on."""
 _REST_SECONDS = (0.05, 0.5)
 _LATE = "no node that leads took it up in time; nothing was done"
 _LOST = (

@@ -123,7 +123,7 @@ def application(
     """Return procrastinate's application on a database; `run` runs an assignment, given as text."""
 
     def pool(**options: Any) -> AsyncConnectionPool:
-        # Without a look at each connection before it is used: a lost one ends the worker, which begins anew.
+        # Without a look at each connection before it is used: a lost one ends the worker, which starts over.
         return AsyncConnectionPool(**{**options, "check": None})
 
     async def configure(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -31,7 +31,7 @@ from clipspool.system.process import start_thread
 log = structlog.get_logger()
 
 THREADS = LANES["fetches"][0] + LANES["disk"][0]
-"""As many as the leader has for these stages; it hands out no more of one than a lane of its own takes."""
+"""As many threads as the leader has for these stages: it hands out no more than its own lanes would take."""
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 1.0
@@ -73,11 +73,11 @@ class StageWorker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to take stages."""
+        """Start to take stages."""
         self._thread = start_thread(lambda: asyncio.run(self._serve()), "stages")
 
     def stop(self) -> None:
-        """Take nothing more; wait some seconds for what is under way, and give back the rest."""
+        """Take no more stages; wait some seconds for those under way, and give back the rest."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_END_SECONDS + 2 * _LOOK_SECONDS)
@@ -88,7 +88,7 @@ class StageWorker:
         return list(self._under_way.values())
 
     async def _serve(self) -> None:
-        """Work until it is stopped; begin anew where the database was lost."""
+        """Work until it is stopped; start over where the database was lost."""
         while not self._stopping.is_set():
             if self._queues():
                 try:
@@ -172,7 +172,7 @@ class StageWorker:
         return replace(event, node=self._node) if isinstance(event, Prepared | Fetched) else event
 
     async def _report(self, done: Done) -> None:
-        """Make the result known; while the database is out of reach it is kept and tried again."""
+        """Write the result into the database; while that is out of reach, keep it and try again."""
         row = {
             "attempt": done.attempt,
             "job_id": done.job_id,

@@ -27,7 +27,7 @@ class Assignment:
     job: Job
     clip: Clip
     attempt: str
-    """Lower-case hex, another one each time. It is part of the names of the files that the stage makes: a
+    """Lower-case hex, different each time. It is part of the names of the files that the stage makes: a
     worker that was frozen and goes on after its work was given to another writes into no file of that one."""
 
     def to_text(self) -> str:
@@ -43,7 +43,7 @@ class Assignment:
 def new_attempt() -> str:
     """Return the name of a new attempt.
 
-    At random, not counted: a database that was restored counts again what a frozen worker still works on.
+    It is random, not counted: a restored database would repeat a number that a frozen worker still uses.
     """
     return secrets.token_hex(5)
 
@@ -75,7 +75,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return what turns JSON's form of a field into the field's own; JSON has most of them already."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
-        # Every union of a field here is "this, or None".
+        # The only unions among these fields are `X | None`.
         (only,) = (one for one in arguments if one is not type(None))
         read = _reader(only)
         return lambda value: None if value is None else read(value)

@@ -17,7 +17,7 @@ _ACCOUNT_SECONDS = (60.0, 3600.0)
 _DOUBT_SECONDS = (0.5, 3.0)
 """After a lost answer others are sent one at a time, so that not all that wait are in doubt at once."""
 _DOUBTS_QUICK = 16
-"""After so many lost answers in a row the pauses grow, or a night's clips would be in doubt."""
+"""After this many lost answers in a row the pauses grow, or a night's clips would be in doubt."""
 _DOUBTS_SECONDS = (3.0, 300.0)
 _SECOND_OPINION_SECONDS = (3.0, 3.0)
 """After one clip's refusal another is sent so soon: what only one clip meets is no fault of the account."""

@@ -115,11 +115,11 @@ def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
         ratio_is_chosen=event.ratio_is_chosen,
         instead_of=job.request.instead_of or event.instead_of,
     )
-    # It is made to fit and priced anew, and compared with others as what it asks for now.
-    anew = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None, parts=())
+    # It is made to fit and priced again, and compared with others as what it asks for now.
+    changed = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None, parts=())
     reason = f"{event.instead_of} {event.why}: {event.model} is used instead"
     # Who approved a price did not approve that of another model.
-    return replace(anew, attempts=0, due_at=now, reason=reason, approved=False)
+    return replace(changed, attempts=0, due_at=now, reason=reason, approved=False)
 
 
 def _as_made(parts: tuple[Part, ...], event: on.Prepared) -> tuple[Part, ...]:
@@ -340,7 +340,7 @@ def _with_results(job: Job, event: ResultEvent, now: float, pace: Pace) -> Job:
             return replace(here, attempts=job.attempts + 1, held=event.held, due_at=now + pause)
         case on.ResultGone():
             reason = f"{event.file} is gone from the work folder"
-            if job.state is State.QUEUED:  # an earlier job's result: it is copied anew
+            if job.state is State.QUEUED:  # an earlier job's result: it is copied again
                 return replace(job, prepared=False, results=(), reason=reason)
             return replace(job, results=event.results, reason=reason)
         case on.Delivered():
@@ -437,7 +437,7 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
         case on.Retried():
             # What its parts gave is there still, and is joined once more.
             kept = tuple(one for one in job.results if one.part) if job.is_split else ()
-            fresh = replace(_begun_anew(job, now), approved=True, results=kept, missing=(), reuse=None)
+            fresh = replace(_begun_again(job, now), approved=True, results=kept, missing=(), reuse=None)
             return fresh if job.state is State.RENDERED else replace(fresh, prepared=False)
         case never:
             assert_never(never)
@@ -455,7 +455,7 @@ def _approved(job: Job, now: float) -> Job:
 def _attached(job: Job, event: on.Attached, now: float) -> Job:
     number, intent_at = (job.task.number, job.task.intent_at) if job.task else (1, now)
     task = Task(number, event.profile, intent_at, event.task_id, created_at=now)
-    followed = replace(_begun_anew(job, now), task=task, paid=_at_least_unknown(job))
+    followed = replace(_begun_again(job, now), task=task, paid=_at_least_unknown(job))
     if event.is_seen:
         return followed
     # It is held until the provider shows the task: a mistyped id must not look like one.
@@ -473,6 +473,6 @@ def _cancelled(job: Job, event: on.Cancelled) -> Job:
     return replace(ended, cancel_by=event.by)
 
 
-def _begun_anew(job: Job, now: float) -> Job:
+def _begun_again(job: Job, now: float) -> Job:
     fresh = replace(job, error=None, held=None, reason="", cancel_by="", attempts=0, due_at=now)
     return replace(fresh, progress=None, rendering_since=None)

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 
 NAME_BYTES_MAX = 255
-"""As most file systems count; NTFS allows 255 UTF-16 units, and so many bytes hold no more of them."""
+"""As most file systems count; NTFS allows 255 UTF-16 units, and 255 bytes of UTF-8 never hold more."""
 PATH_UNITS_MAX = 259
 """Windows opens paths of 260 UTF-16 units, the closing NUL counted, where nobody has changed its settings."""
 _TRIES_MAX = 10_000
@@ -22,7 +22,7 @@ _RESERVED = frozenset(
 
 
 def shortened(name: str, bytes_max: int) -> str:
-    """Cut a name to so many bytes, between two letters."""
+    """Cut a name to `bytes_max` bytes, between two letters."""
     raw = os.fsencode(name)
     if len(raw) <= bytes_max:
         return name
@@ -36,7 +36,7 @@ def shortened(name: str, bytes_max: int) -> str:
 
 
 def ending(name: str, bytes_max: int) -> str:
-    """Cut a name to so many bytes from its beginning, between two letters: its suffix stays."""
+    """Shorten a name from its beginning to `bytes_max` bytes, between two letters: its suffix stays."""
     while len(os.fsencode(name)) > bytes_max:
         name = name[1:]
     return name

@@ -102,7 +102,7 @@ class Pace:
 
 
 class PollBudget:
-    """Limits all polls together: so many a second, and never more than a second's worth at once.
+    """Limits all polls together: to a number a second, and never more than a second's worth at once.
 
     After a restart thousands of tasks are due in the same moment; the provider must not feel it.
     """

@@ -1,4 +1,4 @@
-"""When a task is likely done: by the progress that the provider tells, or by what its model took before.
+"""Estimates when a task is done: from the provider's progress, or from earlier tasks of its model.
 
 Quantiles of a model's last tasks say when a task is best polled. A poll shows only that a task ended since
 the poll before. Its end is taken to be the mean of the middle of that time and of all ends known before that
@@ -17,23 +17,24 @@ from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Job, Task
 
 _REMEMBERED = 50
-"""How many of a model's last tasks count: older ones say little, since providers become faster or busier."""
+"""How many of a model's last tasks are used: older ones say little, since providers become faster or
+busier."""
 _FIRST, _MOST = 0.08, 0.9
 """The shares of tasks by which the first and most of them have ended."""
 _GAP = 2.0
-"""Pauses in which no task ended before: so long is waited without a poll."""
+"""Number of pauses to wait without a poll where no earlier task ended within them."""
 _PROBES = 0.04
 _ATTACHED_SECONDS = 600.0
-"""A task made so long after its intent was attached by a person: it is not known when it began."""
+"""A task made this long after its intent was attached by a person: it is not known when it began."""
 _TOLD_STEPS = 2.5
-"""Progress need not be even: no pause is longer than so many times the one before."""
+"""Progress need not be even: no pause is longer than this many times the one before."""
 _TOLD_MARGIN = 0.01
 """A poll right before the end costs a whole pause more, and most providers round to a percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One task: last seen open so many seconds after it was made (0: never), and done by so many."""
+    """One task: seconds from its creation until it was last seen open (0: never) and first seen done."""
 
     profile: str
     model: str
@@ -62,9 +63,9 @@ class Durations:
     ) -> float | None:
         """Return the age at which a task of this age is best polled next; None where nothing is known.
 
-        Where most tasks end within one pause (the least between two polls), that is when most have ended.
-        Else it is after one pause, or when the first end where none did for long. Now and then it is when
-        half have ended: how early a task ends is not learned otherwise.
+        Where most tasks end within one pause (the least between two polls), the poll is when most have ended.
+        Otherwise it is after one pause, or, where none ended for long, when the first ones end. Now and then
+        it is when half have ended, since only an early poll shows how early tasks end.
         """
         ends = sorted(self._ends.get((task.profile, model), ()))
         later = ends[bisect_right(ends, age_seconds) :]
@@ -93,7 +94,7 @@ class Durations:
 
 
 def seconds_left(job: Job, progress: float | None, now: float) -> float | None:
-    """Estimate the rest of a render from its progress since the last poll; None where that says nothing.
+    """Estimate the seconds left of a render from its progress since the last poll; None if that says nothing.
 
     Gateways put a constant for each status in its place, such as 0.3 or 0.5 [PROVIDER 1.3]. So whole
     twentieths are not believed, nor what has not changed.

@@ -37,7 +37,7 @@ _TAG_BYTES_MAX = 4096
 _TAGS_MAX = 100
 
 _USUAL_ORDER_MAX: Final = 8
-"""For more channels than these no order is the usual one."""
+"""With more channels than this, no order of theirs is the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _tag_of(source: av.container.InputContainer, name: str) -> str | None:
 
 
 def name_no_channels(source: av.container.InputContainer) -> None:
-    """Have the decoder count the channels of a track that has an order of its own, as recorders write.
+    """Make the decoder ignore the custom channel order of a track, as recorders write it, and only count.
 
     PyAV 18.1 frees such an order after a look at it, and FFmpeg frees it again: the process dies of that.
     Tracks that are copied keep their order, which is read from elsewhere.

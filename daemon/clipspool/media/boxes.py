@@ -18,7 +18,7 @@ ZERO_TAIL_BYTES_MAX = 4 << 20
 ZIP_END_BYTES_MAX = 65_535 + 22  # the end record and the longest comment that may follow it
 
 REACHED_SECONDS = 0.5
-"""So much less than the announced length may be rounding, or the last pictures that are still to come."""
+"""This much less than the announced length may be rounding, or the last pictures that are still to come."""
 TICKS = 2
 """Of the film's clock, by which an announced length is rounded."""
 NO_END = "which does not say where it ends"

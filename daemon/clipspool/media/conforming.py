@@ -1,4 +1,4 @@
-"""Converts a clip by its plan so that it fits its model, its quality as good as the byte limit lets it be."""
+"""Converts a clip by its plan so that its model takes it, at the best quality within the byte limit."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ GOOD_ENOUGH = {"crf": "18"}
 GOOD_QUANTIZER = 17.0
 """A mean quantizer below it means that the byte limit allows more than `GOOD_ENOUGH` needs."""
 ROOMY_BITS_PER_PIXEL = 0.3
-"""With so much room the first attempt is at `GOOD_ENOUGH`, and mostly the last."""
+"""With this much room the first attempt is coded at `GOOD_ENOUGH`, and is usually the last."""
 ROOM_FOR_GOOD = 4.0
-"""With so many times the bytes of a trial, `GOOD_ENOUGH` fits for all that is known."""
+"""Where the limit is this many times the bytes of a trial, `GOOD_ENOUGH` can be expected to fit."""
 CLOSE = {"x264-params": "ratetol=0.1"}
 """Keeps the second pass near its rate: by itself x264 misses it by some percent in a short clip, and a miss
 costs another pass."""
 AIM = 0.985
 USED_MIN = 0.97
-"""Shares of the byte limit: what is aimed at, and below what a second attempt is made."""
+"""Shares of the byte limit: the target of an attempt, and the share below which a second one is made."""
 CORRECTIONS_MAX = 3
 """From this attempt on, one that fits is good enough."""
 FAR_OVER = 2
-"""An attempt is given up at so many times the limit."""
+"""An attempt is stopped once it is this many times as large as the limit."""
 
 
 def conform(file: int, file_again: int, destination: int, plan: Conform) -> Conformed:
@@ -144,7 +144,7 @@ class _Conforming:
     def choose_size(self) -> float:
         """Make the pictures smaller if the plan has a smaller size and a trial shows that it is better.
 
-        Return how many times the bytes of a good quality the limit allows; 0 without a trial.
+        Return the byte limit divided by what good quality takes; 0 without a trial.
         """
         plan = self.plan
         if not plan.smaller_width or plan.bits_per_second is None:

@@ -14,9 +14,9 @@ ELEMENTS_MAX = 200_000
 TOP_ELEMENTS_MAX = 64
 SMALL_BYTES_MAX = 1 << 20
 REACHED_SECONDS = 1.0
-"""So much less than the announced length may be rounding, or the last pictures that are still to come."""
+"""This much less than the announced length may be rounding, or the last pictures that are still to come."""
 TICKS = 2
-"""Times and the announced length may be rounded by so many ticks of the film's clock."""
+"""Times and the announced length may be rounded by this many ticks of the film's clock."""
 _HEADER_BYTES_MAX = 12
 
 MAGIC: Final = b"\x1a\x45\xdf\xa3"

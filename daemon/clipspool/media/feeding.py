@@ -13,7 +13,7 @@ from clipspool.system.atomic import CHUNK, write_all
 from clipspool.system.process import start_thread
 
 MARK: Final = b"clipspool pictures\n"
-"""Comes first; a process that was started anew in the middle finds something else."""
+"""Comes first; a process that was restarted in the middle finds something else."""
 _NAME_BYTES: Final = 2
 _LENGTH_BYTES: Final = 8
 

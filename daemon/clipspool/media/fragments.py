@@ -40,7 +40,7 @@ class Fragments:
         }
 
     def read(self, file: BinaryIO, moof: Box, start: int, keep_spans: int = 0) -> None:
-        """Read the next fragment, whose header begins at `start`; keep so many spans of each track."""
+        """Read the next fragment, with its header at `start`; keep up to `keep_spans` spans of each track."""
         sequence, is_jump = self._sequence, False
         for box in children(file, moof.data, moof.end):
             if box.kind == b"mfhd":

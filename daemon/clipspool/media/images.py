@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import av.video
 
 POSTER_SIDES = (320, 180)
-"""Width and height of each half of a poster; of a result that is higher than wide the other way round."""
+"""Width and height of each half of a poster; swapped where the result is higher than wide."""
 POSTER_QUALITY = 4
 POSTER_PICTURES_MAX = 300
 QUALITIES = (2, 4, 7, 11, 16)  # of JPEG as FFmpeg counts them, 2 is best
@@ -74,7 +74,7 @@ def scale_image(file: int, destination: int, width_max: int, height_max: int, by
 
 
 def crop_stills(*files: int, whole: Sequence[int], kept: Sequence[int]) -> Cropped:
-    """Keep the middle of PNG pictures of one size, in their own pixel format; raises MediaError.
+    """Crop PNG pictures of one size to their middle, in their own pixel format; raises MediaError.
 
     Each is read whole before it is written in its place: another run after a crash leaves those that were
     cropped already as they are, and fails at one that was only half written.
@@ -207,7 +207,7 @@ def _has_alpha(picture: av.VideoFrame) -> bool:
 
 
 def _turned(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-    """Scale an image to sides as shown, turned upright."""
+    """Turn an image upright and scale it to this width and height."""
     rotation, mirrored = orientation(picture)
     before = (height, width) if rotation in {90, 270} else (width, height)
     wanted = "rgba" if _has_alpha(picture) else "yuvj420p"

@@ -80,7 +80,7 @@ def _pictures_of(result: int, piece: Piece, plan: JoinPlan) -> Iterator[av.Video
 
 
 def _mixed(old: av.VideoFrame, new: av.VideoFrame, share: int, of: int) -> av.VideoFrame:
-    """Return a picture that is made of so many shares of the new one, the others of the old one.
+    """Return a mix of two pictures: `share` parts in `of` are the new one's, the rest the old one's.
 
     FFmpeg's `blend` rounds down: where both are alike they would become darker. And where they differ by one
     step, all would change in the same picture: so pictures of 8 bit are mixed in 16, and dithered. For those

@@ -23,7 +23,7 @@ from clipspool.media.timeline import (
 )
 
 _FRAMES_OFF_MAX = 1
-"""A result whose rate is labelled otherwise may have so many frames more or less than its part."""
+"""A result whose rate is labelled otherwise may have this many frames more or less than its part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,12 +65,12 @@ def picture_bytes(stream: av.video.VideoStream) -> int:
 
 
 def decoder_threads(picture: int, held: int, most: int, of: int) -> int:
-    """Return how many threads may each decode a picture of so many bytes, in the decoder's share `of` all."""
+    """Return how many threads may decode pictures of `picture` bytes, in the decoder's share `of` all."""
     return max(1, min(most, DECODER_THREADS_MAX, int(of * DECODER_SHARE / max(picture, 1)) - held))
 
 
 def coder(pixels: int, most: int, left: int) -> Coder:
-    """Divide the memory that is `left` between threads and looking ahead, for pictures of so many pixels."""
+    """Divide the memory that is `left` between threads and looking ahead, for pictures of `pixels` pixels."""
     each = left / max(pixels, 1) - CODER_BYTES_PER_PIXEL
     threads = int((each - AHEAD_GOOD * CODER_BYTES_PER_PIXEL_AHEAD) / CODER_BYTES_PER_PIXEL_THREAD)
     threads = max(1, min(threads, most * 3 // 2, CODER_THREADS_MAX))
@@ -96,6 +96,6 @@ def spread(stream: av.video.VideoStream, decoders: int = 1) -> int:
 
 
 def trial_frames(pixels: int, count: int) -> int:
-    """Return how many pictures a trial sample has, of a clip of `count` pictures of so many pixels."""
+    """Return how many pictures a trial sample has, of a clip of `count` pictures of `pixels` pixels."""
     fitting = int(room() * TRIAL_SHARE / max(1, pixels * PIXEL_BITS // 16))
     return max(TRIAL_FRAMES[0], min(TRIAL_FRAMES[1], count // 14, fitting))

@@ -76,7 +76,7 @@ class _Span:
     overlap: int
 
     def parts_in(self, length: int) -> int:
-        """Return how many parts so many frames need."""
+        """Return how many parts a clip of `length` frames needs."""
         return 1 if length <= self.most else ceil((length - self.overlap) / (self.most - self.overlap))
 
     def divided(self, begin: int, end: int) -> Iterator[ClipPart]:

@@ -194,7 +194,7 @@ def video_bits_per_second(bytes_max: int, seconds: float, frames: float, *, audi
 
 
 def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: float) -> Conform | Refuse:
-    """Choose the part of the clip; the rest of the plan follows later."""
+    """Choose the part of the clip; the caller plans the rest."""
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
     if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
@@ -228,7 +228,7 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
 
 
 def _piece(probe: Probe, limits: Bounds, start_seconds: float, length_seconds: float) -> Conform | Refuse:
-    """Choose the part that is named by its start and length, to the frame; the rest of the plan follows."""
+    """Choose the part that start and length name, exact to the frame; the caller plans the rest."""
     rate = constant_rate(probe)
     first, frames = round(Fraction(start_seconds) * rate), round(Fraction(length_seconds) * rate)
     start, seconds = float(first / rate), float(frames / rate)
@@ -252,7 +252,7 @@ def _piece(probe: Probe, limits: Bounds, start_seconds: float, length_seconds: f
 
 
 def _part(probe: Probe, part: ClipPart) -> Conform:
-    """Choose a part of a clip that is split; the rest of the plan follows later."""
+    """Choose a part of a clip that is split; the caller plans the rest."""
     rate = constant_rate(probe)
     start, seconds = float(part.start / rate), float(part.frames / rate)
     change = f"frames {part.start} to {part.end - 1} of it ({seconds:g} s from {start:g} s on)"

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
 PATIENCE_SECONDS: Final = 0.25
-"""What a call waits while no other ends before another process is started: that takes 0.1 s and 20 MB, where
-most calls take 10 ms."""
+"""How long a call waits for another one to end before one more process is started: that takes 0.1 s and 20
+MB, and most calls take 10 ms."""
 _START_PATIENCES: Final = 4
-"""So many times as long it waits while a process starts, which takes longer where the processors are busy."""
+"""A call waits this many times as long while a process starts, which takes longer where the processors are
+busy."""
 _QUEUE_PATIENCES: Final = 8
-"""So many times as long it waits in a queue that moves on: more processes would only share the processors."""
+"""A call waits this many times as long in a queue that moves on: more processes would only share the
+processors."""
 
 SCRATCH: Final = "clipspool-decoder-"
 SCRATCH_SECONDS: Final = 24 * 3600

@@ -38,11 +38,11 @@ AROUND_OTHERS: Final = 2
 """Frames around it that may change as much: another cut, or a flash."""
 RETURN_SECONDS: Final = Fraction(3, 10)
 RETURN_SHARE: Final = 0.6
-"""The picture returns where it is nearer to one within this time than so much of the change."""
+"""A picture that differs by less than this share of the change, within this time, counts as a return."""
 
 
 def scenes(file: int, *, fps: str, frames: int) -> Scenes:
-    """Find the scenes of a clip of so many frames at a constant rate; raises MediaError."""
+    """Find the scenes of a clip of `frames` frames at a constant rate; raises MediaError."""
     rate = Fraction(fps)
     shape = Shape(width=WIDTH, height=HEIGHT, fps=rate, frames=frames, pixel_format="gray")
     with opened(file, container_of(file)) as source:

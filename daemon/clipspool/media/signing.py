@@ -1,4 +1,4 @@
-"""Signs content credentials (C2PA) into films that were coded anew: what was made, of what, and by whom.
+"""Signs content credentials (C2PA) into re-encoded films: what was made, of what, and by whom.
 
 The package c2pa-python is optional, and loaded in a process of its own. Nothing is asked of the network.
 """
@@ -31,7 +31,7 @@ class Ingredient:
     title: str
     suffix: str
     is_parent: bool
-    """Whether it was coded anew; otherwise something of it, such as its sound, was put in."""
+    """Whether it was re-encoded; otherwise something of it, such as its sound, was put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SigningOrder:
     title: str
     suffix: str
     model: str
-    """The model that made what was coded anew."""
+    """The model that made what was re-encoded."""
     changes: Sequence[str]
     """What was done to it, in words."""
     ingredients: Sequence[Ingredient]

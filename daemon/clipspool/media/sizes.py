@@ -18,7 +18,7 @@ QUALITIES = (12.0, 50.0)
 QUALITY_STEPS_TO_HALF = 6.0
 """By how much `crf` grows where the bytes become half as many, about."""
 BETTER_DECIBELS = 0.15
-"""Smaller pictures have to be better by so much."""
+"""Smaller pictures have to be better by this much."""
 GROUP_FRAMES = 250
 """How far apart x264 puts its key pictures where nothing changes."""
 TRIAL_OPTIONS = {"preset": "veryfast", "tune": "psnr", "rc-lookahead": "10", "keyint": str(GROUP_FRAMES)}
@@ -68,7 +68,7 @@ def compare(
 def _decibels(
     sample: list[av.VideoFrame], size: tuple[int, int], bytes_a_frame: float, group: int, first: _Point
 ) -> float:
-    """Return the PSNR that a sample has at so many bytes a frame, from a first attempt and one near it."""
+    """Return the PSNR of a sample coded at `bytes_a_frame`, from a first attempt and one near it."""
     wanted = first.quality + QUALITY_STEPS_TO_HALF * math.log2(first.bytes_a_frame / bytes_a_frame)
     second = _attempt(sample, size, min(max(wanted, QUALITIES[0]), QUALITIES[1]), group)
     apart = math.log2(second.bytes_a_frame / first.bytes_a_frame)

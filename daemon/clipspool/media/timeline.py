@@ -17,7 +17,7 @@ LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
 SHAPE_TOLERANCE = 0.01
-"""A result's aspect may differ by so much from what was sent: sides are rounded to whole blocks."""
+"""A result's aspect may differ by this much from what was sent: sides are rounded to whole blocks."""
 FRAMES_TO_TELL = 12
 """With fewer, two clips may have the same number by chance."""
 
@@ -135,7 +135,7 @@ def finish_plan(
 
 
 def _serves_as_it_is(result: Probe, plan: FinishPlan) -> bool:
-    """Whether a result's pictures fit a plan without being coded anew."""
+    """Whether a result's pictures fit a plan without being re-encoded."""
     return (
         result.video_codec in COPIED_VIDEO
         and (result.video_codec != "prores" or plan.container == "mov")

@@ -21,12 +21,12 @@ TIMING_ENTRIES_MAX = 2000
 TAIL_SECONDS = 3.0
 RATE_MAX = 1000
 RESTART_SECONDS = 0.5
-"""A clock of decoding that goes back by more was begun anew by another recording."""
+"""A clock of decoding that goes back by more belongs to another recording."""
 _READ_WHOLE = frozenset({"mpegts", "mpeg"})
 """FFmpeg's names of formats that tell no length, and can be joined by appending one file to another."""
 LACKING_SECONDS = 1.0
 LACKING_SHARE = 0.25
-"""A track of pictures that ends so much earlier than it says was damaged, not only rounded."""
+"""A track of pictures that ends this much earlier than it says was damaged, not only rounded."""
 
 
 def seconds_of(
@@ -100,7 +100,7 @@ def _span(
         begin = float(packet.pts * packet.time_base)
         before, decoded = decoded, float((packet.dts or 0) * packet.time_base)
         if packet.dts is not None and decoded < before - RESTART_SECONDS:
-            why = f"its clock begins anew after {before:.3g} s: recordings were joined by their bytes"
+            why = f"its clock starts over after {before:.3g} s: recordings were joined by their bytes"
             raise MediaError("MEDIA.UNSUPPORTED", why, "Join them in an editor, and export one movie.")
         first = begin if last < 0 else min(first, begin)
         if begin > last:

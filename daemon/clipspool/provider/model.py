@@ -72,7 +72,8 @@ class Model(BaseModel):
     fallback: tuple[Annotated[str, Field(max_length=100)], ...] = ()
     """The operator's order: models that serve instead, the first that fits, while this one is not offered."""
     fallback_seconds: _Amount | None = None
-    """They serve too once this one was refused so long for load or a day's quota; None: it is waited for."""
+    """They also serve once this one was refused this long for load or a daily quota; None: clips wait for
+    it."""
     ratios: tuple[Annotated[str, Field(pattern=rf"^{RATIO.pattern}$")], ...] = ()
     """Accepted ratios; empty for any `W:H`. Sent only when the request gives one."""
     prompt_utf16_max: Annotated[_Count, Field(ge=1)] = 1000

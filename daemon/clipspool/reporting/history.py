@@ -10,7 +10,7 @@ from clipspool.jobs.model import TERMINAL, State
 from clipspool.jobs.text import span
 from clipspool.system.redaction import redact, redact_value
 
-if TYPE_CHECKING:  # `status` draws without a database, which takes long to load
+if TYPE_CHECKING:  # `status` draws this without the database modules, which take long to load
     from clipspool.jobs.records import HistoryEntry
 
 OURS = "clipspool"
@@ -70,7 +70,7 @@ def size_in_words(size: float) -> str:
 
 
 def balance_in_words(look: Mapping[str, Any]) -> str:
-    """Spell an account's balance to the last digit: even of a million, one task more or less shows."""
+    """Spell an account's balance to the last digit: the price of one task must show even in a million."""
     amount = f"{look['amount']:.4f}".rstrip("0").rstrip(".")
     return f"{amount} {look['unit']}"
 

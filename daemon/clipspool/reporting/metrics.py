@@ -186,7 +186,7 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    """Gauges, made anew for each scrape: an inbox that is removed leaves nothing behind."""
+    """Gauges, collected at each scrape: an inbox that is removed leaves nothing behind."""
 
     def __init__(self, metrics: Metrics, inboxes: Inboxes) -> None:
         self._metrics = metrics

@@ -98,7 +98,7 @@ def _part_json(job: Job, conditions: Conditions) -> dict[str, Any]:
 
 _NO_ACCOUNT = Account()
 _AS_NEAR = 0.25
-"""An estimate is by the started second: a bill may be so much lower."""
+"""An estimate counts started seconds: the bill may be lower by up to this much."""
 
 
 def about_json(

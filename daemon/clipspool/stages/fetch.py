@@ -37,7 +37,7 @@ _NO_ROOM = "INBOX.FULL"
 _GONE = frozenset({"RESULT.EXPIRED", "RESULT.UNREADABLE", "RESULT.FORBIDDEN_ADDRESS", "RESULT.TOO_LARGE"})
 _AGAIN_SECONDS = 5.0
 _LOOK_BYTES = 16 << 20
-"""After so many bytes of a result of unknown size, the free room is checked again."""
+"""After this many bytes of a result of unknown size, the free room is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class FetchTools:
     look_into: LookInto
     stopping: Callable[[], bool]
     may_make: Callable[[], bool]
-    """Whether a work folder that is gone may be made anew; somebody may have removed it by hand."""
+    """Whether a work folder that is gone may be made again; somebody may have removed it by hand."""
     report: ReportWork = keep_to_oneself
 
 
@@ -102,7 +102,7 @@ def fetch(
     home = folder_of(job.clip_id)
     if not folders.inbox.exists(home) and not tools.may_make():
         # A machine that was frozen may have an heir that delivered the clip and removed its folder.
-        return Postponed("its work folder is gone; the farm's leader makes it anew", _AGAIN_SECONDS)
+        return Postponed("its work folder is gone; the farm's leader makes it again", _AGAIN_SECONDS)
     folders.inbox.make_folders(home)
     try:
         fetching = _Fetching(job, attempt, folders.inbox, tools)
@@ -164,7 +164,7 @@ class _Download:
     count: int
 
     def came(self, size: int, whole: int | None) -> None:
-        """Report that so many bytes of the whole are here; None where that is not announced."""
+        """Report how many bytes have arrived, of how many; None where the whole size is not announced."""
         doing = "downloading the result"
         if self.count > 1:
             doing += f" ({self.number} of {self.count})"
@@ -223,7 +223,7 @@ class _Fetching:
                 unlink(partial, folder)
 
     def _download(self, url: str, file: FileIO, told: _Download) -> str | StageFailed:
-        """Fill the file and return its hash; a cut is resumed where a strong ETag allows, else begun anew."""
+        """Fill the file and return its hash; resume a cut where a strong ETag allows, else start over."""
         digest = hashlib.sha256()
         etag = ""
         message = ""
@@ -234,7 +234,7 @@ class _Fetching:
                 return StageFailed(opened.code, opened.message, opened.retry_after_seconds, held=Held.RESULT)
             if opened.size is not None and not self._has_room(opened.size):
                 return self._no_room(f"{opened.size:,} bytes")
-            # The server begins anew, or with another file: bytes of two files must never be joined.
+            # The server starts over, or with another file: bytes of two files must never be joined.
             if opened.offset != file.tell():
                 digest = hashlib.sha256()
                 file.seek(0)

@@ -75,7 +75,7 @@ def facts_in(root: Root, rel: Rel, decoder: Decoder) -> dict[str, Any] | Unfit |
 
 
 def media_of(first: Probe, facts: Facts, size: int) -> dict[str, Any]:
-    """Return the media facts of a folder of pictures of so many bytes, by its first picture."""
+    """Return the media facts of a folder of pictures with `size` bytes in all, from its first picture."""
     return {**first.to_dict(), "size_bytes": size, PICTURES: facts.to_dict()}
 
 

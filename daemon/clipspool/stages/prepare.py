@@ -39,17 +39,17 @@ class PrepareTools:
     limits: Callable[[Request], Bounds | None]
     """The limits of the request's model; None for a model that is not in the catalogue any more."""
     estimate: Callable[[Request, float | None], float | None]
-    """Credits of a request for a clip of so many seconds; None where they are not known."""
+    """Credits of a request for a clip of this many seconds; None where they are not known."""
     now: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
-    """Whether the daemon stops: a long read is given up, and begun anew at the next start."""
+    """Whether the daemon stops: a long read is given up, and started over at the next start."""
     report: ReportWork = keep_to_oneself
 
 
 def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, attempt: str) -> Event:
     """Hash the clip, checking before and after whether somebody still writes to it; then make it fit.
 
-    A retired clip is moved back into its work folder. Costs no money; after a crash it makes anew
+    A retired clip is moved back into its work folder. Costs no money; after a crash it makes again
     only what is not whole. Raises OSError, Unavailable among them.
     """
     try:
@@ -91,7 +91,7 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             # Its other parts may be paid for: they show another film now.
             changed = f"{clip.path} changed after it was cut into parts"
             return Failed(Error("CLIP.CHANGED", changed, "Cancel the job, and drop the clip again."))
-        looked = _look_anew(read, file, tools)
+        looked = _look_again(read, file, tools)
         if not isinstance(looked, Clip):
             return looked
         ready = _make_ready(job, looked, file, folders, tools, attempt)
@@ -142,7 +142,7 @@ def _read(file: FileIO, clip: Clip, tools: PrepareTools) -> Clip | Changed | Pos
     return replace(clip, sha256=sha256, size=after.st_size, mtime_ns=after.st_mtime_ns)
 
 
-def _look_anew(clip: Clip, file: FileIO, tools: PrepareTools) -> Clip | Trouble:
+def _look_again(clip: Clip, file: FileIO, tools: PrepareTools) -> Clip | Trouble:
     """Probe a clip that somebody wrote to after it was accepted: its price and fit may have changed."""
     state = completeness(file, clip.size)
     if not isinstance(state, Complete):

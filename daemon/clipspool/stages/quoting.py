@@ -87,7 +87,7 @@ class Quoting:
     def _others(self, request: Request, media: Mapping[str, Any], shut: Collection[str]) -> Iterator[Request]:
         """Return a request as its model's fallbacks take it for this clip, none of those in `shut`.
 
-        A ratio that nobody asked for is chosen anew.
+        A ratio that nobody asked for is chosen again.
         """
         model = self.catalog.models.get(request.model)
         for name in model.fallback if model else ():

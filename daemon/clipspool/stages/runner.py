@@ -69,7 +69,7 @@ class Tools:
     """Returns the provider for a task's profile; None where this key must not be sent to that address."""
     hooks: HookTools = field(default_factory=HookTools)
     signer: Signer | None = None
-    """Signs films that were coded anew; None where no certificate is configured."""
+    """Signs re-encoded films; None where no certificate is configured."""
     draws_posters: Callable[[], bool] = field(default=lambda: True)
     """Whether anybody can see them: drawing one takes half of what the decoder does for a clip."""
 
@@ -129,7 +129,7 @@ class StageRunner:
             self._working.pop(given.job.id, None)
 
     def working(self) -> Mapping[str, Working]:
-        """Return what is done to jobs at this moment, by job, where it takes long enough to be told."""
+        """Return what is done to each job at this moment, where it takes long enough to be shown."""
         return self._working.copy()
 
     def _reports(self, job: Job) -> ReportWork:
@@ -316,7 +316,7 @@ class StageRunner:
     ) -> tuple[dict[str, Any], list[Problem]]:
         """Probe a clip in an inbox: return its media facts, and why it is no clip at all. Raises Unsure.
 
-        Of a folder of `pictures` with so many bytes, `file` is the first.
+        For a folder of `pictures`, which has `size` bytes in all, `file` is the first picture.
         """
         if pictures is None:
             return inspect(self.decoder, file)

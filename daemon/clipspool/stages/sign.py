@@ -1,4 +1,4 @@
-"""Signs what was coded anew, where a certificate is configured; a result is never lost for want of it."""
+"""Signs what was re-encoded, where a certificate is configured; a result is never lost for want of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sign(
     folders: Folders,
     signing: Signing,
 ) -> Result | MediaFault:
-    """Return a film that was coded anew signed, or as it is, with what became of the provider's signature.
+    """Return a re-encoded film signed, or as it is, with what became of the provider's signature.
 
     `made.credentials` says whether the provider had signed what it was made of. A fault is returned only
     where clipspool stops. Raises OSError.

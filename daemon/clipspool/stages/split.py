@@ -55,7 +55,7 @@ Estimate = Callable[[Request, float | None], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Parting:
-    """How a clip is cut into parts, before anything of it is sent."""
+    """How a clip is cut into parts, decided before any of it is sent."""
 
     parts: tuple[Part, ...]
     changes: tuple[str, ...]
@@ -194,7 +194,7 @@ class JoinTools:
 def join_results(job: Job, clip: Clip, folders: Folders, tools: JoinTools, *, attempt: str) -> Event:
     """Join the results of all parts into one film with the clip's frames and sound. Raises OSError.
 
-    Done again after a crash it makes the film anew. Results that cannot be joined are for a person to decide
+    Run again after a crash, it makes the film again. Results that cannot be joined are for a person to decide
     about: they are paid for, and are delivered one by one if that is ordered.
     """
     films = {one.part: one for one in job.results if one.part}

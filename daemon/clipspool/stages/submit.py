@@ -38,7 +38,7 @@ Compose = Callable[[Request, Inline | str, Sequence[Inline | str]], tuple[str, d
 """Endpoint and JSON body of a request, its source and its references."""
 
 _LINE_SECONDS = 1.0
-"""After a line that took so long the server may have closed the silent connection."""
+"""After a line that took this long the server may have closed the silent connection."""
 SPARE_BYTES = 64 << 20
 """Room that inbox and outbox need for a result, besides the clip's own size, before anything is spent."""
 

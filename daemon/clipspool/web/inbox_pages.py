@@ -35,11 +35,11 @@ class InboxPages:
     """Draws the editors' pages."""
 
     def __init__(self, views: Views, doors: ClipDoors, sidecars: SidecarRoutes) -> None:
-        """Keep `views`, which draws."""
+        """Draw with `views`."""
         self._views, self._doors, self._sidecars = views, doors, sidecars
 
     def choose(self, request: Request) -> Response:
-        """Lead to the only inbox, or show all of them to choose from."""
+        """Redirect to the inbox where there is only one; otherwise list all of them."""
         inboxes = self._views.snapshot.get().status["inboxes"]
         if len(inboxes) == 1:
             return RedirectResponse(f"/inbox/{quote(inboxes[0]['name'])}", 303)

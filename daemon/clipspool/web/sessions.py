@@ -86,7 +86,7 @@ class Sessions:
 
     @property
     def is_guessed_at(self) -> bool:
-        """Whether there were so many wrong tokens that their senders are asked to wait."""
+        """Whether there were too many wrong tokens, so that their senders are asked to wait."""
         with self._lock:
             return len(self._wrong) == _TRIES_MAX and self._now() - self._wrong[0] < _TRIES_SECONDS
 

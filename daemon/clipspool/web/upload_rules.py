@@ -74,13 +74,13 @@ def _why_no_clip(names: Names, rules: Rules, name: str) -> str:
 
 
 def check_size(size: int) -> None:
-    """Raise NotTaken where no clip may have so many bytes."""
+    """Raise NotTaken where a clip of this size is not allowed."""
     if not 0 < size <= SIZE_MAX:
         raise NotTaken(413, "CLIP.SIZE", f"A clip has 1 byte to {SIZE_MAX >> 30} GB; this one has {size:,}.")
 
 
 def check_room(root: Root, size: int) -> None:
-    """Raise NotTaken where an inbox's disk has no room for so many bytes more."""
+    """Raise NotTaken where an inbox's disk has no room for `size` bytes."""
     missing = size + _SPARE_BYTES - root.space()
     if missing > 0:
         needed = f"The inbox's disk has no room for it: it needs {missing:,} bytes more free space."

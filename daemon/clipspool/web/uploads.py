@@ -60,7 +60,7 @@ class Upload:
     sent: str = ""
     """Identifies what was sent with it, so that one key is not used for two clips."""
     node: str = ""
-    """The node of a farm that receives it; a sender may begin anew at another while this one still waits."""
+    """The node of a farm that receives it; a sender may start over at another while this one still waits."""
 
     @property
     def part(self) -> Rel:
@@ -122,7 +122,7 @@ class Uploads:
     def begin(
         self, inbox: str, folder: str, name: str, size: int | None, upload_id: str = "", room: int = 0
     ) -> Upload:
-        """Begin an upload, or anew one of the same id that was not placed; raises NotTaken.
+        """Begin an upload, or restart one of the same id that was not placed; raises NotTaken.
 
         `room` is how many bytes it may have where its size is not known yet.
         """
@@ -208,7 +208,7 @@ class Uploads:
         return upload if is_ours else self._keep(self.root(upload.inbox), replace(upload, node=self._node))
 
     def _is_anothers(self, upload: Upload) -> bool:
-        """Whether another node has begun to receive it anew, or goes on with it: its bytes are not ours."""
+        """Whether another node has begun to receive it again, or goes on with it: its bytes are not ours."""
         known = _read(self.root(upload.inbox), upload.id)
         return known is not None and known.node != self._node
 

@@ -40,7 +40,7 @@ def measure(kit):
 
 
 def timed(work):
-    """Give what a piece of work took, its child processes included."""
+    """Return what a piece of work took, its child processes included."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     size = work()
     took, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -41,7 +41,7 @@ sync; umount /host; echo o > /proc/sysrq-trigger; sleep 60
 
 
 def disk():
-    """Give the folder of the machine's disk, kernel and initrd; made once for these dependencies."""
+    """Return the folder of the machine's disk, kernel and initrd; made once for these dependencies."""
     assert sys.version_info[:2] == (3, 11), "Debian bookworm has Python 3.11, and wheels are made for it"
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = [

@@ -11,7 +11,7 @@ SECONDS_MAX = 3000
 
 @pytest.fixture(scope="module")
 def told():
-    """Give what came out in the machine."""
+    """Return what came out in the machine."""
     asked = {"protocols": ["nfs42"], "scenes": ["farm"], "clips": CLIPS, "running_max": RUNNING_MAX}
     share = run(asked, SECONDS_MAX)["nfs42"]
     assert "trouble" not in share, share["trouble"]

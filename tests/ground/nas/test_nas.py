@@ -14,7 +14,7 @@ SECONDS_MAX = 5400
 
 @pytest.fixture(scope="session")
 def ground(request):
-    """Give what came out in the machine, for the protocols whose tests run."""
+    """Return what came out in the machine, for the protocols whose tests run."""
     asked = [name for name in PROTOCOLS if any(f"[{name}" in item.name for item in request.session.items)]
     return run({"protocols": asked, "scenes": SCENES, "clips": CLIPS}, SECONDS_MAX)
 

@@ -37,7 +37,7 @@ def make(folder, target, dist):
 
 
 def built(target):
-    """Give the folder that a target leaves, kept beside the sources that it was built from."""
+    """Return the folder that a target leaves, kept beside the sources that it was built from."""
     kept = cache() / f"built-{target}-{_key()}"
     with alone(f"built-{target}"):
         if not kept.exists():

@@ -140,7 +140,7 @@ def _put_sources(root):
 
 
 def wheels():
-    """Give a folder with all that `pip install .[farm]` asks for; made once for each set of requirements."""
+    """Return a folder with all that `pip install .[farm]` needs; made once for each set of requirements."""
     assert sys.version_info[:2] == (3, 11), "Debian bookworm has Python 3.11, and wheels are made for it"
     files = [REPOSITORY / "pyproject.toml", REPOSITORY / "constraints.txt"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
@@ -163,7 +163,7 @@ def wheels():
 
 
 def environment():
-    """Give what stands in for the network: pip takes what it needs from a folder."""
+    """Return what stands in for the network: pip takes what it needs from a folder."""
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 

@@ -27,7 +27,7 @@ class FarmSettings(SettingsTable):
     node: Annotated[str, AfterValidator(_node_name)] | None = None
     """The host's name where it is not set."""
     lease_seconds: Annotated[float, Field(ge=LEASE_SECONDS_MIN, le=300.0, allow_inf_nan=False), Number] = 15.0
-    """For so long after its last sign of life nobody takes the lead from a node."""
+    """How long after a node's last sign of life another node may take its lead."""
     stages: tuple[Literal["prepare", "fetch", "finish"], ...] = ("prepare", "fetch", "finish")
     """What this node does for the one that leads."""
 

@@ -87,7 +87,7 @@ class ProviderSettings(SettingsTable):
     other_urls: tuple[Annotated[str, AfterValidator(public_address)], ...] = ()
     """Other addresses of the same account, used in this order while `base_url` is out of reach."""
     unreachable_seconds: Seconds = 60.0
-    """So long it is out of reach before another is used, and in reach before it is used again."""
+    """How long it has to be out of reach before another is used, and in reach before it is used again."""
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "2024-11-06"
     """Sent as `X-Runway-Version` [PROVIDER 1.1]."""
     api_key: Annotated[SecretStr, AfterValidator(secret)] | None = None

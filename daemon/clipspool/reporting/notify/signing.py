@@ -23,7 +23,7 @@ def read_secret(secret: str) -> bytes:
 
 
 def headers_of(key: bytes, message_id: str, at: int, body: bytes) -> dict[str, str]:
-    """Return the three headers of an attempt `at` Unix seconds; each attempt is signed anew."""
+    """Return the three headers of an attempt `at` Unix seconds; each attempt has its own signature."""
     signed = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
     return {
         "webhook-id": message_id,

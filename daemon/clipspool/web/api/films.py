@@ -1,4 +1,4 @@
-"""Receives films: in threads of its own, so many at once, and with a quote of what came."""
+"""Receives films in threads of its own, a limited number at once, and quotes what arrived."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from clipspool.web.uploads import Upload, Uploads
 
 AT_ONCE: Final = 16
 PIECE_BYTES: Final = 1 << 20
-"""So much is written at once."""
+"""Bytes that are written at once."""
 IMAGES_BYTES_MAX: Final = 256 << 20
-"""Reference images are held in memory until their clip is whole: of all requests together so much."""
+"""Reference images are held in memory until their clip is whole: at most this much for all requests
+together."""
 _IMAGES = "clipspool_image_bytes"
 
 

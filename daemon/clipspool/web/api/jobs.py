@@ -142,7 +142,7 @@ class EventStream:
     """What happened to jobs lately, for streams that programs follow; survives a short loss of connection."""
 
     def __init__(self, begin: Callable[[], Awaitable[None]]) -> None:
-        """Start without events; their numbers begin anew with each start of the daemon.
+        """Start without events; their numbers start over with each start of the daemon.
 
         `begin` is awaited before a stream is answered.
         """

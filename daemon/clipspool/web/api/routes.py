@@ -27,8 +27,8 @@ _INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
 _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
 _KEY = Parameter(
     "Idempotency-Key",
-    "Any text of yours for this request: sent again within 7 days, also after a restart, it is answered as "
-    "before and adds nothing. Each request needs its own.",
+    "Any text of yours for this request: sent again within 7 days, also after a restart, it gets the same "
+    "answer and adds nothing. Each request needs its own.",
     {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
     place="header",
 )
@@ -42,7 +42,7 @@ _LAST = Parameter(
 )
 _EVENTS = (
     "`event: job` comes for each change of a job, with an `id` and `data` as in the schema Event. "
-    "`event: missed` comes where more happened than is kept, or the daemon was started anew: list the jobs "
+    "`event: missed` comes where more happened than is kept, or the daemon was restarted: list the jobs "
     "again. Lines that begin with a colon keep the connection alive."
 )
 _FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -151,7 +151,7 @@ def act_operations(acts: Acts) -> list[Operation]:
         dry_run={**TRUTH, "description": "Only say what it would be, and cost."},
         why={**TEXT, "maxLength": 500},
     )
-    undo = fields("", undo={**TRUTH, "description": "Take the mark back."}, why={**TEXT, "maxLength": 500})
+    undo = fields("", undo={**TRUTH, "description": "Remove the mark."}, why={**TEXT, "maxLength": 500})
     return [
         act(
             "retry",
@@ -204,7 +204,7 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
             "Upload", 201, body={"application/json": begin}, refusals=(404, 507),
         ),
         Operation(
-            "GET", "/uploads/{upload}", add, "upload", "How much is here", pieces.look, "Upload",
+            "GET", "/uploads/{upload}", add, "upload", "How much has arrived", pieces.look, "Upload",
             parameters=(_UPLOAD,), refusals=(404,),
         ),
         Operation(
@@ -213,7 +213,7 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
             more="Of any size. Where the offset is wrong, `received` in the refusal says where to go on.",
         ),
         Operation(
-            "DELETE", "/uploads/{upload}", add, "drop_upload", "Give an upload up", pieces.drop, status=204,
+            "DELETE", "/uploads/{upload}", add, "drop_upload", "Cancel an upload", pieces.drop, status=204,
             parameters=(_UPLOAD,), refusals=(404, 409),
         ),
         Operation(

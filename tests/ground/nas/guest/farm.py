@@ -104,7 +104,7 @@ def _retired(home):
 
 
 def _live(creates, at):
-    """Give how many tasks the provider had at a moment, by its own record: each takes as long as all."""
+    """Return how many tasks the provider had at a moment, by its own record; all take equally long."""
     return sum(create.at <= at < create.at + RENDER_SECONDS for create in creates)
 
 

@@ -19,7 +19,7 @@ GAPS = (0.0, 0.01, 0.1)
 CLIPS = 25
 SPOOL = [sys.executable, "-m", "clipspool"]
 RESCAN_SECONDS = {"a": 2.0, "b": 1.5, "c": 1.5}
-"""Unequal, so that now one client is the first to see a clip and now another."""
+"""Unequal, so that sometimes one client sees a clip first and sometimes the other."""
 CONFIG = """\
 [provider]
 base_url = "{base_url}"
@@ -210,7 +210,7 @@ def until(is_so, seconds, what):
 
 @contextlib.contextmanager
 def two(home, name, provider="", **options):
-    """Give the stand-in and two daemons on one inbox, not yet started."""
+    """Yield the stand-in and two daemons on one inbox, not yet started."""
     (home / "in").mkdir(parents=True)
     (home / "out").mkdir()
     ledger = Path(f"/tmp/{name}.jsonl")
@@ -259,7 +259,7 @@ def _digest(path):
 
 
 def _sent(home):
-    """Give the digests of what the stand-in may have served: it plays each clip back as it came."""
+    """Return the digests of what the stand-in may have served: it plays each clip back as it came."""
     return {_digest(path) for path in (home / "in/_done").rglob("*.mp4")}
 
 
