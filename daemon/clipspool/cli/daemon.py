@@ -30,6 +30,11 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     Ctrl-C and SIGTERM finish the steps under way and exit 0; SIGHUP reloads the configuration.
     """
+    from clipspool.system.process import return_freed_memory, stay_on_one_processor
+
+    # Before anything starts a thread: the folders of the settings are looked at by some.
+    stay_on_one_processor()
+    return_freed_memory(LARGE_BYTES, arenas=1)  # Python's lock lets one thread allocate at a time
     structlog = _lean_structlog()
     settings = context.settings("none", logged=True, looks=True, needs="paid")
 
@@ -39,7 +44,6 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
     from clipspool.journal import JournalError
     from clipspool.system import failpoint, mounts
     from clipspool.system.logs import drop_closed_streams
-    from clipspool.system.process import return_freed_memory, stay_on_one_processor
 
     log = structlog.get_logger()
     if why := mounts.missing_proc():
@@ -52,8 +56,6 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         failpoint.arm()
     except failpoint.FailpointRefused as error:
         refuse(str(error))
-    stay_on_one_processor()  # and so do all threads that start from here on
-    return_freed_memory(LARGE_BYTES, arenas=1)  # Python's lock lets one thread allocate at a time
     try:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()
