@@ -221,5 +221,9 @@ def test_a_timeline_is_priced_by_its_marked_clips_with_their_handles(home, check
     assert "line 1: `model` names the unknown model `aleph3`" in next(iter(lines(check("bay/day/cut.edl"))))
     (home / "bay/day/cut.toml").write_text("handle_frames = 0\n")
     assert check("bay/day/cut.edl").quote.jobs[0].request.length_seconds == 1.0
+    (home / "bay/_presets").mkdir()
+    (home / "bay/_presets/tight.toml").write_text("handle_frames = 3\n")
+    (home / "bay/day/cut.toml").write_text('preset = "tight"\n')
+    assert check("bay/day/cut.edl").quote.jobs[0].request.length_seconds == 1.25
     (found,) = lines(check("bay/day/cut.edl", EDL.replace("* COMMENT", "* X")))
     assert "no clip in it is marked" in found

@@ -50,14 +50,31 @@ def why_missing(missing: Sequence[Cut]) -> str:
     return lacks if names else ""
 
 
-def with_variants(cuts: Sequence[PlannedCut], *, less: bool) -> tuple[PlannedCut, ...]:
-    """Name the jobs of a medium as its variants; `less`: handles were left out."""
-    why = "without handles: with them it is longer than the model takes" if less else ""
-    names = [f"_v{number}" if len(cuts) > 1 else "" for number in range(1, len(cuts) + 1)]
-    return tuple(replace(cut, variant=name, why=why) for name, cut in zip(names, cuts, strict=True))
+def placed(
+    timeline: Rel, clip: Rel, marked: Sequence[Cut], facts: dict[str, Any], layers: Sequence[Layer]
+) -> tuple[list[str], list[tuple[tuple[PlannedCut, ...], Layer]]]:
+    """Place marked cuts in their clip twice: with the handles that `layers` ask for, and without any.
+
+    Returns what is wrong with them, or for each of the two the cuts and the settings that they come to.
+    """
+    said = (layer.keys["handle_frames"] for layer in reversed(layers) if "handle_frames" in layer.keys)
+    asked = int(next(said, HANDLE_FRAMES))
+    tries = []
+    for handles in dict.fromkeys((asked, 0)):
+        cuts = [_planned(cut, facts, handles, clip) for cut in marked]
+        if wrong := [one for one in cuts if isinstance(one, str)]:
+            return wrong, []
+        why = "without handles: with them it is longer than the model takes" if handles < asked else ""
+        good = tuple(
+            replace(one, variant=f"_v{number}" if len(cuts) > 1 else "", why=why)
+            for number, one in enumerate(cuts, 1)
+            if not isinstance(one, str)
+        )
+        tries.append((good, _settings_of(timeline, marked, good)))
+    return [], tries
 
 
-def settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut]) -> Layer:
+def _settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut]) -> Layer:
     """Return what the timeline says of a medium, as a sidecar would."""
     tables: list[dict[str, Any]] = []
     for cut, planned in zip(marked, cuts, strict=True):
@@ -73,7 +90,7 @@ def settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut]
     return layer_of(body, timeline, is_own=True)
 
 
-def planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> PlannedCut | str:
+def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> PlannedCut | str:
     """Place a cut in its media, frame by frame; returns what is wrong where it does not lie in it."""
     probe = Probe.from_dict(dict(facts))
     fps = constant_rate(probe)

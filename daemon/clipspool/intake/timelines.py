@@ -23,13 +23,10 @@ from clipspool.intake.settle import Stamp, stamp_of
 from clipspool.intake.sidecar.defaults import Chain
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse
 from clipspool.intake.timeline_cuts import (
-    HANDLE_FRAMES,
     HOW_TO_MARK,
     NAMED_MAX,
-    planned,
-    settings_of,
+    placed,
     why_missing,
-    with_variants,
 )
 from clipspool.intake.timeline_media import Dropped, Made, Media, Medium
 from clipspool.intake.tree import Group, Tree, up_to
@@ -228,25 +225,20 @@ class Timelines:
         chain = self._chain_of(folder)
         own = (dropped.layer,) if dropped.layer else ()
         preset = self._examination.preset((*chain.layers, *own), now)
-        layers = (*chain.layers, preset, *own)
-        said = (one.keys["handle_frames"] for one in reversed(layers) if "handle_frames" in one.keys)
-        handles = int(next(said, HANDLE_FRAMES))
         marked = [cut for cut in medium.cuts if cut.mark is not None and not cut.refusal]
-        first: Waits | None = None
-        for wanted in dict.fromkeys((handles, 0)):
-            placed = [planned(cut, facts, wanted, medium.path) for cut in marked]
-            if troubles := [one for one in placed if isinstance(one, str)]:
-                return _problem(medium.path, "; ".join(troubles[:NAMED_MAX]))
-            good = [one for one in placed if isinstance(one, PlannedCut)]
-            cuts = with_variants(good, less=wanted < handles)
-            made = (*own, settings_of(dropped.path, marked, cuts))
-            answer = self._examination.examine(replace(pairing, made=made), chain.layers, now)
+        layers = (*chain.layers, preset, *own)
+        wrong, tries = placed(dropped.path, medium.path, marked, facts, layers)
+        if wrong:
+            return _problem(medium.path, "; ".join(wrong[:NAMED_MAX]))
+        answers: list[Waits] = []
+        for cuts, settings in tries:
+            answer = self._examination.examine(replace(pairing, made=(*own, settings)), chain.layers, now)
             if isinstance(answer, Ready):
                 return Made(answer, cuts)
-            first = first or answer
+            answers.append(answer)
             if not answer.found:
                 break
-        return first or _problem(medium.path, "nothing in it is marked")
+        return answers[0]
 
     def _pairing(self, folder: Folder, path: Rel, now: float) -> Pairing | Waits:
         name = name_of(path)

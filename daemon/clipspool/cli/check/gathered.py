@@ -10,15 +10,10 @@ from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.intake.kinds import suffix_of
 from clipspool.intake.names import TOML, TXT
 from clipspool.intake.sequences import not_alone, odd_count
+from clipspool.intake.sidecar.layers import preset_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse
-from clipspool.intake.timeline_cuts import (
-    HANDLE_FRAMES,
-    HOW_TO_MARK,
-    planned,
-    settings_of,
-    why_missing,
-    with_variants,
-)
+from clipspool.intake.sidecar.presets import finder
+from clipspool.intake.timeline_cuts import HOW_TO_MARK, placed, why_missing
 from clipspool.intake.timeline_media import Media, Medium
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
@@ -32,7 +27,6 @@ from clipspool.media.stills import Unfit
 from clipspool.media.timelines import Cut, NoTimeline
 from clipspool.spool.root import Root
 from clipspool.spool.sources import strangers
-from clipspool.spool.timelines import PlannedCut
 from clipspool.stages.film import facts_in
 from clipspool.system.atomic import Rel, name_of, parent, split_suffix
 from clipspool.system.redaction import readable
@@ -105,23 +99,19 @@ def _of_medium(
 ) -> Quote:
     """Quote the jobs of one clip; without handles where the model takes less, as when it is accepted."""
     with root.open(medium.path) as file:
-        facts = quoter.facts(file)
-    layers = (*quoter.layers(root, rules, parent(medium.path)), *own)
-    said = (one.keys["handle_frames"] for one in reversed(layers) if "handle_frames" in one.keys)
-    first: Quote | None = None
-    for handles in dict.fromkeys((int(next(said, HANDLE_FRAMES)), 0)):
-        placed = [] if facts[1] else [planned(cut, facts[0], handles, medium.path) for cut in its]
-        wrong = [one for one in placed if isinstance(one, str)]
-        if facts[1] or wrong:
-            quote = Quote(problems=facts[1] or tuple(map(Problem, wrong)))
-        else:
-            cuts = with_variants([one for one in placed if isinstance(one, PlannedCut)], less=False)
-            made = (*own, settings_of(rel, its, cuts))
-            quote = quoter.quote(root, rules, medium.path, b"", facts, below=made)
-        if not quote.problems:
-            return _named(quote, medium.path)
-        first = first or quote
-    return _named(first or Quote(), medium.path)
+        facts = media, problems = quoter.facts(file)
+    if problems:
+        return _named(Quote(problems=problems), medium.path)
+    above = quoter.layers(root, rules, parent(medium.path))
+    name = preset_of({}, (*above, *own))
+    preset = finder(root, rules.presets)(name) if name else Layer()
+    wrong, tries = placed(rel, medium.path, its, media, (*above, preset, *own))
+    quotes = [Quote(problems=tuple(map(Problem, wrong)))] if wrong else []
+    for _, settings in tries:
+        quotes.append(quoter.quote(root, rules, medium.path, b"", facts, below=(*own, settings)))
+        if not quotes[-1].problems:
+            return _named(quotes[-1], medium.path)
+    return _named(quotes[0], medium.path)
 
 
 def _named(quote: Quote, path: Rel) -> Quote:
