@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from clipspool.cli.again import _question
 from clipspool.cli.names import cut_apart
 from clipspool.cli.screen import View, draw, seconds_left
 from clipspool.cli.suggestions import program
@@ -351,3 +352,10 @@ def test_no_reason_is_ever_cut(width):
     view = View(a_status(inboxes=[inbox]), NOON, queued=[job], queued_count=1, held=[job], held_count=1)
     drawn = " ".join(text(view, width).split())
     assert drawn.count(" ".join(why.split())) == 4
+
+
+def test_the_question_before_a_clip_is_run_again_ends_each_sentence_once():
+    quoted = {"id": "a", "version": 2, "credits_estimated": 75.0, "held": "budget", "reason": "too dear"}
+    assert _question([quoted], is_changed=True) == (
+        "Run a again, as version 2? This may cost about 75 credits. It would be held: too dear."
+    )

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import Context, StillServed, command
-from clipspool.cli.output import EXIT_FAILED, consent, ended, fail, say
+from clipspool.cli.output import EXIT_FAILED, ask_daemon, consent, ended, fail, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clipspool.app.settings import Settings
     from clipspool.cli.client import OperatorCommands
     from clipspool.jobs.model import Job
@@ -224,7 +222,7 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
     with OperatorCommands(settings) as operator:
         was_held = operator.do("accept_restored")
         if was_held:
-            _say_when(operator)
+            say_when(operator)
     if was_held:
         say(
             "Submitting is resumed with the restored journal. What was queued in it is held as from_backup: "
@@ -242,7 +240,7 @@ def _act(settings: Settings, name: str, question: str, *, yes: bool, **arguments
         _report(operator, operator.do(name, **arguments, by=operator_name()))
 
 
-def _say_when(operator: OperatorCommands) -> None:
+def say_when(operator: OperatorCommands) -> None:
     """Print that a change takes effect at the next start, where no daemon is running."""
     if not operator.is_running:
         say("No daemon is running: this takes effect when it starts.")
@@ -252,7 +250,8 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     try:
         settings = context.settings("write", asks_daemon=True)
     except StillServed as served:
-        _ask(served.journal, name, inbox=inbox)
+        if ask_daemon(served.journal, name, inbox=inbox) is None:
+            fail("The daemon does not answer.")
         say(done)
         return
     if inbox is not None and inbox not in settings.inbox_names:
@@ -262,19 +261,7 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     with OperatorCommands(settings) as operator:
         operator.do(name, inbox=inbox)
         say(done)
-        _say_when(operator)
-
-
-def _ask(journal: Path, name: str, **arguments: Any) -> None:
-    """Have a running daemon do something, without knowing its settings."""
-    from clipspool.app import control
-
-    try:
-        control.ask(journal, name, **arguments)
-    except control.NoDaemon:
-        fail("The daemon does not answer.")
-    except control.CommandFailed as error:
-        fail(str(error))
+        say_when(operator)
 
 
 def _report(operator: OperatorCommands, answers: Sequence[dict[str, Any]]) -> None:
@@ -287,6 +274,6 @@ def _report(operator: OperatorCommands, answers: Sequence[dict[str, Any]]) -> No
         else:
             say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)
     if any(answer["done"] for answer in answers):
-        _say_when(operator)
+        say_when(operator)
     if not all(answer["done"] for answer in answers):
         sys.exit(EXIT_FAILED)

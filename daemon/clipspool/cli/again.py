@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from clipspool.cli.act import balance_in_words, why_option, yes_option
+from clipspool.cli.act import balance_in_words, say_when, why_option, yes_option
 from clipspool.cli.group import Context, command
 from clipspool.cli.output import EXIT_FAILED, consent, ended, say
 
@@ -65,8 +65,7 @@ def again(
     with OperatorCommands(settings) as operator:
         versions = {one["id"]: one["version"] for one in quoted}
         _report(operator.again(**given, versions=versions), doing=True)
-        if not operator.is_running:
-            say("No daemon is running: this takes effect when it starts.")
+        say_when(operator)
 
 
 @command()
@@ -140,7 +139,7 @@ def _question(quoted: Sequence[Mapping[str, Any]], *, is_changed: bool) -> str:
     held = [one["reason"] for one in quoted if one.get("held")]
     if held:
         which = "It" if len(quoted) == 1 else f"{len(held)} of them"
-        question += f" {which} would be held: {ended(held[0])}."
+        question += f" {which} would be held: {ended(held[0])}"
     if not is_changed:
         question += " Nothing is changed but a seed that nobody chose."
     return question

@@ -13,9 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from clipspool.app import control
 from clipspool.app.settings import InboxSettings, Settings
-from clipspool.cli.output import fail
+from clipspool.cli.output import ask_daemon, fail
 
 if TYPE_CHECKING:
     from clipspool.journal import Journal, Lock
@@ -111,7 +110,7 @@ class OperatorCommands:
         from clipspool.spool.takeover import read_peer
 
         def command(scheduler: Any) -> list[dict[str, Any]]:
-            return [plain(peer) for peer in self._others(scheduler)]
+            return [plain(peer) for peer in self._others(scheduler.journal)]
 
         return [read_peer(one) for one in self._carry_out("others", command, {}, makes=True)]
 
@@ -121,7 +120,7 @@ class OperatorCommands:
         from clipspool.spool.takeover import refuse_living
 
         def command(scheduler: Any) -> int:
-            refuse_living(self._others(scheduler), journals)
+            refuse_living(self._others(scheduler.journal), journals)
             taken_over = 0
             for inbox in self._settings.inbox:
                 known = scheduler.journal.folders(inbox.name)
@@ -135,12 +134,8 @@ class OperatorCommands:
 
     def prune(self, *, dry_run: bool) -> dict[str, Any]:
         """Remove what `[retention]` does not keep, or count it."""
-        try:
-            return dict(control.ask(self._settings.journal.path, "prune", dry_run=dry_run))
-        except control.NoDaemon:
-            pass
-        except control.CommandFailed as error:
-            fail(str(error))
+        if (answer := ask_daemon(self._settings.journal.path, "prune", dry_run=dry_run)) is not None:
+            return dict(answer[0])
         from clipspool.app.housekeeping import report_json, retention_of, roots_of
         from clipspool.journal.looks import Window
         from clipspool.scheduler.housekeeping import Housekeeping
@@ -156,18 +151,12 @@ class OperatorCommands:
         self, name: str, command: Callable[[Any], Any], arguments: Mapping[str, Any], *, makes: bool = False
     ) -> Any:
         """Ask the daemon; where none runs, run the command here, with `makes` on a new journal too."""
-        try:
-            answer = control.ask(self._settings.journal.path, name, **arguments)
-        except control.NoDaemon:
-            pass
-        except control.CommandFailed as error:
-            fail(str(error))
-        else:
+        answer = ask_daemon(self._settings.journal.path, name, **arguments)
+        if answer is None:
+            answer = self._ask_leader(name, arguments)
+        if answer is not None:
             self.is_running = True
-            return answer
-        if (led := self._ask_leader(name, arguments)) is not None:
-            self.is_running = True
-            return led[0]
+            return answer[0]
         from clipspool.scheduler.commands import NotDone
         from clipspool.spool.takeover import NotTakenOver as RefusedTakeover
 
@@ -202,25 +191,24 @@ class OperatorCommands:
         except JournalError as error:
             fail(str(error))
 
-    def _others(self, scheduler: Any) -> list[Any]:
+    def _others(self, journal: Journal | None) -> list[Any]:
+        """Find the daemons with clips in the inboxes besides that of `journal`; without one, all."""
         from clipspool.spool.peers import own_mark
         from clipspool.spool.takeover import others_in
 
-        own = own_mark(str(scheduler.journal.fact("id")), self._settings.journal.path)
+        own = own_mark(str(journal.fact("id")) if journal else "", self._settings.journal.path)
         return [
             peer
             for inbox in self._settings.inbox
-            for peer in others_in(inbox.name, self._root(inbox), own, scheduler.journal.folders(inbox.name))
+            for peer in others_in(
+                inbox.name, self._root(inbox), own, journal.folders(inbox.name) if journal else set()
+            )
         ]
 
     def _hold_clips(self) -> bool:
         """Whether clips of any journal are in the inboxes' work folders, or may be."""
-        from clipspool.spool.peers import own_mark
-        from clipspool.spool.takeover import others_in
-
-        own = own_mark("", self._settings.journal.path)
         try:
-            return any(others_in(inbox.name, self._root(inbox), own, set()) for inbox in self._settings.inbox)
+            return bool(self._others(None))
         except OSError:
             return True
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import BROKEN, Context, command
-from clipspool.cli.output import WIDE, console, fail, print_json, say
+from clipspool.cli.output import WIDE, ask_daemon, console, fail, print_json, say
 from clipspool.cli.suggestions import commands_for, program
 
 if TYPE_CHECKING:
@@ -62,14 +62,8 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
 
 def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[str, Any]:
     """Ask the daemon; where none runs, read the journal and the folders. Loads nothing that draws."""
-    from clipspool.app import control
-
-    try:
-        return dict(control.ask(served or settings().journal.path, "status"))
-    except control.NoDaemon:
-        pass
-    except control.CommandFailed as error:
-        fail(str(error))
+    if (answer := ask_daemon(served or settings().journal.path, "status")) is not None:
+        return dict(answer[0])
     from clipspool.cli.offline import without_daemon
     from clipspool.journal import JournalError
 

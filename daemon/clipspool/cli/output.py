@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 PIPED_WIDTH = 200
@@ -40,6 +42,21 @@ def fail(message: str) -> NoReturn:
     """Print why the command failed, and exit with 1."""
     say(message, err=True)
     sys.exit(EXIT_FAILED)
+
+
+def ask_daemon(journal: Path, do: str, **arguments: Any) -> tuple[Any] | None:
+    """Have a running daemon do something, and return its answer; None where no daemon runs.
+
+    Ends the process with a sentence where the daemon cannot do it.
+    """
+    from clipspool.app import control
+
+    try:
+        return (control.ask(journal, do, **arguments),)
+    except control.NoDaemon:
+        return None
+    except control.CommandFailed as error:
+        fail(str(error))
 
 
 def consent(question: str, *, yes: bool) -> None:

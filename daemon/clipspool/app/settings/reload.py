@@ -55,14 +55,12 @@ def changes(old: Settings, new: Settings) -> ChangedKeys:
 
 
 def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
-    for section in (
-        *("provider", "journal", "farm", "budget", "hooks", "retention", "content_credentials"),
-        *("logs", "transport", "notify", "web"),
-    ):
-        for key in _unequal(getattr(old, section), getattr(new, section)):
-            yield f"{section}.{key}", f"{section}.{key}" in _RESTART
-    for section in ("defaults", "presets", "models", "path_map"):
-        if getattr(old, section) != getattr(new, section):
+    for section in (name for name in Settings.model_fields if name != "inbox"):
+        one, other = getattr(old, section), getattr(new, section)
+        if isinstance(one, BaseModel):
+            for key in _unequal(one, other):
+                yield f"{section}.{key}", f"{section}.{key}" in _RESTART
+        elif one != other:
             yield section, False
     before = {inbox.name: inbox for inbox in old.inbox}
     after = {inbox.name: inbox for inbox in new.inbox}

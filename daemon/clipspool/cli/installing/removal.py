@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from clipspool.cli.installing.steps import Step, asked, run, text_of
+from clipspool.cli.installing.steps import Step, asked, command, text_of
 from clipspool.cli.installing.user import account
 from clipspool.cli.installing.wish import UNITS, CannotInstall, Wish
 
@@ -20,22 +20,15 @@ def removal(wish: Wish, *, purges: bool) -> Iterator[Step]:
     unit = wish.unit
     is_installed = wish.unit_file.exists()
     if is_installed and asked("systemctl", "is-active", unit) in {"active", "activating", "reloading"}:
-        how = ["systemctl", "stop", unit]
-        yield Step("stop it, after the steps under way", " ".join(how), partial(run, *how))
+        yield command("stop it, after the steps under way", "systemctl", "stop", unit)
     if is_installed and asked("systemctl", "is-enabled", unit) == "enabled":
-        how = ["systemctl", "disable", unit]
-        yield Step("no longer start it with the machine", " ".join(how), partial(run, *how))
-    is_changed = False
-    files = [] if _has_other_instances(wish) else [wish.unit_file]
-    if wish.drop_in.exists():
-        files.append(wish.drop_in)
+        yield command("no longer start it with the machine", "systemctl", "disable", unit)
+    ours = [*([] if _has_other_instances(wish) else [wish.unit_file]), wish.drop_in]
+    files = [file for file in ours if file.exists()]
     for file in files:
-        if file.exists():
-            is_changed = True
-            yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
-    if is_changed:
-        reload = ["systemctl", "daemon-reload"]
-        yield Step("reload systemd's units", " ".join(reload), partial(run, *reload))
+        yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
+    if files:
+        yield command("reload systemd's units", "systemctl", "daemon-reload")
     if purges:
         yield from _purge(wish)
 
@@ -54,8 +47,7 @@ def _purge(wish: Wish) -> Iterator[Step]:
         if file.exists():
             yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
     if account(wish.user) is not None and not _is_user_of_another(wish):
-        how = ["userdel", wish.user]
-        yield Step(f"remove the user {wish.user}", " ".join(how), partial(run, *how))
+        yield command(f"remove the user {wish.user}", "userdel", wish.user)
 
 
 def _has_other_instances(wish: Wish) -> bool:

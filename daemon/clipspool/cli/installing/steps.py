@@ -35,13 +35,18 @@ class Step:
     do: Callable[[], None]
 
 
+def command(what: str, *words: str) -> Step:
+    """Return a step that runs a program of the system."""
+    return Step(what, " ".join(words), partial(run, *words))
+
+
 def steps(wish: Wish, settings: Settings, key: Callable[[], str | None]) -> Iterator[Step]:
     """Yield the steps, in order; raises CannotInstall. `key` returns the API key, if there is one."""
-    command = program()
+    installed = program()
     _refuse_relative_folders(wish, settings)
     _refuse_another_configuration(wish)
     if (make := users.to_make(wish)) is not None:
-        yield Step(f"create the user {wish.user}, who runs it", " ".join(make), partial(run, *make))
+        yield command(f"create the user {wish.user}, who runs it", *make)
     for folder in folders_of(settings):
         yield from _folder(wish, folder)
     yield from _readable(wish, wish.config, "the configuration")
@@ -52,7 +57,7 @@ def steps(wish: Wish, settings: Settings, key: Callable[[], str | None]) -> Iter
     is_changed = False
     group = users.group_of(wish.user)
     for what, file, text in (
-        ("the unit", wish.unit_file, unit_text(wish, command)),
+        ("the unit", wish.unit_file, unit_text(wish, installed)),
         ("its drop-in, with the folders", wish.drop_in, drop_in_text(wish, settings, group)),
     ):
         if text_of(file) != text:
@@ -220,19 +225,16 @@ def _key(wish: Wish, key: Callable[[], str | None]) -> Iterator[Step]:
 def _started(wish: Wish, settings: Settings, *, is_changed: bool) -> Iterator[Step]:
     unit = wish.unit
     if is_changed or asked("systemctl", "show", "-p", "NeedDaemonReload", "--value", unit) == "yes":
-        yield Step(
-            "reload systemd's units", "systemctl daemon-reload", partial(run, "systemctl", "daemon-reload")
-        )
+        yield command("reload systemd's units", "systemctl", "daemon-reload")
     if asked("systemctl", "is-enabled", unit) != "enabled":
-        how = ["systemctl", "enable", unit]
-        yield Step("start it with the machine", " ".join(how), partial(run, *how))
+        yield command("start it with the machine", "systemctl", "enable", unit)
     if not has_key(wish, settings):
         return
     state = asked("systemctl", "is-active", unit)
     if state == "active" and not is_changed:
         return
-    how = ["systemctl", "restart" if state == "active" else "start", unit]
-    yield Step(f"{how[1]} it", " ".join(how), partial(run, *how))
+    verb = "restart" if state == "active" else "start"
+    yield command(f"{verb} it", "systemctl", verb, unit)
 
 
 def text_of(file: Path) -> str:
