@@ -10,7 +10,7 @@ import pytest
 from clipspool.jobs.events import Changed, Failed, Prepared
 from clipspool.jobs.model import PICTURES_SOURCE, Job, Request
 from clipspool.jobs.sequence import Facts, pictures_of, sequence_of
-from clipspool.media.facts import MediaFault, Packed
+from clipspool.media.facts import MediaFault, Written
 from clipspool.media.stills import NotWhole, Unfit, read_still, survey
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Call
@@ -60,7 +60,7 @@ def pack(decoder, folder, target, kind, **more):
 @pytest.mark.parametrize("suffix", KINDS)
 def test_pictures_are_packed_byte_for_byte_and_read_as_one_film(decoder, sequences, tmp_path, suffix):
     folder, target = sequences / suffix, tmp_path / "film.mov"
-    assert pack(decoder, folder, target, KINDS[suffix][0]) == Packed(target.stat().st_size, 6)
+    assert pack(decoder, folder, target, KINDS[suffix][0]) == Written(target.stat().st_size, 6)
     data = target.read_bytes()
     assert all(path.read_bytes() in data for path in folder.iterdir())
     with target.open("rb") as file:

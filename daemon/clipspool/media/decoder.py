@@ -13,12 +13,11 @@ from clipspool.media.facts import (
     Cropped,
     Finished,
     MediaFault,
-    Packed,
     Picture,
     Probe,
-    Sample,
     Scenes,
     Value,
+    Written,
 )
 from clipspool.media.feeding import Feed
 from clipspool.media.pool import Crew
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from clipspool.media.plan import Conform
     from clipspool.media.timeline import FinishPlan
 
-__all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Sample"]
+__all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Written"]
 
 _SECONDS_A_PICTURE = 2.0
 _SHORT = frozenset({"probe", "verify", "image_facts", "still"})
@@ -87,10 +86,10 @@ class Decoder:
         height: int = 360,
         fps: int = 24,
         seconds_max: float = 60,
-    ) -> Sample | MediaFault:
+    ) -> Written | MediaFault:
         """Write a moving test picture (H.264 MP4, no sound) to a descriptor open for reading and writing."""
         arguments = {"seconds": seconds, "width": width, "height": height, "fps": fps}
-        return self._call(Sample, "sample", [os.dup(destination)], arguments, seconds_max)
+        return self._call(Written, "sample", [os.dup(destination)], arguments, seconds_max)
 
     def scenes(
         self, file: int, probe: Probe, *, seconds_max: float = 3600, on_share: OnShare | None = None
@@ -199,7 +198,7 @@ class Decoder:
         rate: str,
         count: int,
         timecode: str = "",
-    ) -> Packed | MediaFault:
+    ) -> Written | MediaFault:
         """Pack numbered pictures, byte for byte, into one film; each is decoded once and may not be damaged.
 
         `pictures` are names with open files, which are closed. `destination` is open for reading and writing.
@@ -210,7 +209,7 @@ class Decoder:
         try:
             arguments = {"kind": kind, "rate": rate, "count": count, "timecode": timecode}
             seconds = max(900.0, count * _SECONDS_A_PICTURE)
-            return self._call(Packed, "pack", [ours, os.dup(destination)], arguments, seconds)
+            return self._call(Written, "pack", [ours, os.dup(destination)], arguments, seconds)
         finally:
             feed.end()
 

@@ -172,14 +172,6 @@ class Scenes(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample(Value):
-    """A test clip that was written."""
-
-    size_bytes: int
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
 class Conformed(Value):
     """A clip that was made to fit: its facts now, how often it was coded, and the changes, in words."""
 
@@ -200,8 +192,8 @@ class Finished(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Packed(Value):
-    """Numbered pictures that were packed into one film."""
+class Written(Value):
+    """A film that was written from pictures: a test clip, or numbered pictures packed into one film."""
 
     size_bytes: int
     frames: int

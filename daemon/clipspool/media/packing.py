@@ -10,7 +10,7 @@ import av
 import av.error
 
 from clipspool.media import memory
-from clipspool.media.facts import EXPORT_AGAIN, MediaError, Packed, Probe
+from clipspool.media.facts import EXPORT_AGAIN, MediaError, Probe, Written
 from clipspool.media.feeding import MARK, next_picture
 from clipspool.media.reading import check_dimensions, orientation
 from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
@@ -51,7 +51,7 @@ def still(file: int, kind: str) -> Probe:
     )
 
 
-def pack(pipe: int, destination: int, *, kind: str, rate: str, count: int, timecode: str) -> Packed:
+def pack(pipe: int, destination: int, *, kind: str, rate: str, count: int, timecode: str) -> Written:
     """Write the pictures that come through a pipe as a MOV, each as it is; raises MediaError.
 
     Each is decoded once: one that is cut, or of another size, must not be paid for. `rate` is "num/den".
@@ -87,7 +87,7 @@ def pack(pipe: int, destination: int, *, kind: str, rate: str, count: int, timec
             packet.pts = packet.dts = number
             packet.duration, packet.is_keyframe = 1, True
             target.mux(packet)
-    return Packed(os.fstat(destination).st_size, count)
+    return Written(os.fstat(destination).st_size, count)
 
 
 def _decoder(kind: str) -> av.VideoCodecContext:

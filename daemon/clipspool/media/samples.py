@@ -10,7 +10,7 @@ import av
 import av.error
 import av.filter
 
-from clipspool.media.facts import Sample
+from clipspool.media.facts import Written
 from clipspool.media.writing import output
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SECONDS_MAX = 60.0
 SIDE_PIXELS_MAX = 1920
 
 
-def make_sample(destination: int, *, seconds: float, width: int, height: int, fps: int) -> Sample:
+def make_sample(destination: int, *, seconds: float, width: int, height: int, fps: int) -> Written:
     """Write a moving test picture as H.264 MP4 without sound to an empty, writable descriptor.
 
     `seconds` up to 60, `width` and `height` even and up to 1920 pixels, `fps` up to 60; else ValueError.
@@ -37,7 +37,7 @@ def make_sample(destination: int, *, seconds: float, width: int, height: int, fp
             container.mux(stream.encode(picture))
             frames += 1
         container.mux(stream.encode())
-    return Sample(os.fstat(destination).st_size, frames)
+    return Written(os.fstat(destination).st_size, frames)
 
 
 def _moving_picture(seconds: float, width: int, height: int, fps: int) -> Iterator[av.VideoFrame]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import parse_qs
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.consequences import consequences, price_of_all
 from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
 from clipspool.web.context import Right
-from clipspool.web.forms import read_form
 from clipspool.web.rows import APPROVED_TOGETHER, acts_of, row_of
 from clipspool.web.security import (
+    BODY_BYTES_MAX,
     LARGE_FORM_BYTES_MAX,
     caller_of,
     may,
@@ -30,6 +31,7 @@ from clipspool.web.views import Views
 
 log = structlog.get_logger()
 
+_FIELDS_MAX = 20
 _ALL = "all"
 _FOR_SEVERAL = {
     "retry": "Run these again?",
@@ -77,10 +79,8 @@ class ActionRoutes:
         conditions = self._views.snapshot.get().conditions
         row = row_of(job, conditions, Timing())
         if act not in acts_of(job, conditions):
-            said = [f"The job is now {row['word']}: there is nothing to {act}."]
-            return self._views.draw(
-                request, "said.html", status=409, title=_TITLES[act], said=said, back=f"/jobs/{job.id}"
-            )
+            why = f"The job is now {row['word']}: there is nothing to {act}."
+            return self._views.say(request, _TITLES[act], why, f"/jobs/{job.id}")
         said = consequences([job], act)
         if act in {"retry", "approve"}:
             said.append(self._budget())
@@ -127,9 +127,8 @@ class ActionRoutes:
                 jobs = list(look.load(ids).values())
         found = [job for job in jobs if act in acts_of(job, conditions) and job.state is not State.IN_DOUBT]
         if not found:
-            said = [f"There is nothing to {act} any more."]
-            return self._views.draw(
-                request, "said.html", status=409, title=_FOR_SEVERAL[act], said=said, back="/jobs"
+            return self._views.say(
+                request, _FOR_SEVERAL[act], f"There is nothing to {act} any more.", "/jobs"
             )
         said = [*consequences(found, act), self._budget()]
         is_told = act != "cancel" and may(request, Right.DECIDE)  # the provider is asked for nobody else
@@ -212,8 +211,7 @@ class ActionRoutes:
         return RedirectResponse(back, 303)
 
     def _refused(self, request: Request, act: str, why: str, back: str) -> Response:
-        said = [f"Not done: {why}."]
-        return self._views.draw(request, "said.html", status=409, title=_TITLES[act], said=said, back=back)
+        return self._views.say(request, _TITLES[act], f"Not done: {why}.", back)
 
     # --- log-in ---------------------------------------------------------------------------------------
 
@@ -256,6 +254,20 @@ class ActionRoutes:
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
         return answer
+
+
+async def read_form(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[str, str]:
+    """Read a form; of a repeated field the first counts. Empty for one that is too large or malformed."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > bytes_max:
+                return {}
+        fields = parse_qs(body.decode("ascii"), max_num_fields=_FIELDS_MAX)
+    except (ClientDisconnect, ValueError):
+        return {}
+    return {name: values[0] for name, values in fields.items()}
 
 
 def _ids(text: str) -> list[str]:

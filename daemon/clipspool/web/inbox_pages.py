@@ -16,9 +16,9 @@ from clipspool.jobs.model import TERMINAL, Job, State
 from clipspool.journal import Filter, Look
 from clipspool.reporting.status_file.text import for_editors
 from clipspool.system.redaction import readable
+from clipspool.web.actions import read_form
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors
-from clipspool.web.forms import read_form
 from clipspool.web.security import LARGE_FORM_BYTES_MAX, name_of
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.versions import presets_of

@@ -27,9 +27,8 @@ class PageSocket:
         try:
             if listen.startswith("unix:"):
                 self._path = Path(listen.removeprefix("unix:"))
-                self.socket = _listen_at(self._path)
-            else:
-                self.socket = _listen_on(listen)
+                _clear(self._path)
+            self.socket = _listening(listen, self._path)
         except OSError as error:
             raise CannotListen(
                 f"The page cannot listen on {listen} (`web.listen`): {_why(error)}."
@@ -65,27 +64,28 @@ def _why(error: OSError) -> str:
             return error.strerror or str(error)
 
 
-def _listen_on(listen: str) -> socket.socket:
+def bind_port(server: socket.socket, listen: str) -> None:
+    """Bind a socket of the family `family_of` to `ADDRESS:PORT`. Raises OSError."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
+
+
+def family_of(listen: str) -> socket.AddressFamily:
+    """Return the family of the addresses that `ADDRESS:PORT` is one of."""
+    return socket.AF_INET6 if "[" in listen else socket.AF_INET
+
+
+def _listening(listen: str, path: Path | None) -> socket.socket:
+    family = socket.AF_UNIX if path is not None else family_of(listen)
     server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
-        server.listen(_BACKLOG)
-    except OSError:
-        server.close()
-        raise
-    return server
-
-
-def _listen_at(path: Path) -> socket.socket:
-    _clear(path)
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        server.bind(str(path))
-        path.chmod(_SOCKET_MODE)
+        if path is None:
+            bind_port(server, listen)
+        else:
+            server.bind(str(path))
+            path.chmod(_SOCKET_MODE)
         server.listen(_BACKLOG)
     except OSError:
         server.close()

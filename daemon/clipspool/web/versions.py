@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.consequences import credits_in_words
 from clipspool.jobs.model import Job
+from clipspool.web.actions import read_form
 from clipspool.web.context import ClipDoors
-from clipspool.web.forms import read_form
 from clipspool.web.security import name_of
 from clipspool.web.views import Views
 
@@ -56,9 +56,8 @@ class VersionPages:
         films = [(row, next((one for one in row["results"] if one["is_video"]), None)) for row in rows]
         films = [(row, one) for row, one in films if one is not None]
         if found is None or len(films) < _TWO:
-            said = ["Choose two versions that have a film as their result."]
-            back = f"/jobs/{request.path_params['job']}/versions"
-            return self._views.draw(request, "said.html", status=409, title="Compare", said=said, back=back)
+            said = "Choose two versions that have a film as their result."
+            return self._views.say(request, "Compare", said, f"/jobs/{request.path_params['job']}/versions")
         return self._views.draw(request, "compare_two.html", job=self._views.row(found), films=films)
 
     # --- once more, changed -----------------------------------------------------------------------------
@@ -137,8 +136,7 @@ class VersionPages:
         except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
             why = str(error) or type(error).__name__
         if why:
-            said = [f"Not done: {why}."]
-            return self._views.draw(request, "said.html", status=409, title="Choose", said=said, back=back)
+            return self._views.say(request, "Choose", f"Not done: {why}.", back)
         log.info("command", do="choose", by=name_of(request), of=[job_id])
         return RedirectResponse(back, 303)
 

@@ -310,14 +310,11 @@ class Views:
         """Answer that nothing exists at this address."""
         if self._access.must_log_in and token_of(request) is None:
             return PlainTextResponse("Not found.\n", 404)
-        return self.draw(
-            request,
-            "said.html",
-            status=404,
-            title="Not found",
-            said=["This address does not exist (any more)."],
-            back="/jobs",
-        )
+        return self.say(request, "Not found", "This address does not exist (any more).", "/jobs", status=404)
+
+    def say(self, request: Request, title: str, said: str, back: str, *, status: int = 409) -> Response:
+        """Answer with a page of one sentence, and a way back."""
+        return self.draw(request, "said.html", status=status, title=title, said=[said], back=back)
 
     def fingerprint(self) -> str:
         """Return a text that differs when the state of inboxes or provider differs, or work has gone on."""

@@ -13,6 +13,7 @@ from clipspool.app.serving import Serving, serving
 from clipspool.app.settings import Settings
 from clipspool.app.settings.web import HOW_TO_GIVE_IT
 from clipspool.cli.check.finding import Finding, look_at_file, why_of
+from clipspool.web.listen import bind_port, family_of
 
 _CONNECT_SECONDS = 1.0
 _LISTENS = "0A"
@@ -66,17 +67,13 @@ def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
 
 def _holder_of_port(listen: str) -> int | None:
     """Return the process that listens on a port, 0 where it is unknown, None where the port is free."""
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family_of(listen), socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as trial:
         try:
-            trial.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
+            bind_port(trial, listen)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            return _process_with(_sockets_on(int(port)))
+            return _process_with(_sockets_on(int(listen.rpartition(":")[2])))
     return None
 
 

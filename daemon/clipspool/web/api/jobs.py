@@ -213,6 +213,3 @@ def _event_of(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "part": job.part or None,
     }
-
-
-Listener = Callable[[News], None]
