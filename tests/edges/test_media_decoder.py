@@ -451,6 +451,11 @@ def test_the_process_can_open_no_file_no_socket_and_no_program():
     assert run([sys.executable, "-c", CONFINED]).split() == ["refused"] * 3
 
 
+def test_the_process_loads_no_library_for_hashes_or_the_wire():
+    tell = "import sys, clipspool.media.child; print({'hashlib', 'ssl', 'tempfile'} & set(sys.modules))"
+    assert run([sys.executable, "-c", tell]).strip() == "set()"  # OpenSSL alone is 4 MB of each process
+
+
 MEDDLING = """
 import os, resource, signal, sys, threading
 from clipspool.media import confine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -201,8 +200,6 @@ def command(
 
 def main() -> None:
     """Run the command; a closed pipe (`| head`) ends it quietly, a missing permission with one sentence."""
-    # Loading modules makes many objects and no garbage: collections in between take 20 to 50 ms.
-    gc.set_threshold(10_000)
     # pydantic looks for plugins in every installed package, which takes 15 ms; the settings have none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

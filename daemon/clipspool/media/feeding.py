@@ -9,13 +9,13 @@ from contextlib import suppress
 from io import FileIO
 from typing import IO, Final
 
-from clipspool.system.atomic import CHUNK, write_all
 from clipspool.system.process import start_thread
 
 MARK: Final = b"clipspool pictures\n"
 """Comes first; a process that was restarted in the middle finds something else."""
 _NAME_BYTES: Final = 2
 _LENGTH_BYTES: Final = 8
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class Feed:
@@ -24,7 +24,7 @@ class Feed:
     def __init__(self, pictures: Iterable[tuple[str, FileIO]], pipe: int) -> None:
         """Each picture is its name and its file, which is closed; so is the pipe. Raises OSError."""
         self._pictures = pictures
-        self._pipe = FileIO(pipe, "wb")
+        self._pipe = open(pipe, "wb")  # noqa: SIM115 - the thread closes it
         self._fault: OSError | None = None
         self._thread = start_thread(self._run, "pictures")
         if self._thread is None:
@@ -39,9 +39,9 @@ class Feed:
             raise self._fault
 
     def _run(self) -> None:
-        with self._pipe as pipe, suppress(BrokenPipeError):
+        with suppress(BrokenPipeError), self._pipe as pipe:
             try:
-                write_all(pipe, MARK)
+                pipe.write(MARK)
                 for name, file in self._pictures:
                     with file:
                         _write(pipe, os.fsencode(name), file)
@@ -51,12 +51,12 @@ class Feed:
                 self._fault = error
 
 
-def _write(pipe: FileIO, name: bytes, file: FileIO) -> None:
+def _write(pipe: IO[bytes], name: bytes, file: FileIO) -> None:
     size = os.fstat(file.fileno()).st_size
-    write_all(pipe, len(name).to_bytes(_NAME_BYTES, "big") + name + size.to_bytes(_LENGTH_BYTES, "big"))
+    pipe.write(len(name).to_bytes(_NAME_BYTES, "big") + name + size.to_bytes(_LENGTH_BYTES, "big"))
     left = size
-    while left and (chunk := file.read(min(left, CHUNK))):
-        write_all(pipe, chunk)
+    while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+        pipe.write(chunk)
         left -= len(chunk)
     if left:
         raise OSError(errno.EIO, f"{os.fsdecode(name)} became shorter while it was read")
