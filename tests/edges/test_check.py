@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 import subprocess
 from contextlib import closing
@@ -351,12 +352,14 @@ def test_the_page_is_looked_at_where_there_is_one(settings, tmp_path):
         return {f.what: f for f in look(settings(web, **env)) if "page" in f.what or "web" in f.what}
 
     assert said() == {}
-    found = said('[web]\nlisten = "127.0.0.1:8765"\n')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    found = said(f'[web]\nlisten = "127.0.0.1:{port}"\n')
     assert "everyone on this machine can view it" in found["page"].why
     assert "CLIPSPOOL_WEB__TOKEN" in found["page's token"].what_to_do
     (tmp_path / "token").write_text("a-token-of-some-length")
     (tmp_path / "token").chmod(0o644)
-    found = said('[web]\nlisten = "0.0.0.0:8765"\ntoken_file = "token"\n')
+    found = said(f'[web]\nlisten = "0.0.0.0:{port}"\ntoken_file = "token"\n')
     assert "log-in required" in found["page"].why
     assert found["web.token_file"].what_to_do == f"chmod 600 {tmp_path / 'token'}"
     (tmp_path / "token").chmod(0o600)
