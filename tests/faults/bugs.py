@@ -267,7 +267,7 @@ BUGS = {
         "after a crash what may have been sent is sent again",
         (
             (
-                "jobs/effects.py",
+                "jobs/effects_paid.py",
                 "    return replace(lost, held=Held.IN_DOUBT)\n",
                 "    return replace(lost, state=State.QUEUED)\n",
             ),

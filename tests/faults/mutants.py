@@ -35,6 +35,7 @@ PATH = {
     "clipspool.spool.send_marks": ("send_marks", "stages_submit"),
     "clipspool.jobs.lifecycle": ("lifecycle", "scheduler", "scheduler_machine"),
     "clipspool.jobs.effects": ("lifecycle", "scheduler", "scheduler_machine"),
+    "clipspool.jobs.effects_paid": ("lifecycle", "scheduler", "scheduler_machine"),
     "clipspool.jobs.splitting": ("splitting", "parts"),
     "clipspool.scheduler.loop": ("scheduler", "scheduler_machine"),
     "clipspool.scheduler.parts": ("parts",),

@@ -12,7 +12,6 @@ from repository import DAEMON, parsed
 
 LINES_MAX = 350
 LONGER = {
-    "clipspool/jobs/effects.py": "what each event changes, side by side",
     "clipspool/jobs/events.py": "all that may happen to a job, side by side",
     "clipspool/journal/journal.py": "all that a turn writes, side by side",
 }

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from clipspool.jobs import events as on
-from clipspool.jobs.effects import IllegalTransition, apply
+from clipspool.jobs.effects import apply
+from clipspool.jobs.effects_paid import IllegalTransition
 from clipspool.jobs.events import Event
 from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
