@@ -433,6 +433,15 @@ def test_by_setting_a_lost_answer_is_sent_again_once():
     assert (second.state, second.task.number, second.doubts) == (S.IN_DOUBT, 2, 2)
 
 
+def test_a_balance_that_proves_one_request_free_says_nothing_of_an_earlier_one_in_doubt():
+    first = after(in_state(S.SUBMITTING), EXAMPLES[AnswerLost], pace=RESUBMITS)
+    second = after(first, Connected(PROFILE), EXAMPLES[AnswerLost], pace=RESUBMITS)
+    job = after(second, NotCharged("the account was not charged"))
+    assert (job.state, job.paid, job.doubts) == (S.QUEUED, Paid.UNKNOWN, 1)
+    only = after(in_state(S.SUBMITTING), EXAMPLES[AnswerLost], NotCharged("the account was not charged"))
+    assert (only.paid, only.doubts, only.task.credits) == (Paid.NO, 0, 0.0)
+
+
 def test_a_crash_never_leads_to_a_second_submission_whatever_the_setting():
     job = after(in_state(S.SUBMITTING), Interrupted(), pace=RESUBMITS)
     assert (job.state, job.held, job.paid) == (S.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN)
