@@ -489,6 +489,23 @@ def test_an_ended_task_of_which_nobody_says_what_it_cost_leaves_it_unknown(event
         assert ended.task.credits is None, "an estimate is no charge"
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"part": 2}, "run and pay for this part alone: `clipspool retry clip1`."),
+        ({"id": "clip1-r2"}, "run this version again: `clipspool retry clip1-r2`."),
+        ({"id": "clip1-v2", "variant": "_v2"}, "run only this variant again: `clipspool retry clip1-v2`."),
+        ({"paid": Paid.NO}, "move the clip and its sidecar from `_failed` back into the inbox."),
+        ({"paid": Paid.UNKNOWN}, "It may have been charged already, and would be charged again."),
+        ({"paid": Paid.YES}, "It was charged. To pay for it again, write `again = true` into its sidecar"),
+    ],
+)
+def test_a_failed_job_says_how_it_is_run_again_and_whether_that_is_paid_for(changes, words):
+    failed = after(in_state(S.QUEUED, **changes), Failed(ERROR))
+    assert words in failed.error.what_to_do
+    assert ("inbox" in failed.error.what_to_do) == ("paid" in changes)
+
+
 def test_a_finished_task_is_paid_for_and_what_was_paid_before_stays_so():
     made = in_state(S.RUNNING, paid=Paid.UNKNOWN)
     assert after(made, TaskSucceeded(15.0, 15.0)).paid is Paid.YES

@@ -52,8 +52,6 @@ def submitting(job: Job, event: SubmitEvent, now: float, pace: Pace, open_tasks:
                 raise IllegalTransition(f"job {job.id} has a task that was never asked for")
             task = replace(job.task, task_id=event.task_id, created_at=now, credits=event.credits)
             made = replace(job, task=task, paid=at_least_unknown(job), progress=None, rendering_since=None)
-            if job.cancel_by:
-                return made
             return replace(made, due_at=_poll_due(made, now, pace, open_tasks, rendering=True))
         case never:
             assert_never(never)
