@@ -14,6 +14,7 @@ The way of a clip, and the room that holds each step:
                            jobs/events             what happens to a job, in the past tense
                            jobs/lifecycle          which event leads from which state to which
                            jobs/effects            what else it changes of the job
+                           jobs/effects_paid       the same for the paid request, its task and its doubts
                            scheduler/selection     what goes next, within budget, limits and pauses
     its stages             scheduler/workers       threads, each with one stage of one job at a time
                            stages/runner           runs the stage, with folders, provider and decoder

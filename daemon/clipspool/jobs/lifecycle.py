@@ -1,7 +1,7 @@
 """Which event leads from which state to which: one table, the only place where a job's state changes.
 
-`effects` says what else an event changes of a job. Neither reads a clock, a file or a setting: the scheduler
-passes time and pace, and records the result.
+`effects` and `effects_paid` say what else an event changes of a job. None of them reads a clock, a file or a
+setting: the scheduler passes time and pace, and records the result.
 """
 
 from __future__ import annotations
