@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clipspool.app.settings import Settings
 
 LARGE_BYTES = 4 << 20
-"""More than the pieces in which films are read and written."""
+"""Larger than the pieces in which films are read and written."""
 
 
 @command()
@@ -60,7 +60,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()
     except node.Replaced as error:
-        refuse(str(error))  # to start it again would only take the name back
+        refuse(str(error))  # to set it again would only restore the old name
     except CannotStart as error:
         fail(str(error))
     except JournalError as error:
@@ -73,7 +73,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
 
 def _lean_structlog() -> ModuleType:
-    """Load structlog without what it would load for uses that we have not: 0.1 s and 8 MB."""
+    """Load structlog without the modules that only unused features need: they take 0.1 s and 8 MB."""
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # for tracebacks: our lines draw them otherwise
     if "asyncio" in sys.modules:
         import structlog
@@ -88,7 +88,7 @@ def _lean_structlog() -> ModuleType:
 def _refuse_another_user(settings: Settings) -> None:
     """Exit where a daemon already serves the configuration, or the service or journal is another user's.
 
-    Files that the wrong user creates in the journal's folder and the inboxes, the right one cannot change.
+    The right user cannot change files that the wrong one creates in the journal's folder and the inboxes.
     """
     from clipspool.app.serving import refusal, user_name
     from clipspool.system.atomic import OURS

@@ -21,7 +21,8 @@ from clipspool.system.mounts import FolderMark, FolderMarks
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _TARGETED_LOOKS_MAX = 256
 _TURNS = 8
-"""Where no name came or went, a settled clip without a sidecar is looked at again in one scan of so many."""
+"""Where no name came or went, a settled clip without a sidecar is looked at again in one scan of this
+many."""
 
 
 class Folder:

@@ -1,8 +1,9 @@
 """Watches folders of numbered pictures that have a sidecar: when one is whole, it is a clip.
 
-Nothing in a folder tells where its pictures end. It has to be unchanged for four times as long as one picture
+Nothing in a folder says where its pictures end. It has to be unchanged for four times as long as one picture
 usually took to follow another; and unless its sidecar was written after the last of them, for
-`unsure_seconds`: what a program still renders, a picture every few minutes, must not be paid for in parts.
+`unsure_seconds`: a film that a program still renders, at a picture every few minutes, must not be sent half
+finished.
 """
 
 from __future__ import annotations
@@ -75,11 +76,11 @@ class _Listing:
     stamp: Stamp
     pictures: tuple[str, ...]
     others: tuple[str, ...]
-    """Files and folders that have no place in it."""
+    """Other files and folders, which must not be in it."""
     on_their_way: tuple[str, ...]
     """Temporary files of copying tools."""
     pause: float
-    """Median time in seconds between two pictures, as they came."""
+    """Median time in seconds between the arrivals of two pictures."""
     changed_ns: int
     """When a picture last came or changed, by the file system's clock."""
 
@@ -283,6 +284,6 @@ def own_pictures(clip: Rel, found: Mapping[Wanted, Reference]) -> list[Problem]:
 
 
 def facts_at_rate(facts: dict[str, Any], draft: Draft, request: Request) -> dict[str, Any]:
-    """Return the media facts of a folder's pictures at their rate, and whether anybody chose it."""
+    """Return the media facts of a folder's pictures at their rate, and whether somebody chose that rate."""
     pictures = {**facts[PICTURES], "is_default_rate": _RATE not in draft.keys}
     return {**at_rate(facts, request.frames_per_second), PICTURES: pictures}

@@ -1,7 +1,7 @@
 """What an event changes of a job besides its state: when it is due, why it waits, which results it has.
 
-`effects_paid` says it for the paid request. Every function of both gets the job in the state that the table of
-`lifecycle` led to, and leaves that as it is.
+`effects_paid` says it for the paid request. Every function of both gets the job in the state that the table
+of `lifecycle` led to, and leaves that as it is.
 """
 
 from __future__ import annotations

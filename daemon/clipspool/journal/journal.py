@@ -409,7 +409,7 @@ class Journal(Questions):
         self._jobs_kept.clear()
 
     def shift_open_tasks(self, by: float) -> None:
-        """Move the times from which open tasks count their age: the clock was set by so many seconds."""
+        """Move the times from which open tasks count their age: the clock was set by `by` seconds."""
         self.flush()
         self._write("shift_tasks", seconds=by, state=State.RUNNING.value)
         self._write("shift_jobs", seconds=by, state=State.RUNNING.value)

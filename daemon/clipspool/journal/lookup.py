@@ -26,7 +26,7 @@ SORTED_MAX = 100_000
 """Jobs that are sorted for one page; of more only the newest."""
 _FOLDER_COUNTED = 10_000
 _FEW = 2_000
-"""So many jobs in a state are sorted at once; more are walked by age."""
+"""Up to this many jobs in a state are sorted at once; more are walked by age."""
 _DAY_SECONDS = 86_400
 _PAGE = 500
 UNDER_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)

@@ -1,6 +1,6 @@
 """Runs the statements of the journal by name on one connection, for a journal that several machines share.
 
-A connection that is lost ends what was gathered: the journal is opened again and read anew.
+A connection that is lost ends what was gathered: the journal is opened and read again.
 """
 
 from __future__ import annotations

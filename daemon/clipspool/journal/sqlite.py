@@ -161,7 +161,7 @@ class SQLiteDatabase:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Begin to write; from here on nobody else can."""
+        """Begin a transaction for writing; no other connection can write until it ends."""
         self._call(self._connection.execute, "BEGIN IMMEDIATE")
         self.in_transaction = True
 
@@ -177,9 +177,9 @@ class SQLiteDatabase:
         self.in_transaction = False
 
     def _know_files(self) -> None:
-        """Remember the files that each commit has to find again: the journal, its log and its lock.
+        """Remember the journal, its log and its lock, which each commit checks for.
 
-        Whoever removes the lock as a leftover lets a second daemon at the same jobs.
+        If somebody removed the lock as a leftover, a second daemon could run the same jobs.
         """
         real = self.path.resolve()  # SQLite follows a link, and writes beside the file itself
         lock = Lock(self.path).path
@@ -210,7 +210,7 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
 def _advice(error: Exception) -> str:
     """Return what to do about a journal that cannot be opened.
 
-    A journal that is set aside forgets what was paid for, so nothing but damage is a reason for it.
+    Without its journal a daemon does not know what was paid for, so only damage is a reason to set it aside.
     """
     if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
         return (

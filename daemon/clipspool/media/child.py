@@ -39,7 +39,7 @@ from clipspool.system.process import return_freed_memory
 
 LARGE_BYTES = 2 << 20
 """A larger picture's memory is returned at once: the next clip has pictures of another size. What a codec
-allocates anew for each look is smaller; returned, it cost more than half of a look in page faults."""
+allocates again for each look is smaller; returned, it cost more than half of a look in page faults."""
 
 
 def main() -> None:

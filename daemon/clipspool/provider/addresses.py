@@ -1,4 +1,4 @@
-"""Decides at which of an account's addresses the provider is asked, and follows tasks across them.
+"""Decides which of an account's addresses is used, and follows tasks across all of them.
 
 The operator names the addresses, and so says that all of them lead to one account. A paid request goes to
 one address and never to a second; which one that is changes only between requests.
@@ -14,7 +14,8 @@ from clipspool.jobs.faults import Fault
 from clipspool.provider.protocol import Download, Followed, TaskLook, TaskStatus
 
 AWAY = frozenset({"NETWORK.DNS", "NETWORK.REFUSED", "NETWORK.UNREACHABLE", "NETWORK.TIMEOUT"})
-"""Faults of a connection that was never made. What breaks later, TLS and proxies say nothing about that."""
+"""Faults of a connection that was never made. Later faults, and those of TLS and proxies, do not show
+that."""
 
 
 class Reach(StrEnum):
@@ -24,14 +25,14 @@ class Reach(StrEnum):
     NO = "no"
     """Its name is not resolved, or nothing listens there, or nothing answers in time."""
     UNSURE = "unsure"
-    """TLS failed, or a proxy refuses: neither a reason to leave the address nor one to turn to it."""
+    """TLS failed, or a proxy refuses: that is no reason to leave the address, and none to change to it."""
 
 
 class Chooser:
-    """Chooses the address: the first, unless that was out of reach for so long and another is in reach."""
+    """Chooses the address: the first, unless that was out of reach for a while and another is in reach."""
 
     def __init__(self, addresses: Sequence[str], seconds: float, reach: Callable[[str], Reach]) -> None:
-        """Change after the one in use is out of reach, or the first in reach again, for so many seconds."""
+        """Change once the address in use was out of reach, or the first in reach again, for `seconds`."""
         self.addresses = tuple(addresses)
         self.current = self.addresses[0]
         self._seconds, self._reach = seconds, reach

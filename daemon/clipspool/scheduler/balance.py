@@ -22,10 +22,10 @@ from clipspool.system.process import start_thread
 _FACT = "balance"
 _KEPT = 8
 FRESH_SECONDS = 300.0
-"""A balance this old is read anew while clips are submitted."""
+"""A balance this old is read again while clips are submitted."""
 _SILENT_SECONDS = 3600.0
 _OUTAGE_SECONDS = 60.0
-"""After so long a balance is asked for again that was told before and cannot be read now."""
+"""How long to wait before a balance is read again that could be read earlier and cannot be read now."""
 _SETTLE_SECONDS = 2.0
 """What a provider may need to book a charge."""
 _PROOF_SECONDS = 5.0

@@ -19,11 +19,11 @@ class Braking:
         self.brake = read_brake(journal.fact("brake"))
 
     def release(self) -> None:
-        """Let submissions go on at once: the operator says that the fault is over."""
+        """Let submissions continue at once: the operator says that the fault is over."""
         self.set(Brake())
 
     def reached(self) -> None:
-        """Let submissions go on where only the provider was out of reach: another address is used."""
+        """Let submissions continue where only the provider was out of reach: another address is used."""
         self.set(self.brake.answered())
 
     def set(self, brake: Brake) -> None:

@@ -37,7 +37,7 @@ class Spending:
         self._counted = (self._day(), more)
 
     def recount(self) -> None:
-        """Count anew next time: something was not charged after all."""
+        """Count again next time: something was not charged after all."""
         self._counted = None
 
     def is_first_today(self, whose: str = "") -> bool:

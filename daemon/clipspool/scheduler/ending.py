@@ -1,4 +1,4 @@
-"""Ends the scheduler: waits for what is under way here, and leaves the rest to the next start or leader."""
+"""Ends the scheduler: waits for stages under way here, and leaves others to the next start or leader."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from clipspool.scheduler.selection import InFlight
 from clipspool.scheduler.workers import MAY_RUN_TWICE, AtGate, Done
 
 _REPEATED_SECONDS = 5.0
-"""How long the end of a farm's leader waits for what another node may do anew."""
+"""How long a farm's leader waits at its end for stages that another node may run again."""
 _LOOK_SECONDS = 0.05
 
 
 def drain(scheduler: Scheduler, seconds: float, *, each_turn: Callable[[], object]) -> None:
-    """Hand out nothing more, and wait for what is under way here, for at most so many seconds."""
+    """Hand out nothing more, and wait at most `seconds` for what is under way here."""
     scheduler.is_draining = True
     _leave_to_heir(scheduler, lambda flying: flying.is_elsewhere)
     begun = scheduler.seconds_since_boot()
@@ -36,7 +36,7 @@ def drain(scheduler: Scheduler, seconds: float, *, each_turn: Callable[[], objec
 
 
 def _leave_to_heir(scheduler: Scheduler, which: Callable[[InFlight], bool]) -> None:
-    """Wait no more for stages that may run twice: whoever leads next hands them out anew."""
+    """Stop waiting for stages that may run twice: the next leader hands them out again."""
     for job_id in [job_id for job_id, flying in scheduler.in_flight.items() if which(flying)]:
         del scheduler.in_flight[job_id]
 
@@ -44,7 +44,7 @@ def _leave_to_heir(scheduler: Scheduler, which: Callable[[InFlight], bool]) -> N
 def await_answers(scheduler: Scheduler, seconds: float, *, each_turn: Callable[[], object]) -> None:
     """Wait for answers to requests on their way where the journal cannot be written: ledgers record them.
 
-    For at most so many seconds; nothing more is sent.
+    At most `seconds`; nothing more is sent.
     """
     until = time.monotonic() + seconds
     while any(f.stage is Stage.SUBMIT for f in scheduler.in_flight.values()) and time.monotonic() < until:

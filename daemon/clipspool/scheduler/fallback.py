@@ -22,7 +22,7 @@ GONE = "MODEL.NOT_AVAILABLE"
 FULL = frozenset({"PROVIDER.BUSY", "ACCOUNT.DAILY_QUOTA"})
 """Refused for now, and perhaps for this model only: load and a day's limit are by model [PROVIDER 2.8]."""
 _FORGOTTEN_SECONDS = 7200.0
-"""After so long without a refusal a model is tried again before others take its clips."""
+"""After this long without a refusal a model is tried again before others take its clips."""
 _MOST = 20
 """Jobs that change in one turn."""
 

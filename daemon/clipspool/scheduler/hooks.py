@@ -25,7 +25,7 @@ _DUE_MAX = 5000
 
 
 class Hooks:
-    """For the scheduler's thread."""
+    """Used in the scheduler's thread only."""
 
     def __init__(
         self, journal: Journal, workers: Workers, later: Callable[[Callable[[], object]], object]
@@ -51,11 +51,11 @@ class Hooks:
         return _BEFORE in self._names and job_id not in self._passed
 
     def pass_over(self, job_id: str) -> None:
-        """Let a job go that the hook refused: the operator approved it."""
+        """Let a job pass that the hook refused: the operator approved it."""
         self._passed.add(job_id)
 
     def on_change(self, before: Job, after: Job, event: Event, now: float) -> None:
-        """Note that a job passed, is another one now, or has ended."""
+        """Record that a job passed, was changed, or has ended."""
         if isinstance(event, Vetted):
             self._passed.add(after.id)
         elif after.state not in {State.QUEUED, State.SUBMITTING} or not after.prepared:

@@ -54,7 +54,7 @@ class Retention:
 
 @dataclass(slots=True)
 class Count:
-    """Files, and their bytes."""
+    """The number of files, and their bytes."""
 
     files: int = 0
     bytes: int = 0
@@ -114,7 +114,7 @@ class Housekeeping:
         *,
         dry_run: bool = False,
     ) -> dict[str, Pruned]:
-        """Look through all inboxes and remove what is not kept; `dry_run` only counts it.
+        """Search all inboxes and remove what is not kept; `dry_run` only counts it.
 
         `roots` are where our things lie, `origins` the inboxes that are only read.
         """
@@ -175,7 +175,7 @@ class Housekeeping:
             self._call(lambda scheduler: scheduler.journal.forget_fact(_PRUNING + name))
 
     def _pages(self, which: str, inbox: str, days: float) -> Iterator[list[tuple[Clip, set[str]]]]:
-        """Iterate over clips of an inbox that ended so many days ago, each with its jobs' prompts."""
+        """Iterate over clips of an inbox that ended at least `days` ago, each with its jobs' prompts."""
         until, after = self._now() - days * _DAY_SECONDS, ""
         while True:
             with self._look() as journal:
@@ -236,7 +236,7 @@ class Housekeeping:
             return
         posters: Mapping[str, list[File]] | None = None
         for clips in self._pages("clips_with_history", name, retention.journal_days):
-            # A work folder without its clip's row would be accepted anew at the next start.
+            # A work folder without its clip's row would be accepted again at the next start.
             ids = [clip.id for clip, _ in clips if not root.exists(folder_of(clip.id))]
             if not dry_run and ids:
                 gone = set(self._call(partial(_forget, ids=ids)))
@@ -258,7 +258,7 @@ class Housekeeping:
 
 
 def _is_at_rest(scheduler: Scheduler, clip: Clip | None) -> bool:
-    """Whether a clip ended and nothing is done with it."""
+    """Whether a clip has ended and nothing runs for it."""
     if clip is None or clip.retired_at is None or clip.id in scheduler.retiring.inboxes:
         return False
     return not scheduler.journal.has_open_job(clip.id)

@@ -1,4 +1,4 @@
-"""A lane: threads that do pieces of work in turn, so many at a time; they are started as they are needed."""
+"""A lane: a limited number of threads that do pieces of work in turn, started as they are needed."""
 
 from __future__ import annotations
 

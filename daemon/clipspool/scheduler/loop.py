@@ -149,7 +149,7 @@ class Scheduler(Recorder):
     def _adopt(self, elsewhere: Elsewhere) -> None:
         """Count as under way what other machines have of an earlier leader, where it is still wanted.
 
-        All else is given out anew, and its result ignored. Raises JournalError.
+        All else is handed out again, and its former result ignored. Raises JournalError.
         """
         for one in elsewhere.start(self.enqueue):
             job = self.journal.job(one.job.id)

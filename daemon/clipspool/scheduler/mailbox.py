@@ -82,7 +82,7 @@ class Mailbox:
         return self._has_urgent.wait(leisure - shortest) or not self.is_empty
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until a message comes, for at most so many seconds."""
+        """Sleep until a message comes, for at most `seconds`."""
         try:
             self._first.append(self._messages.get(timeout=max(seconds, 0.0)))
         except queue.Empty:

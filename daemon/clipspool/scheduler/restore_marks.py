@@ -21,8 +21,8 @@ log = structlog.get_logger()
 KEEP_SECONDS = 60.0
 """How old a mark may get while events are recorded."""
 _AHEAD_MAX = 10**9
-"""No backup lacks so many events. A higher mark is none of ours: whoever drops clips can make one, and once
-accepted it would raise the journal's count to where marks are no longer read."""
+"""No backup lacks this many events. A higher mark is not ours: anybody who drops clips can make one, and if
+it were accepted, it would raise the journal's count so far that marks are no longer read."""
 _END_SECONDS = 2.0
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -57,8 +57,8 @@ class Marks:
     def before_sending(self, inbox: str, root: Root) -> None:
         """Write the mark before a request is sent; in a worker's thread, raises OSError.
 
-        The intent is in the journal by now: a backup from before it is behind the mark, however soon after it
-        the daemon is killed. Requests sent at the same time share one mark.
+        The intent is in the journal by now, so a backup from before it is behind the mark, even if the daemon
+        is killed right after. Requests sent at the same time share one mark.
         """
         reached = self._guard.recorded
         with self._lock_of(inbox):

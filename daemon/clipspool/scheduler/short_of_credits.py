@@ -23,8 +23,8 @@ NO_CREDITS = "ACCOUNT.NO_CREDITS"
 ChooseCovered: TypeAlias = Callable[
     [Request, Mapping[str, Any], str, float, Collection[str]], tuple[FellBack, float] | None
 ]
-"""Returns, with its price, the first fallback of the model that was asked for, none of the given ones, which
-so many credits cover for a clip while they do not cover that model itself; None for none."""
+"""Returns the first fallback of the model that was asked for that the credits cover for a clip, with its
+price; None for none, or where they cover that model itself. The models given last are left out."""
 _FACT = "short_of_credits"
 _REMEMBERED_MAX = 200
 
@@ -36,7 +36,7 @@ class OutOfCredits:
     asked: str
     """The model that it was first refused with."""
     at: float
-    """When it was refused last: only a balance that was read after that counts."""
+    """When it was last refused: only a balance read after that is used."""
     left: float | None = None
     """What was left when its present model was chosen; None while it waits like all others."""
     price: float = 0.0
@@ -56,7 +56,7 @@ class ShortOfCredits:
         """When the balance was read by which the choice was made last."""
 
     def use(self, choose: ChooseCovered) -> None:
-        """Choose by these settings from now on."""
+        """Use these settings from now on."""
         self._choose, self._read_at = choose, 0.0
 
     def passes(self, job: Job, event: Event, brake: Brake) -> bool:
@@ -85,7 +85,7 @@ class ShortOfCredits:
         Record each before the next is asked for, which may count only on what is left then.
         """
         if not brake.is_on and self._refused:
-            self._remember({})  # there are credits again
+            self._remember({})  # the account has credits again
         waiting = [job_id for job_id, one in self._refused.items() if one.left is None]
         look = self._look(profile) if waiting and _is_short(brake) else None
         if look is None or look["at"] <= self._read_at:
@@ -137,7 +137,7 @@ class ShortOfCredits:
         return look if look and look["profile"] == profile else None
 
     def _left(self, look: dict[str, Any]) -> float:
-        """Return the credits of a reading less what was sent since it began."""
+        """Return a reading's credits minus the cost of what was sent since the reading began."""
         has = Balance(look["amount"], look["unit"]).credits
         return has - self._journal.spent(look["at"]).credits
 

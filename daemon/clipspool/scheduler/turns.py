@@ -9,7 +9,7 @@ from clipspool.journal import Candidate
 
 
 class Turns:
-    """Whose turn it is. Each submission costs an inbox 1/weight, and who has spent the least goes next.
+    """Decides which inbox is served next: the one that has spent the least; a submission costs it 1/weight.
 
     An inbox that had nothing to send begins where the others are, so that it does not catch up on its pause.
     """

@@ -32,11 +32,11 @@ lane never blocks another."""
 _AFTER_HOOKS = 4
 """Hooks after an end that run at one time; nothing waits for them."""
 _AHEAD = 4
-"""How many pieces of work may queue for a thread, so that none idles between two turns."""
+"""How many pieces of work may queue for each thread, so that none is idle between two turns."""
 
 
 MAY_RUN_TWICE = frozenset({Stage.PREPARE, Stage.FETCH})
-"""What may run twice without harm. All else spends, publishes or moves a source, here alone."""
+"""What may run twice without harm. All other stages spend, publish or move a source, and run here only."""
 
 
 class Elsewhere(Protocol):
@@ -55,7 +55,7 @@ class Elsewhere(Protocol):
         """Report nothing more."""
 
     def hand_out(self, given: Assignment) -> None:
-        """Pass an assignment on; `Done` is reported once, also where its machine is lost."""
+        """Hand an assignment to another machine; `Done` is reported once, also where that machine is lost."""
 
 
 class Stages(Protocol):
@@ -131,7 +131,7 @@ class Workers:
     """All lanes. All but the work itself belongs to the scheduler's thread."""
 
     def __init__(self, stages: Stages, report: Callable[[Report], None]) -> None:
-        """Take what does the work, and whom to tell."""
+        """`stages` does the work, `report` gets what is reported of it."""
         self.elsewhere: Elsewhere | None = None
         """The workers of other machines, where there are any."""
         self.lanes = {name: Lane(name, size) for name, (size, _) in LANES.items()}
@@ -156,7 +156,7 @@ class Workers:
         lane = self._lanes[stage]
         # A submission counts against `running_max` from its connection on: none waits for a thread.
         # Nor does what another machine could begin at once.
-        # And a hook that hangs must hold nothing that could be asked now.
+        # A hook that hangs must not hold back another that could run now.
         ahead = 1 if stage in {Stage.VET, Stage.SUBMIT} or self._capacity_elsewhere(stage, inbox) else _AHEAD
         return max(lane.size * ahead - lane.busy, 0)
 

@@ -1,7 +1,7 @@
 """Takes a clip's work folder over from one journal for another, so that both know whose it is.
 
 The taker claims the manifest by a rename, writes its own name into `.clipspool/taken` for the previous owner,
-and only then reads the ledger and writes the manifest anew.
+and only then reads the ledger and writes the manifest again.
 """
 
 from __future__ import annotations

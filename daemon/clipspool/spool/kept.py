@@ -208,7 +208,7 @@ def is_cut(root: Root, clip: Clip, name: str) -> bool:
 
 
 def forget(root: Root, name: str) -> None:
-    """Forget a clip, durably: it is accepted anew."""
+    """Forget a clip, durably: it is accepted again."""
     with root.folder(KEPT) as folder:
         unlink(name, folder)
         sync_folder(folder)

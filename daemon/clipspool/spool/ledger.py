@@ -38,7 +38,7 @@ class Ledger:
 def ledger_of(root: Root, clip_id: str) -> Iterator[Ledger]:
     """Open a clip's ledger, made where it is missing. Raises OSError, also where the work folder is gone.
 
-    The folder is not made anew: a leader that was frozen may have an heir that delivered the clip.
+    The folder is not made again: a leader that was frozen may have an heir that delivered the clip.
     """
     with root.appending(join(folder_of(clip_id), LEDGER), makes_folder=False) as file:
         yield Ledger(file)

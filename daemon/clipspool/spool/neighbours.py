@@ -49,7 +49,7 @@ LOOK_SECONDS = 10.0
 _SURVEY_SECONDS = 600.0
 """The owners of work folders are read this often while all daemons with a mark run."""
 _COPY_SECONDS = 86_400.0
-"""A copy that nobody has finished for so long is removed, where its daemon does not run."""
+"""A copy that nobody has finished for this long is removed, where its daemon does not run."""
 _READ_MAX = 500
 """Manifests read at once."""
 _STATUS_BYTES_MAX = 1 << 20
@@ -57,7 +57,7 @@ _STATUS_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class JournalAnswers:
-    """What is asked of this daemon's journal; a call may take a moment, and raise OSError."""
+    """Questions to this daemon's journal; a call may take a moment, and raise OSError."""
 
     known: Callable[[], Collection[str]]
     """The clips whose work folders in this inbox are this journal's."""
@@ -93,7 +93,7 @@ class Neighbours:
         self._taken_stamp: tuple[int, ...] = ()
         self._is_settled = False
         self._taken: set[str] = set()
-        """Clips that were taken over; nothing of them is open here."""
+        """Clips that were taken over; no job of theirs is open here."""
         self._reported: set[str] = set()
         """Journals that were reported as lost."""
 
@@ -268,7 +268,7 @@ def takers_in(
 def _takers(
     root: Root, journal: str, names: Collection[str], is_open: Callable[[Collection[str]], Collection[str]]
 ) -> tuple[Mapping[str, TakenOver], set[str]]:
-    """Return who took over which open clips of a journal, and all that are open."""
+    """Return who took over which open clips of a journal, and the set of all its open clips."""
     ours = set(is_open(names)) if names else set()
     takers = {clip_id: taker_of(root, clip_id, journal) for clip_id in sorted(ours)}
     return {c: TakenOver(taker, host_of(root, taker)) for c, taker in takers.items() if taker}, ours

@@ -1,6 +1,6 @@
 """Finds which daemons share an inbox and which of them run, by the small file that each keeps there.
 
-`.clipspool/daemons/JOURNAL.toml` is written anew once a minute. Its age is taken by the file server's clock:
+`.clipspool/daemons/JOURNAL.toml` is rewritten once a minute. Its age is taken by the file server's clock:
 the times of two files on the same server are compared, never one with the clock of this machine.
 """
 
@@ -29,7 +29,7 @@ from clipspool.system.process import boot_id
 
 DAEMONS = f"{OURS}/daemons"
 KEEP_SECONDS = 60.0
-"""A mark is written this often: each is a few calls to the file server."""
+"""How often a mark is written: each takes a few calls to the file server."""
 SILENT_SECONDS = 150.0
 """A daemon of another machine whose mark is older has ended, or cannot reach the file server."""
 _BYTES_MAX = 4096
@@ -52,13 +52,13 @@ class Mark:
     """Equal for two daemons that use the same journal file, one after the other."""
     boot: str = ""
     pids: str = ""
-    """The number space of its process: a container has one of its own."""
+    """Its PID namespace: a container has one of its own."""
     pid: int = 0
     begun: str = ""
     """When its process began, as the kernel counts: process numbers are used again."""
     is_stopped: bool = False
     epoch: int = 0
-    """Of the farm's leader, whose nodes share one journal; 0 where one daemon has it alone."""
+    """The lead's epoch in a farm, whose nodes share one journal; 0 where one daemon has it alone."""
 
     def to_toml(self) -> bytes:
         """Return it as TOML; without an epoch of 0, which earlier versions do not know."""
@@ -70,7 +70,7 @@ class Mark:
     @classmethod
     @lru_cache(maxsize=64)  # read before each request, and changed every few seconds
     def from_toml(cls, data: bytes) -> Mark:
-        """Read it back; raises ValueError where it is none."""
+        """Read a mark from its text; raises ValueError where it is none."""
         try:
             body = tomllib.loads(data.decode())
             mark = cls(**body)
@@ -226,7 +226,7 @@ def life_of(seen: SeenMark | None, own: Mark, server_now: float) -> Life:
 def peer_of(
     inbox: str, journal: str, seen: SeenMark | None, own: Mark, clips: int, server_now: float, now: float
 ) -> Peer:
-    """Return another daemon with so many clips in an inbox; `now` is this machine's time."""
+    """Return another daemon that has `clips` clips in an inbox; `now` is this machine's time."""
     seen_at = None if seen is None else now - max(server_now - seen.at, 0.0)
     host = "" if seen is None else seen.mark.host
     return Peer(inbox, journal, host, life_of(seen, own, server_now), clips, seen_at)

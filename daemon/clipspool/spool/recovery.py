@@ -202,7 +202,7 @@ def _forget_taken(root: Root, now: float) -> None:
 def _with_parts(job: Job, lines: Sequence[Mapping[str, Any]]) -> list[Job]:
     """Return a job as its ledger says; one that was split with the jobs of its parts.
 
-    Parts of which none was sent are forgotten: the clip is cut anew, and approved anew where it has to be.
+    Parts of which none was sent are forgotten: the clip is cut again, and approved again where it has to be.
     """
     parts = parts_noted(lines, job.id)
     for line in lines:
@@ -322,7 +322,7 @@ def adoptable(
         clip = wanted[clip_id].clip
         kept = wanted[clip_id].kept
         if wanted[clip_id] in before.cut and is_claimed(root, clip, kept):
-            # Back in the inbox it is accepted anew; a daemon that still copies it finds it taken over.
+            # Back in the inbox it is accepted again; a daemon that still copies it finds it taken over.
             take_over(root, clip_id, journal_id)
             if _is_put_back(root, clip, kept):
                 clear_away(root, clip_id)

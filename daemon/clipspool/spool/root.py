@@ -165,7 +165,7 @@ class Root(CheckedFolder):
             self.remove(trace)
 
     def publish(self, rel: Rel, to: Root, to_rel: Rel, may: Callable[[], bool], *, beside: str = "") -> None:
-        """Move a result into an outbox, durably, without ever replacing a file or showing less than all.
+        """Move a result into an outbox, durably; it never replaces a file, and is never seen half-written.
 
         It may be a folder of pictures, and has the rights of what is made there, which those of `beside` are,
         a file that we just made. Raises FileExistsError where the name is in use, Refused, and Withdrawn
@@ -183,7 +183,7 @@ class Root(CheckedFolder):
             sync_folder(target)
 
     def finish_move(self, rel: Rel, to_rel: Rel, *, trace: Rel | None = None) -> bool:
-        """Remove the first name where a move was cut after it made the second; return whether that was so.
+        """Remove the first name of a move that was cut short after the second; return whether it was.
 
         Recognised by the inodes: one file's by link and unlink (NFS), or both that the trace of a copy names,
         for somebody else's file may have the same name, size and bytes. Raises OSError.

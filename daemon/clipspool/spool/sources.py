@@ -63,7 +63,7 @@ def digest(root: Root, rel: Rel, stopping: Callable[[], bool] = lambda: False) -
 
 
 def holds(root: Root, rel: Rel, size: int, sha256: str) -> bool:
-    """Whether a file, or a folder of pictures, is the one of so many bytes and that hash. Raises OSError."""
+    """Whether a file, or a folder of pictures, has this size and this hash. Raises OSError."""
     try:
         if stamp(root, rel)[0] != size:
             return False

@@ -28,7 +28,7 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def lacking(root: Root, size: int, *, tries: bool = False) -> str:
-    """Return in words why so many bytes do not fit there; empty where they do. Raises Unavailable.
+    """Return in words why `size` bytes do not fit there; empty where they do. Raises Unavailable.
 
     `tries` makes a file for a moment: the system's figures do not show quotas and rights. It does so once in
     a second for each folder, for the largest size that was asked for.

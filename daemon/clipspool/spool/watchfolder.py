@@ -55,7 +55,7 @@ class OutboxNames:
         return listing
 
     def forget(self) -> None:
-        """List folders anew next time: a file that was begun there was not finished."""
+        """List folders again next time: a file that was begun there was not finished."""
         with self._lock:
             self._listings.clear()
 

@@ -184,7 +184,7 @@ def settle_in(root: Root, manifest: Manifest, *, is_ours: bool = True) -> None:
     """Finish a claim: bring its prompt in, remove an old error note. After a crash it is called again."""
     bring_prompt(root, manifest)
     # With the note left, the next copy of that name would be paid for like one that its editor moved back.
-    # Another daemon's clip may be failing anew at this moment, and the note may be about that.
+    # Another daemon's clip may be failing again at this moment, and the note may be about that.
     if is_ours and any(job.request.was_put_back for job in manifest.jobs):
         forget_failure(root, manifest.clip.path)
 

@@ -18,7 +18,7 @@ from typing import IO
 from clipspool.system.process import on_any_processor
 
 KEPT_BYTES = 4096
-"""So much is kept of each output; what comes after it is read and dropped."""
+"""Bytes that are kept of each output; what comes after it is read and dropped."""
 _OUTPUT_BYTES_MAX = 1 << 20
 _READ_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05

@@ -29,7 +29,7 @@ _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _BYTE_ESCAPES = range(0xDC80, 0xDD00)
 
-# What every rule below needs, written so that the usual harmless text is passed over at once.
+# A first test that every rule below implies: it lets the usual harmless text pass quickly.
 _SUSPICIOUS = r"[=:@%]|[bB][eE][aA]|[bB][aA][sS][iI]|key[_-]|sk[_-]|rw[_-]|rk[_-]"
 _USERINFO = re.compile(r"(://)[^\s\"'<>/?#@]*@")
 _DATA_URI = re.compile(r"(?i)data:([\w.+/-]{0,100})(?:;[\w=.-]{0,100})?;base64,[A-Za-z0-9+/=\\\s%_-]*")
@@ -108,7 +108,7 @@ def register_secret(value: str) -> None:
 
 
 # Compiled with the first text after the last secret: it takes 8 ms, and a daemon registers several. The set
-# is the key, so that no thread can leave a pattern behind that lacks a secret.
+# is the cache's key, so a pattern from before a secret was added is not used after it.
 @lru_cache(maxsize=1)
 def _secret(spellings: frozenset[str]) -> re.Pattern[str]:
     longest_first = sorted(spellings, key=len, reverse=True)
@@ -236,7 +236,7 @@ def redact_cut(text: str) -> str:
 
 
 def redact_line(text: str, characters_max: int = LINE_MAX) -> str:
-    """Redact another program's text and return it as one printable line of at most so many characters."""
+    """Redact another program's text and return it as one printable line, cut to a number of characters."""
     text = _UNPRINTABLE.sub(" ", redact(text[: 16 * characters_max])).strip()
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 

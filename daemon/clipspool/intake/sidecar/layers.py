@@ -1,4 +1,4 @@
-"""Lays defaults, a sidecar and its variants over each other: the settings of each job of a clip."""
+"""Merges defaults, a sidecar and its variants into the settings of each job of a clip."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """The key that it was written under."""
+        """The key under which it was written."""
         return "keyframe" if self.at else "references"
 
     @property
@@ -78,7 +78,7 @@ class Draft:
     keys: Mapping[str, Any]
     references: tuple[Wanted, ...]
     layers: tuple[Layer, ...] = ()
-    """What it was made of, later ones winning, to find where a key was written."""
+    """What it was merged from, later ones winning, to find where a key was written."""
 
     def request(self, seed: int, found: Mapping[Wanted, Reference]) -> Request:
         """Return the request; `seed` is used if none was written, `found` are the reference files."""
@@ -97,7 +97,7 @@ class Draft:
 def drafts(
     defaults: Sequence[Layer], sidecar: Layer | None, *, prompt: Layer | None = None, find: Find | None = None
 ) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
-    """Lay the layers over each other, later ones winning; return a draft for each job, or the problems.
+    """Merge the layers, of which later ones win; return a draft for each job, or the problems.
 
     `prompt` is a clip's text file, below its sidecar; `find` returns presets, which are above all defaults
     and below both. Tables (`extra`, `content_moderation`) are merged key by key, anything else is replaced.

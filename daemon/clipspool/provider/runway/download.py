@@ -80,7 +80,7 @@ class Downloader:
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> OpenAnswer | Fault:
         for _ in range(REDIRECTS_MAX + 1):
-            # At each hop anew: a redirect must not take the key along.
+            # Decided at each hop: a redirect must not take the key along.
             is_ours = self.guard.target(url).origin == self.origin
             key = {"Authorization": f"Bearer {self.key}"} if is_ours and self.key else {}
             answer = self.asker.call("GET", url, {**headers, **key})

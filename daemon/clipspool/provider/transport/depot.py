@@ -35,8 +35,8 @@ def choose(
 ) -> Choice[Made]:
     """Choose the first way that carries a file unchanged, else the largest for which it can be made to fit.
 
-    `judge` returns how the file has to be converted for so many bytes. Where all refuse, the refusal of the
-    largest is returned.
+    `judge` returns how the file has to be converted to fit into a number of bytes. Where all refuse, the
+    refusal of the largest is returned.
     """
     judged = [(way, judge(way.room(content_type))) for way in ways]
     for way, verdict in judged:

@@ -42,7 +42,7 @@ _FIELDS = frozenset(
 _WORDS_MAX = 2000
 _TEXT_MAX = 20_000
 _RUN_MIN = 3
-"""So many words in a row that both have are a quotation; fewer need another sign of one."""
+"""This many words in a row that both have are a quotation; fewer need another sign of one."""
 _SHORT_STRING_MAX = 5
 _STUMP_MIN = 3
 
