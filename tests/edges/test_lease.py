@@ -128,7 +128,7 @@ def test_what_a_replaced_leader_gathered_is_dropped_with_its_turn(farm):
     farm.in_contact(b)
     farm.expire()
     b.beat()
-    with pytest.raises(LeaseLost, match="The node a leads the farm no more"), journal.turn():
+    with pytest.raises(LeaseLost, match="The node a no longer leads the farm"), journal.turn():
         journal.set_fact("paused", ["bay"])
     reader = Journal.read(farm.address)
     assert reader.fact("paused") == ["*"]
@@ -538,7 +538,7 @@ def test_a_drained_node_takes_no_lead_until_another_process_begins(farm):
     a.beat()
     assert (a.is_drained, a.lease) == (True, None)
     assert farm.members()[0].state == "drained"
-    a.identity = replace(a.identity, instance="a-again")  # the same process, begun anew
+    a.identity = replace(a.identity, instance="a-again")  # the same process, started again
     a._is_registered = False
     a._connection.close()
     a.beat()

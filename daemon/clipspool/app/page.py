@@ -122,7 +122,7 @@ class PageHost:
     def serve(
         self, daemon: DaemonHandle, subscribe: Callable[[Listener], None] = lambda _listener: None
     ) -> None:
-        """Start the page for a daemon; `subscribe` has a listener called with all news."""
+        """Start the page for a daemon; `subscribe` registers a listener for all news."""
         if self._settings.web.listen is None:
             return
         # Late: it takes a quarter of a second, and most daemons have none.

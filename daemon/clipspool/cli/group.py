@@ -61,10 +61,11 @@ class Context:
     ) -> Settings:
         """Read the configuration, or end with exit code 78 and one clear sentence.
 
-        `journal`: what the command does with it; it ends with exit code 1 where that cannot be. `looks`: see
-        that the folders are apart; else none is touched, so that a file server that hangs holds up no
-        command. `needs`: which secrets have to be there. `env`: the environment of the one that is to run.
-        `asks_daemon`: raises StillServed where a daemon that runs can do without the configuration.
+        `journal`: what the command does with it; where that is not possible, it ends with exit code 1.
+        `looks`: check that no folders overlap; without it none is touched, so that no command waits for a
+        file server that hangs. `needs`: which secrets must be readable. `env`: the environment of the one
+        that is to run. `asks_daemon`: raises StillServed where the running daemon can carry the command out
+        without the configuration.
         """
         from clipspool.app.settings import SettingsError, load
         from clipspool.cli import which_journal

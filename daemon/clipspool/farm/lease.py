@@ -74,7 +74,7 @@ class Lease:
         left = {"node": self.node, "epoch": self.epoch, "spare": self.seconds * _SPARE}
         # In the same transaction as all that follows: a leader that was frozen in between records nothing.
         if self.is_ended or not ask(connection, "fence", left):
-            raise LeaseLost(f"The node {self.node} leads the farm no more (epoch {self.epoch}).")
+            raise LeaseLost(f"The node {self.node} no longer leads the farm (epoch {self.epoch}).")
 
     @property
     def as_fence(self) -> Fence:

@@ -36,12 +36,12 @@ class Member:
 
     name: str
     state: str
-    """`leads`, `follows`, `drained`, `stopped`, or `silent`: it ended without a word, or is cut off."""
+    """`leads`, `follows`, `drained`, `stopped`, or `silent`: it gives no sign of life."""
     host: str
     pid: int
     version: str
     epoch: int
-    """Of who leads now."""
+    """The epoch of the node that leads now."""
     seen_at: float
     """Unix seconds, by the database's clock."""
     silent_seconds: float

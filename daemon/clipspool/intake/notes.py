@@ -177,7 +177,7 @@ class Notes:
     def clear_strays(self, folder: Rel, found: Iterable[str], waiting: Iterable[str]) -> None:
         """Remove notes in a folder whose files are gone. Raises Unavailable.
 
-        `found` are names of notes, `waiting` those of the files that may still get, or keep, one.
+        `found` are names of notes, `waiting` names of files that may have a note, or get one.
         """
         for name in set(found) - {note_name(name) for name in waiting}:
             self._remove(join(folder, name))

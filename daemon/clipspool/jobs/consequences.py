@@ -19,7 +19,7 @@ def credits_in_words(credits_: float | None) -> str:
 
 
 def consequences(jobs: Sequence[Job], act: str) -> list[str]:
-    """Say what an order may cost or lose: `retry`, `cancel` or `approve` of jobs, or `attach` of one."""
+    """Return what an order may cost or lose: `retry`, `cancel` or `approve` of jobs, or `attach` of one."""
     return _of_one(jobs[0], act) if len(jobs) == 1 else _of_several(jobs, act)
 
 

@@ -142,7 +142,7 @@ def _task_missing(job: Job, event: on.TaskMissing, now: float, pace: Pace, open_
 def _poll_due(
     job: Job, now: float, pace: Pace, open_tasks: int, *, rendering: bool, left: float | None = None
 ) -> float:
-    """Say when a task is polled next; `left` is what it still takes by the provider's own progress."""
+    """Return when a task is polled next; `left` are its remaining seconds, by the provider's progress."""
     task = job.task
     age = now - (task.created_at if task and task.created_at else now)
     best = None if left is None else age + left

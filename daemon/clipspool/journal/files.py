@@ -148,7 +148,7 @@ class FileIdentity:
     """Detects that the files of an open journal were removed or replaced: what is written then is lost."""
 
     def __init__(self) -> None:
-        """Begin with no file; `know` adds one."""
+        """Start without files; `know` adds one."""
         self._known: dict[Path, tuple[int, int]] = {}
 
     def know(self, path: Path) -> None:

@@ -350,7 +350,7 @@ class Journal(Questions):
         return self._soonest
 
     def retire_ended(self, clip_ids: Collection[str], now: float) -> None:
-        """Let those of the clips retire that have no open job left."""
+        """Mark for retirement those of the clips that have no open job left."""
         if clip_ids:
             self.flush()
             self._write("retire_ended_clips", ids=list(clip_ids), now=now, open=OPEN)
@@ -365,7 +365,7 @@ class Journal(Questions):
         self._add_event(now, clip.id, None, "set_aside", None, None, {"reason": why})
 
     def retire_again(self, now: float, inbox: str | None) -> None:
-        """Let ended clips retire that were set aside, of one inbox or of all."""
+        """Try again to retire ended clips that were set aside, of one inbox or of all."""
         self.flush()
         self._write("retire_clips_again", now=now, inbox=inbox, open=OPEN)
 

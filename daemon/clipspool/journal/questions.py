@@ -343,7 +343,7 @@ class Questions:
         return self._chosen("jobs_under_way", states=by_life, most=most, inbox=inbox)
 
     def ended_jobs(self, state: State, since: float, most: int, inbox: str | None = None) -> list[Job]:
-        """Return jobs that ended so since a moment (Unix seconds), the last to end first."""
+        """Return jobs that ended in this state since a moment (Unix seconds), the last to end first."""
         asked = {"since": since, "accepted_since": since - _AGE_SECONDS_MAX, "most": most, "inbox": inbox}
         if state is State.FAILED:  # few fail, and an index finds them
             return self._chosen("failed_jobs", **asked)

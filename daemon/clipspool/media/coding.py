@@ -38,7 +38,7 @@ _REPORT_SECONDS = 0.5
 
 
 def allow_two_passes(folder: str) -> None:
-    """Let x264 keep what its first pass found out for the second in a folder that it may write."""
+    """Have x264 keep its first pass's statistics for the second in a folder that it may write."""
     _scratch[:] = [folder]
 
 
@@ -78,7 +78,7 @@ def pass_options(number: int) -> dict[str, str]:
 
 @contextmanager
 def one_pass() -> Iterator[None]:
-    """Let the passes share nothing while the block runs: each is coded by itself."""
+    """Keep the passes apart while the block runs: each is coded by itself."""
     folder = _scratch.copy()
     _scratch.clear()
     try:

@@ -90,7 +90,7 @@ class Model(BaseModel):
     """One credit is 0.01 USD; None when the price is not known."""
     credits_min: _Amount = 0.0
     other_output_credits_per_second: _Amount = 0.0
-    """Added at most, when `output_format` names another than `mp4`."""
+    """The most that is added where `output_format` is another than `mp4`."""
     outputs: tuple[Literal["mp4", "mov", "webm", "zip"], ...] = ("mp4",)
     side_pixels_max: Annotated[_Count, Field(ge=16)] | None = None
     short_side_pixels_min: _Count | None = None

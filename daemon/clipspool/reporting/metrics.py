@@ -235,10 +235,10 @@ def _of_jobs(snapshot: StateSnapshot) -> Iterator[Metric]:
 def _of_pace(snapshot: StateSnapshot) -> Iterator[Metric]:
     spend, limits = snapshot.spend, snapshot.limits
     blocked = {(of,): float(snapshot.blocked_by == of) for of in ("account", "moment")}
-    yield _gauges("provider_blocked", "1 while nothing is submitted, by whose trouble", ["of"], blocked)
-    yield _gauge("poll_budget_per_second", "Looks at tasks a second", snapshot.polls_per_second_max)
-    yield _gauge("poll_budget_left", "Looks that may begin at once", snapshot.polls_left)
-    yield _gauge("poll_lag_seconds", "Lateness of the look that waits the longest", snapshot.poll_lag_seconds)
+    yield _gauges("provider_blocked", "1 while nothing is submitted, by the kind of fault", ["of"], blocked)
+    yield _gauge("poll_budget_per_second", "Polls that may start in a second", snapshot.polls_per_second_max)
+    yield _gauge("poll_budget_left", "Polls that may start now", snapshot.polls_left)
+    yield _gauge("poll_lag_seconds", "How long the most overdue poll has been due", snapshot.poll_lag_seconds)
     yield _gauge("day_submissions", "Submissions since midnight, UTC", float(spend.submissions))
     yield _gauge("day_submissions_max", "What may be submitted in a day", float(limits.submissions_per_day))
     yield _gauge("day_credits", "Credits since midnight, UTC, settled or estimated", spend.credits)

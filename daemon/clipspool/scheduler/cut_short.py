@@ -59,7 +59,7 @@ class CutShort:
         return on.Interrupted("" if self.lost_lead is None else self.lost_lead.node)
 
     def settle(self, events: Mapping[str, Event]) -> None:
-        """Record what work folders show of them, by their jobs' ids."""
+        """Record the events that the work folders prove, by job id."""
         self._job_ids -= events.keys()
         for job in self._journal.load(events).values():
             if job.state is not State.SUBMITTING or self._is_under_way(job.id):

@@ -119,7 +119,7 @@ class Suspects:
 
 
 def _working(in_flight: Mapping[str, InFlight]) -> Iterator[tuple[str, InFlight]]:
-    """Return what this process works on: what is elsewhere does not crash it."""
+    """Return the stages under way in this process: those on other machines cannot crash it."""
     return (
         (job_id, flying)
         for job_id, flying in in_flight.items()

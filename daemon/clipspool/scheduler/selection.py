@@ -112,7 +112,7 @@ class Picker:
         return picks
 
     def _in_turn(self) -> list[str]:
-        """Return the inboxes, another one first each time."""
+        """Return the inboxes, beginning with another one each time."""
         start = self._turns % max(len(self.inboxes), 1)
         return [*self.inboxes[start:], *self.inboxes[:start]]
 

@@ -196,8 +196,8 @@ class Workers:
     def place(self, given: Assignment, is_full: Callable[[], bool]) -> bool:
         """Count a stage as under way; return whether another machine is to run it, since `is_full` here.
 
-        Moving a retired source back, and taking over an earlier result, write what this process alone may.
-        What was prepared before is only completed: what was made of the clip is there.
+        Only this process may move a retired source back or take over an earlier result. A clip that was
+        prepared before stays here too: little is left to do.
         """
         job, others = given.job, self.elsewhere
         is_new = given.stage is not Stage.PREPARE or not job.prepared_by

@@ -79,9 +79,9 @@ class Root(CheckedFolder):
         is_last: bool = True,
         part: str = "",
     ) -> Iterator[FileIO]:
-        """Fill a file under another name; it gets its own when the block ends, whole and durable.
+        """Fill a file under a temporary name; it gets its final one when the block ends, whole and durable.
 
-        `part` is that other name where a crash is likely: the next try replaces what it left.
+        `part` names the temporary file where a crash is likely, so that the next try replaces it.
         """
         temporary = part or temporary_name()
         with self.folder(parent(rel), make=True) as fd:

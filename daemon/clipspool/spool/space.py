@@ -20,7 +20,7 @@ _TRIED_SECONDS = 1.0
 """A trial holds for the clips that follow it so soon: to reserve space costs more than all else before a
 request where the file system fills it with zeros, as tmpfs does, or a server has to be asked."""
 _TURNS: defaultdict[int, Lock] = defaultdict(Lock)
-"""By device: what one thread reserves for a moment must not be missing for another."""
+"""One lock for each device: room that one thread reserves for a moment must not look used to another."""
 _tried: dict[tuple[int, int], tuple[float, int]] = {}
 """By folder: when a trial last succeeded there (monotonic seconds), and with how many bytes."""
 _libc = ctypes.CDLL(None, use_errno=True)

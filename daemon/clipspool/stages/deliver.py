@@ -211,8 +211,8 @@ def _place(folders: Folders, file: Rel, rel: Rel, may_publish: Callable[[], bool
 def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:
     """Return where a result that is gone from the work folder lies in the outbox; empty where it does not.
 
-    It was published just before a crash or by another machine, under the name of that day or of the
-    configuration of then, and is found by its provenance.
+    It was published just before a crash, or by another machine. The date or the configuration may have
+    changed since, and its name with them, so it is found by its provenance.
     """
     folder = parent(clip.path)
     with suppress(FileNotFoundError):

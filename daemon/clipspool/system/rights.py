@@ -52,7 +52,7 @@ class Rights:
 def dress(name: str, folder: int, like: int, create: Create, make: Make, beside: str = "") -> None:
     """Set the rights on a file that a new file in another folder gets; raises OSError where that fails.
 
-    `beside` is a file that was just made there, whose rights tell; without one a sample is made for a moment.
+    `beside` is a file that was just made there, whose rights are copied; without one a sample file is made.
     A folder and the files in it get those of a new folder there and of a file in it. What is renamed keeps
     the rights of the folder in which it was made; a copy made there needs no such step.
     """

@@ -63,7 +63,7 @@ class Wanted:
         return tuple(one for end in ends if is_inside(end) for one in (join(self.folder, end), end))
 
     def below(self, home: str) -> Rel:
-        """Return its path from the inbox on if it was written as on this machine; empty otherwise."""
+        """Return its path below the inbox if it was written as this machine's absolute path; else empty."""
         path = spellings(self.entry)[0]
         top = home.rstrip("/") + "/"
         return path.removeprefix(top) if path.startswith(top) and is_inside(path.removeprefix(top)) else ""
