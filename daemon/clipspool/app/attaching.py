@@ -32,17 +32,17 @@ class Sighting:
     answer: str
 
 
-def sight(task_id: str, provider: Followed | None, seconds: float = ASK_SECONDS) -> Sighting:
-    """Ask the provider about a task once, for at most `seconds`."""
+def sight(task_id: str, provider: Followed | None) -> Sighting:
+    """Ask the provider about a task once, for at most `ASK_SECONDS`."""
     if provider is None:
         return Sighting("unasked", "it was made with another key, which is no longer configured")
     seen: queue.SimpleQueue[TaskLook | Fault] = queue.SimpleQueue()
     if start_thread(lambda: seen.put(provider.look(task_id)), "attach-look") is None:
         return Sighting("unasked", "this machine cannot start another thread now")
     try:
-        look = seen.get(timeout=seconds)
+        look = seen.get(timeout=ASK_SECONDS)
     except queue.Empty:
-        return Sighting("unasked", f"no answer within {seconds:g} s")
+        return Sighting("unasked", f"no answer within {ASK_SECONDS:g} s")
     if isinstance(look, Fault):
         return Sighting("unasked", look.message.rstrip("."))
     return Sighting("no" if look.status is TaskStatus.MISSING else "yes", look.word)

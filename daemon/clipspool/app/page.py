@@ -74,10 +74,9 @@ def clip_doors(
 class PageHost:
     """Starts and stops the page, if one is configured; for the scheduler's thread only."""
 
-    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Bind nothing before `open`."""
         self._settings = settings
-        self._monotonic = monotonic
         self._make: Callable[[PageSocket], PageServer] | None = None
         self._page: PageServer | None = None
         self._tried_at = 0.0
@@ -146,14 +145,14 @@ class PageHost:
 
     def retry_if_due(self) -> None:
         """Try again from time to time where the page is not served."""
-        if self._why and self._monotonic() - self._tried_at >= _AGAIN_SECONDS:
+        if self._why and time.monotonic() - self._tried_at >= _AGAIN_SECONDS:
             self._try()
 
     def _try(self) -> None:
         listen = self._settings.web.listen
         if listen is None or self._make is None:
             return
-        self._tried_at = self._monotonic()
+        self._tried_at = time.monotonic()
         try:
             server_socket = PageSocket(listen)
         except CannotListen as error:

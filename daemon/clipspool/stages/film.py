@@ -30,7 +30,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.sources import Stopped, digest, film_name, pictures_in, stamp
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
-from clipspool.stages.fit import Trouble, media_trouble
+from clipspool.stages.fit import NotMade, Trouble, media_trouble
 from clipspool.system.atomic import Rel, join
 
 _PACKING = threading.Lock()
@@ -100,12 +100,6 @@ def open_film(
     return root.open(film)
 
 
-class _NotPacked(Exception):
-    def __init__(self, fault: MediaFault) -> None:
-        super().__init__()
-        self.fault = fault
-
-
 def _pack(clip: Clip, job: Job, root: Root, decoder: Decoder, film: Rel, part: str) -> MediaFault | None:
     facts = Facts.of(clip.media)
     if facts is None:
@@ -123,11 +117,11 @@ def _pack(clip: Clip, job: Job, root: Root, decoder: Decoder, film: Rel, part: s
             timecode=timecode_of(facts.start, rate),
         )
         if isinstance(packed, MediaFault):
-            raise _NotPacked(packed)
+            raise NotMade(packed)
 
     try:
         with root.filling(film, part=part) as file:
             filled(file)
-    except _NotPacked as trouble:
+    except NotMade as trouble:
         return trouble.fault
     return None

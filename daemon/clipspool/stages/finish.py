@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import FileIO
@@ -13,7 +14,7 @@ from clipspool.jobs.model import Clip, Held, Job, Request, Result
 from clipspool.jobs.text import text
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault
+from clipspool.media.facts import Finished, MediaFault
 from clipspool.media.lengths import Length, is_far_from
 from clipspool.media.signing import Ingredient
 from clipspool.media.timeline import FinishChoices, FinishPlan, finish_plan
@@ -150,27 +151,9 @@ class _Finishing:
         )
         if isinstance(made, MediaFault):
             return _faulted(result, made)
-        done, sha256, here = made
-        finished = replace(
-            result,
-            file=name,
-            suffix=f".{plan.container}",
-            size=here.st_size,
-            sha256=sha256,
-            finished=done.changes,
-            seconds=float(plan.frames / Fraction(plan.fps)),
-            frames=plan.frames,
-            fps=plan.fps,
-            is_tall=plan.height > plan.width,
-        )
-        signed = sign(
-            finished,
-            self._ingredients(result, file, source),
-            self.job,
-            self.clip,
-            self.folders,
-            self.signing,
-        )
+        ingredients = self._ingredients(result, file, source)
+        finished = film_of(result, name, plan, made)
+        signed = sign(finished, ingredients, self.job, self.clip, self.folders, self.signing)
         return _faulted(result, signed) if isinstance(signed, MediaFault) else signed
 
     def _ingredients(self, result: Result, file: FileIO, source: FileIO) -> tuple[Ingredient, ...]:
@@ -181,6 +164,25 @@ class _Finishing:
             return (made,)
         suffix = split_suffix(self.clip.source)[1].lower()
         return (made, Ingredient(source, text(name_of(self.clip.path)), suffix, is_parent=False))
+
+
+def film_of(
+    result: Result, name: str, plan: FinishPlan, made: tuple[Finished, str, os.stat_result]
+) -> Result:
+    """Return a result with the film that was made by a plan in its place."""
+    done, sha256, here = made
+    return replace(
+        result,
+        file=name,
+        suffix=f".{plan.container}",
+        size=here.st_size,
+        sha256=sha256,
+        finished=done.changes,
+        seconds=float(plan.frames / Fraction(plan.fps)),
+        frames=plan.frames,
+        fps=plan.fps,
+        is_tall=plan.height > plan.width,
+    )
 
 
 def _as_it_came(result: Result, why: str) -> Result:

@@ -108,7 +108,9 @@ class Scale:
     side_max: int = IMAGE_SIDE_GOOD
 
 
-class _NotMade(Exception):
+class NotMade(Exception):
+    """The decoder could not fill a file; carries its fault."""
+
     def __init__(self, fault: MediaFault) -> None:
         super().__init__()
         self.fault = fault
@@ -122,14 +124,14 @@ def make_file(
     def filled(file: FileIO) -> tuple[T, str, os.stat_result]:
         made = make(file)
         if isinstance(made, MediaFault):
-            raise _NotMade(made)
+            raise NotMade(made)
         file.seek(0)
         return made, sha256_of(file), os.fstat(file.fileno())
 
     try:
         with root.filling(rel, part=f"{name_of(rel)}.part") as file:
             return filled(file)
-    except _NotMade as trouble:
+    except NotMade as trouble:
         return trouble.fault
 
 

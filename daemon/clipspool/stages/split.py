@@ -37,7 +37,7 @@ from clipspool.spool.sources import open_source
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
-from clipspool.stages.finish import wanted_of
+from clipspool.stages.finish import film_of, wanted_of
 from clipspool.stages.fit import Workbench, choose_for, make_file, media_trouble
 from clipspool.stages.payload import bars_sent, read_sent
 from clipspool.stages.sign import UNSIGNED, Signing, sign
@@ -244,21 +244,9 @@ def _joined(
     )
     if isinstance(made, MediaFault):
         return made
-    done, sha256, here = made
-    film = Result(
-        file=name,
-        suffix=f".{finish.container}",
-        size=here.st_size,
-        sha256=sha256,
-        finished=done.changes,
-        number=1,
-        seconds=float(finish.frames / Fraction(finish.fps)),
-        frames=finish.frames,
-        fps=finish.fps,
-        is_tall=finish.height > finish.width,
-        credentials="kept" if any(one.credentials for one in parts) else "",
-        noticed=tuple(_noticed(parts)),
-    )
+    credentials = "kept" if any(one.credentials for one in parts) else ""
+    blank = Result(name, "", 0, "", number=1, credentials=credentials, noticed=tuple(_noticed(parts)))
+    film = film_of(blank, name, finish, made)
     ingredients = [
         Ingredient(file, f"{job.request.model}, task {part.task_id}", one.suffix, is_parent=part.number == 1)
         for one, part, file in zip(parts, job.parts, files, strict=True)

@@ -24,7 +24,7 @@ from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
 from clipspool.reporting.looking import DAY_SECONDS, account_in, conditions_in
-from clipspool.reporting.status_file.own import Keeper, OwnFile, place_of
+from clipspool.reporting.status_file.own import Keeper, OwnFile
 from clipspool.reporting.status_file.text import (
     DAYS,
     ENDED_MOST,
@@ -35,6 +35,7 @@ from clipspool.reporting.status_file.text import (
     text_of,
 )
 from clipspool.scheduler.workers import in_words
+from clipspool.spool.peers import own_mark
 from clipspool.spool.root import Root
 from clipspool.system.process import start_thread
 
@@ -87,7 +88,7 @@ class StatusFile:
         self._looked_at = self._wrote_at = 0.0
         self._trouble = ""
         self._identity = ""
-        self._place_id = place_of(journal)
+        self._place_id = own_mark("", journal).place
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
 
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME, other_status_name
 from clipspool.spool.root import Root
@@ -103,15 +100,3 @@ class OwnFile:
         with suppress(FileNotFoundError, NotADirectoryError):
             return any(name.startswith(identity) for name in self.root.names(_DAEMONS))
         return False
-
-
-def place_of(journal: Path) -> str:
-    """Return a hash that is equal for all journals ever kept at this path of this machine."""
-    machine, folder = "", (0, 0)
-    with suppress(OSError):
-        machine = Path("/etc/machine-id").read_text().strip()
-    with suppress(OSError):  # copies of one container may share all the rest
-        here = journal.parent.stat()
-        folder = (here.st_dev, here.st_ino)
-    where = f"{machine}:{socket.gethostname()}:{folder}:{journal.absolute()}"
-    return blake2b(where.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
