@@ -84,3 +84,20 @@ def test_what_a_turn_has_taken_is_urgent_no_longer(scheduler, monkeypatch):
 def test_after_a_turn_without_work_it_sleeps_at_once(scheduler):
     scheduler.turn()
     assert waited(scheduler) < LONG / 2
+
+
+def burn(seconds):
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+@pytest.mark.parametrize(("work", "is_long"), [(burn, True), (time.sleep, False)])
+def test_the_rest_grows_with_what_a_turn_computes_and_not_with_what_it_waits_for(
+    scheduler, monkeypatch, work, is_long
+):
+    monkeypatch.setattr(rests, "_REST_SECONDS", (0.0, LONG))
+    scheduler.call_soon(lambda _: work(0.3))
+    scheduler.turn()
+    scheduler.call_soon(lambda _: None)
+    assert (waited(scheduler) > 0.6) == is_long

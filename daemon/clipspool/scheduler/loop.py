@@ -198,7 +198,7 @@ class Scheduler(Recorder):
 
         Raises where the journal can't be written: then every gate stays shut, and the daemon has to end.
         """
-        began = time.monotonic()
+        began = time.thread_time()
         before, passed_before = self.turned_at, self._passed_at
         self.turned_at, self._passed_at = now, _ = self.now(), self.seconds_since_boot()
         set_by = now - before - (self._passed_at - passed_before)
@@ -236,7 +236,7 @@ class Scheduler(Recorder):
             reach("committed")
         is_handed_out = bool(self._deferred)
         self.run_deferred()
-        self._rests.turned(time.monotonic() - began, received=bool(messages), handed_out=is_handed_out)
+        self._rests.turned(time.thread_time() - began, received=bool(messages), handed_out=is_handed_out)
 
     def wait(self, seconds: float = TURN_SECONDS_MAX) -> None:
         """Rest, then sleep until a message comes or something is due."""

@@ -11,8 +11,9 @@ TURN_SECONDS_MAX: Final = 1.0
 """The longest sleep between two turns while a job is open, or a message came within `_CALM_SECONDS`."""
 _CALM_SECONDS: Final = 15.0
 _REST_SECONDS: Final = (0.004, 0.05)
-"""The rest between two turns, three times as long as the last turn took, within these: under load a turn
-receives more messages, which share one transaction and one sync."""
+"""The rest between two turns, three times the processor time of the last one, within these: under load a turn
+receives more messages, which share one transaction and one sync. What a turn waits for, the disk or other
+threads, does not count: messages gather meanwhile."""
 _LEISURE_SECONDS: Final = 0.05
 """The rest before a turn for which nothing is urgent: what comes meanwhile shares it."""
 
@@ -25,12 +26,12 @@ class Rests:
         self._mailbox = mailbox
         self._passed = passed
         self._heard_at = passed()
-        self._took_seconds = 0.0
+        self._used_seconds = 0.0
         self._was_empty = False
 
-    def turned(self, took_seconds: float, *, received: bool, handed_out: bool) -> None:
-        """Record a turn: how long it took, and whether it received messages or handed something out."""
-        self._took_seconds = took_seconds
+    def turned(self, used_seconds: float, *, received: bool, handed_out: bool) -> None:
+        """Record a turn: its processor time, and whether it received messages or handed something out."""
+        self._used_seconds = used_seconds
         self._was_empty = not received and not handed_out
         if received:
             self._heard_at = self._passed()
@@ -44,7 +45,7 @@ class Rests:
         """Rest, longer where nothing is urgent, and not after a turn without work; return if mail waits."""
         if self._was_empty:
             return False
-        shortest = min(max(3 * self._took_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
+        shortest = min(max(3 * self._used_seconds, _REST_SECONDS[0]), _REST_SECONDS[1])
         return self._mailbox.rest(shortest, _LEISURE_SECONDS)
 
     def sleep(self, seconds: float, seconds_max: float) -> None:
