@@ -698,7 +698,7 @@ def test_a_lost_connection_loses_nothing_of_what_was_sent(api):
 
 
 def test_an_upload_that_another_node_received_anew_is_its_own(stage):
-    """A sender whose connection was lost begins anew at another node, while the first one waits."""
+    """A sender whose connection was lost begins again at another node, while the first one waits."""
     given = (lambda: {"bay": stage.bay}, lambda: {"bay": Rules("bay")}, lambda: stage.now)
     first, second = uploads.Uploads(*given, "a"), uploads.Uploads(*given, "b")
     key = "0" * 32

@@ -498,7 +498,7 @@ def test_of_two_nodes_with_one_name_the_older_is_fenced_and_told_and_the_lease_i
     farm.in_contact(new)
     new.beat()
     assert new.lease is None
-    old._connection.close()  # what connects anew does not enter itself anew
+    old._connection.close()  # a node that connects again does not enter itself again
     old.beat()
     assert old.lease.is_ended
     assert old.replaced_by == "process 1 on host-a"

@@ -176,7 +176,7 @@ def test_a_copy_of_a_journal_that_another_machine_serves_keeps_the_inbox_offline
     [
         {"is_stopped": True},
         {"pid": 0, "begun": "1"},  # the process of an earlier start, killed
-        {"boot": "another", "pid": 1},  # and the machine was started anew
+        {"boot": "another", "pid": 1},  # and the machine was started again
     ],
 )
 def test_whoever_served_a_journal_before_keeps_nobody_from_it_once_it_has_ended(bench, two, own, change):

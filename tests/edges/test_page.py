@@ -1244,7 +1244,7 @@ def test_work_on_a_clip_shows_how_far_it_has_come(stage, web):
     stage.add(state=State.RENDERED, task=a_task(), progress=1.0)
     before = stage.page._views.fingerprint()
     stage.working = {"clip1": Working("downloading the result", 0.4)}
-    time.sleep(cache.FRESH_SECONDS)  # what is known is asked for anew
+    time.sleep(cache.FRESH_SECONDS)  # what is known is asked for again
     assert stage.page._views.fingerprint() != before
     for path in ("/jobs", "/jobs/clip1", "/"):
         page = web.get(path).text

@@ -1,4 +1,4 @@
-"""Content credentials: what was coded anew is signed and reads back valid, and no result waits for that."""
+"""Content credentials: what was re-encoded is signed and reads back valid, and no result waits for that."""
 
 import json
 import subprocess

@@ -59,7 +59,7 @@ def test_the_parts_are_in_the_ledger_before_any_of_them_is_entered(bench):
     assert record_parts(bench.job, bench.clip, bench.bay, always) == Split(PARTS)
     (line,) = noted(bench)
     assert (line["job"], line["what"], line["parts"]) == ("clip1", "parts", [plain(one) for one in PARTS])
-    assert parts_noted(noted(bench), "clip1") == (), "none was sent: it may be cut anew"
+    assert parts_noted(noted(bench), "clip1") == (), "none was sent: it may be cut again"
     intend(bench, 2)
     assert parts_noted(noted(bench), "clip1") == PARTS
 

@@ -254,7 +254,7 @@ def become_command(request, files):
         os.setgid(request["user"])
         os.setuid(request["user"])
     sys.argv[:] = ["clipspool", *request["arguments"]]
-    sys.orig_argv[:] = [sys.executable, "-m", *sys.argv]  # a daemon that lost its database begins anew by it
+    sys.orig_argv[:] = [sys.executable, "-m", *sys.argv]  # a daemon that lost its database begins again by it
 
 
 def become_decoder(request, files):

@@ -265,7 +265,7 @@ def test_a_large_clip_goes_on_after_a_lost_connection_and_a_closed_page(bay, bro
     browser.one("textarea[name=prompt]").send_keys("winter")
     ready = "return !document.getElementById('put').disabled"
     browser.until(lambda: browser.run(ready), 60, what="all of it is there")
-    assert sum(browser.run("return window.pieces")) < film.stat().st_size - (12 << 20), "it began anew"
+    assert sum(browser.run("return window.pieces")) < film.stat().st_size - (12 << 20), "it began again"
     browser.one("#chosen .link").click()
     browser.until(lambda: not any(bay.inbox.glob(".*.upload")), what="it is given up")
     browser.go("about:blank")

@@ -71,7 +71,7 @@ def test_the_first_is_used_again_once_it_was_in_reach_for_as_long():
     net.reach[FIRST] = Reach.NO
     assert net.passes(75) == SECOND
     net.reach[FIRST] = Reach.YES
-    assert net.passes(60) == SECOND, "the time counts anew"
+    assert net.passes(60) == SECOND, "the time counts again"
 
 
 def test_where_the_other_is_lost_too_the_next_is_used_and_the_first_before_others():

@@ -94,7 +94,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
 
 def _is_new_in(inbox: InboxSettings) -> Callable[[str, os.stat_result], bool]:
-    """Return what tells the clips that are still to be accepted from those that stay in a read-only inbox."""
+    """Return a test for clips that are still to be accepted; in a read-only inbox accepted ones stay."""
     if not inbox.is_read_only:
         return lambda _rel, _there: True
     from clipspool.spool.kept import Memory

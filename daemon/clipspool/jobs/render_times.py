@@ -20,7 +20,7 @@ _REMEMBERED = 50
 """How many of a model's last tasks are used: older ones say little, since providers become faster or
 busier."""
 _FIRST, _MOST = 0.08, 0.9
-"""The shares of tasks by which the first and most of them have ended."""
+"""The quantiles of tasks at which the first have ended, and most of them."""
 _GAP = 2.0
 """Number of pauses to wait without a poll where no earlier task ended within them."""
 _PROBES = 0.04

@@ -109,7 +109,7 @@ def _rows(
 
 
 def _is_same(source: sqlite3.Connection, target: Connection) -> bool:
-    """Whether PostgreSQL holds this very journal already, as far as it goes."""
+    """Whether PostgreSQL already holds the same journal, up to the same event."""
     asked = "SELECT (SELECT value FROM facts WHERE name = 'id'), (SELECT max(id) FROM events)"
     return bool(source.execute(asked).fetchone() == target.execute(asked.encode()).fetchone() != (None, None))
 

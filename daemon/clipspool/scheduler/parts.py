@@ -1,4 +1,4 @@
-"""Moves a split job on by what becomes of its parts, in the turn that records that."""
+"""Updates a split job after each event of one of its parts, in the same turn."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Parts:
                 self._decide(one, on.Cancelled(whole.cancel_by or "its job's end"))
 
     def _enter(self, whole: Job, now: float) -> None:
-        """Enter the parts; of a job that is run again those that ended without a result go on as well."""
+        """Enter the parts, or, where the whole job is run again, retry those that ended without a result."""
         known = {one.id: one for one in self._journal.parts_of(whole)}
         self._journal.add_parts([one for one in part_jobs(whole, now) if one.id not in known])
         for one in known.values():

@@ -66,7 +66,7 @@ def return_freed_memory(large_bytes: int, arenas: int) -> None:
 
     By default GNU's malloc raises that size with the first picture that is freed, and keeps eight arenas a
     processor, so that threads do not wait for each other; each keeps what was freed in it. A size that is
-    allocated again and again should be below `large_bytes`: each large block costs its page faults anew.
+    allocated again and again should be below `large_bytes`: each large block costs its page faults again.
     Other C libraries have no such options. Call it before threads start.
     """
     import ctypes  # noqa: PLC0415  (for the daemon alone)

@@ -262,7 +262,7 @@ class Uploads:
                 if is_made and self._is_there(root, beside, sidecar):
                     root.remove(beside)
                 return replace(upload, placing="")
-        # Without its bytes it was placed before a crash: only this rename takes them away.
+        # If its bytes are gone, it was placed before a crash: nothing but the rename above removes them.
         return self._keep(root, replace(upload, placed_at=self._now()))
 
     def _free_name(self, root: Root, upload: Upload) -> str:

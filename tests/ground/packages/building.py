@@ -28,7 +28,7 @@ def sources(folder):
 def make(folder, target, dist):
     """Run a target of the Makefile in a copy of the sources, with this environment's programs."""
     venv = Path(sys.prefix)
-    # The copy's files are newer than the environment, which must not be installed anew from them.
+    # The copy's files are newer than the environment, which must not be installed again from them.
     old = [word for name in ("run", "dev", "release") for word in ("-o", str(venv / name))]
     command = ["make", "--silent", *old, f"DIST={dist}", f"VENV={venv}", target]
     env = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "PYTHONPATH": str(folder / "daemon")}

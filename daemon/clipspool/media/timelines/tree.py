@@ -53,7 +53,7 @@ def parse(data: bytes) -> Element:
 
 
 def write(root: Element, data: bytes) -> bytes:
-    """Return the document with the head that `data`, from which it was read, has."""
+    """Return the document as bytes, with the same head as `data`, from which it was read."""
     found = _HEAD.match(data)
     head = found[0] if found else b""
     if b"encoding=" in head and b"utf-8" not in head.lower():

@@ -309,7 +309,7 @@ def takeover(home, name, asked):
             until(lambda: b'"foreign_work_found"' in b.log.read_bytes(), 60, "the survivor says so")
             told["said_after"] = round(time.monotonic() - began, 1)
         told["status"] = b.call("status", "--json")["said"]
-        # The file is written anew once a minute: it says so a little later.
+        # The file is written again once a minute: it says so a little later.
         with contextlib.suppress(TimeoutError):
             until(lambda: "until it runs again" in _status_files(home), 90, "the file says so")
         told["status_file"] = _status_files(home)
