@@ -48,7 +48,7 @@ def link(**changes):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_marked_clip_is_read_with_its_prompt_its_media_and_what_it_shows(shape):
     cut = read(shape)[0][0]
-    assert (cut.number, cut.mark, cut.refusal, cut.more_marks) == (1, "Deep winter at dusk", "", 0)
+    assert (cut.number, cut.mark, cut.refusal) == (1, "Deep winter at dusk", "")
     assert any("A001_C003" in name for name in cut.media)
     if cut.timecodes is None:
         assert (cut.start - cut.origin, cut.seconds) == (1, 1)
@@ -124,11 +124,11 @@ def test_a_speed_is_not_normal_where_other_frames_are_taken_than_shown():
 @pytest.mark.parametrize(
     ("texts", "mark"),
     [
-        ([], (None, 0)),
-        ([""], ("", 0)),
-        (["Marker 1"], ("", 0)),
-        (["  deep\n winter "], ("deep winter", 0)),
-        (["Marker 2", "fog", "snow", "fog"], ("fog", 1)),
+        ([], None),
+        ([""], ""),
+        (["Marker 1"], ""),
+        (["  deep\n winter "], "deep winter"),
+        (["Marker 2", "fog", "snow", "fog"], "fog"),
     ],
 )
 def test_the_first_text_of_a_clips_marks_counts_and_a_markers_own_name_is_none(texts, mark):
@@ -182,11 +182,13 @@ def test_notes_count_where_there_is_no_marker():
         "",
     )
     assert read("premiere.xml", note, marker)[0][0].mark == "rain"
-    assert (
-        read("finalcut.fcpxml", ('<adjust-transform scale="1.1 1.1"/>', "<note>rain</note>"))[0][0].more_marks
-        == 1
-    )
-    assert read("cut.otio", ('{"Link Group ID": 1}', '{"Comment": "rain"}'))[0][0].more_marks == 1
+    unnamed = "Deep winter at dusk", ""
+    noted = '<adjust-transform scale="1.1 1.1"/>', "<note>rain</note>"
+    assert read("finalcut.fcpxml", noted)[0][0].mark == "Deep winter at dusk"
+    assert read("finalcut.fcpxml", noted, unnamed)[0][0].mark == "rain"
+    commented = '{"Link Group ID": 1}', '{"Comment": "rain"}'
+    assert read("cut.otio", commented)[0][0].mark == "Deep winter at dusk"
+    assert read("cut.otio", commented, unnamed)[0][0].mark == "rain"
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,7 @@ def read(data: bytes, suffix: str) -> list[Cut]:
         if (text or "").strip():
             texts.setdefault(number, []).append(text)
     marks = {number: mark_of(said) for number, said in texts.items()}
-    return [
-        replace(cut, mark=marks[cut.number][0], more_marks=marks[cut.number][1])
-        if cut.number in marks
-        else cut
-        for cut in cuts
-    ]
+    return [replace(cut, mark=marks.get(cut.number, cut.mark)) for cut in cuts]
 
 
 def relink(data: bytes, suffix: str, links: Mapping[int, Link]) -> bytes:

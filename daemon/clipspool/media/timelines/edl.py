@@ -79,7 +79,6 @@ def read(data: bytes) -> list[Cut]:
     cuts: list[Cut] = []
     for number, event in enumerate(events, 1):
         is_cut = event.found["kind"] == "C"
-        mark, more = mark_of([*event.texts(_LOCATOR), *event.texts(_COMMENT)])
         names = (*event.texts(_FILE), *event.texts(_FROM), event.found["reel"])
         refusal = (
             _TRANSITION if not is_cut or event.has(_TO) else RETIMED if event.is_retimed(frame_max) else ""
@@ -92,8 +91,7 @@ def read(data: bytes) -> list[Cut]:
                 name=next(iter(event.texts(_FROM)), event.found["reel"]),
                 media=tuple(dict.fromkeys(name for name in names if name)),
                 timecodes=(event.found["src_in"], event.found["src_out"]),
-                mark=mark,
-                more_marks=more,
+                mark=mark_of([*event.texts(_LOCATOR), *event.texts(_COMMENT)]),
                 refusal=refusal,
             )
         )

@@ -123,7 +123,6 @@ def _cut(number: int, clip: Element, asset: Element | None, reach: tuple[Fractio
         refusal = RETIMED
     media = [] if asset is None else [rep.get("src") for rep in asset.iterfind("media-rep")]
     media += [] if asset is None else [asset.get("src"), asset.get("name")]
-    mark, more = mark_of(_marks(clip, start, start + seconds))
     return Cut(
         number=number,
         name=clip.get("name") or (asset.get("name") if asset is not None else None) or "?",
@@ -131,8 +130,7 @@ def _cut(number: int, clip: Element, asset: Element | None, reach: tuple[Fractio
         start=start + ahead,
         seconds=seconds,
         origin=origin,
-        mark=mark,
-        more_marks=more,
+        mark=mark_of(_marks(clip, start, start + seconds)),
         refusal=refusal,
         before=reach[0],
         after=reach[1],

@@ -38,8 +38,6 @@ class Cut:
     """Its begin and end in an EDL, which does not say how many frames a second has: instead of the times."""
     mark: str | None = None
     """The prompt in its marker or note; empty for one without text, None where it is not marked."""
-    more_marks: int = 0
-    """Markers with text that are not used: the first one counts."""
     refusal: str = ""
     """Why it cannot be linked to a result; empty where it can."""
     before: Fraction = Fraction(0)
@@ -72,14 +70,13 @@ class Link:
     """Whether the media had one, so that an EDL's times stay as they are."""
 
 
-def mark_of(texts: Iterable[str | None]) -> tuple[str | None, int]:
-    """Return the first text of a clip's markers or notes, and how many other texts there are.
+def mark_of(texts: Iterable[str | None]) -> str | None:
+    """Return the first text of a clip's markers or notes; empty for none, None without any marker.
 
-    None where there is no marker at all. A name that a program gives to a new marker is no text.
+    A name that a program gives to a new marker is no text.
     """
     found = [" ".join((text or "").split()) for text in texts]
-    said = [text for text in found if not _NAMELESS.fullmatch(text)]
-    return (said[0], len(set(said)) - 1) if said else ("" if found else None, 0)
+    return next((text for text in found if not _NAMELESS.fullmatch(text)), "" if found else None)
 
 
 def frames_of_timecode(timecode: str, fps: Fraction) -> int | None:

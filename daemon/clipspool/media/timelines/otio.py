@@ -187,7 +187,6 @@ def _cut(number: int, clip: Table, reach: tuple[Fraction, Fraction], refusal: st
             refusal = "its media is an image sequence or a generator"
         elif rate is None or seconds <= 0:
             refusal = "what it shows of its media cannot be read"
-    mark, more = mark_of(_marks(clip, start, start + seconds))
     names = (reference.get("target_url"), reference.get("name"), clip.get("name"))
     return Cut(
         number=number,
@@ -196,8 +195,7 @@ def _cut(number: int, clip: Table, reach: tuple[Fraction, Fraction], refusal: st
         start=start,
         seconds=seconds,
         origin=_time(available.get("start_time"))[0] if isinstance(available, dict) else None,
-        mark=mark,
-        more_marks=more,
+        mark=mark_of(_marks(clip, start, start + seconds)),
         refusal=refusal,
         before=reach[0],
         after=reach[1],

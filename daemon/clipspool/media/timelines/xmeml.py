@@ -107,7 +107,6 @@ def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
         placed = (_whole(item.findtext("start")), _whole(item.findtext("end")))
         if -1 not in placed and placed[1] - placed[0] != end - begin:
             refusal = RETIMED
-    mark, more = mark_of(_marks(item, begin, end))
     media = (text_of(file, "pathurl"), text_of(file, "name"), item.findtext("name"))
     rate = rate or Fraction(1)
     return Cut(
@@ -117,8 +116,7 @@ def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
         start=max(begin, 0) / rate,
         seconds=max(end - begin, 0) / rate,
         origin=Fraction(0),
-        mark=mark,
-        more_marks=more,
+        mark=mark_of(_marks(item, begin, end)),
         refusal=refusal,
     )
 
