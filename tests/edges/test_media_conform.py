@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.media.decoder import Decoder, MediaFault
-from clipspool.media.facts import Conformed, Finished, Picture
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import Conformed, Finished, MediaFault, Picture
 from clipspool.media.plan import Bounds, Conform, plan
 from clipspool.media.timeline import Bars, FinishChoices, finish_plan
 from media_clips import ffprobe, run

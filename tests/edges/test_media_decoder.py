@@ -19,7 +19,8 @@ import pytest
 
 from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
-from clipspool.media.decoder import Decoder, MediaFault, Probe
+from clipspool.media.decoder import SECONDS_MAX, Decoder
+from clipspool.media.facts import MediaFault, Probe
 from clipspool.media.process import wait_for
 from clipspool.media.timing import rate_of
 from media_clips import ffprobe, run
@@ -253,7 +254,7 @@ def test_clips_with_damaged_bytes_never_end_the_calls(decoder, clips, given, nam
         spoiled = bytearray(data)
         for at in range(seed * 7, len(data), max(1, len(data) // 40)):
             spoiled[at] ^= 0x5A + seed
-        assert isinstance(decoder.verify(given(bytes(spoiled)), seconds_max=10), Probe | MediaFault)
+        assert isinstance(decoder.verify(given(bytes(spoiled))), Probe | MediaFault)
     assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
 
 
@@ -291,12 +292,13 @@ def test_a_crash_is_a_fault_of_that_call_only_and_the_process_is_begun_anew(clip
     decoder.close()
 
 
-def test_a_call_that_takes_too_long_is_ended(clips, tmp_path):
+def test_a_call_that_takes_too_long_is_ended(clips, tmp_path, monkeypatch):
     decoder = Decoder()
     assert isinstance(verified(decoder, clips("plain.mp4")), Probe)
     with (tmp_path / "long.mp4").open("w+b") as file:
+        monkeypatch.setitem(SECONDS_MAX, "sample", 0.3)
         begun = time.monotonic()
-        found = decoder.sample(file.fileno(), seconds=60, width=1920, height=1080, fps=60, seconds_max=0.3)
+        found = decoder.sample(file.fileno(), seconds=60, width=1920, height=1080, fps=60)
         assert found.code == "MEDIA.TIMEOUT"
         assert time.monotonic() - begun < patient(2)
     assert isinstance(verified(decoder, clips("plain.mp4")), Probe)

@@ -11,8 +11,8 @@ import av
 import pytest
 
 from clipspool.media import joining
-from clipspool.media.decoder import Decoder, MediaFault
-from clipspool.media.facts import PARTS_MAX, ClipPart, Conformed, Finished, Scenes
+from clipspool.media.decoder import Decoder
+from clipspool.media.facts import PARTS_MAX, ClipPart, Conformed, Finished, MediaFault, Scenes
 from clipspool.media.joining import _mixed
 from clipspool.media.joins import Piece, join_plan
 from clipspool.media.parts import parts_of

@@ -105,11 +105,6 @@ class Lease:
         """Whether it was lost or given back, for good."""
         return self._ended.is_set()
 
-    @property
-    def left_seconds(self) -> float:
-        """The seconds that are left by this node's own clock."""
-        return self._deadline - self._passed()
-
     def end(self) -> None:
         """End it: no request may leave any more."""
         self._ended.set()

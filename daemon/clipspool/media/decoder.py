@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from clipspool.media.plan import Conform
     from clipspool.media.timeline import FinishPlan
 
-__all__ = ["Conformed", "Decoder", "Finished", "MediaFault", "Picture", "Probe", "Written"]
-
+SECONDS_MAX = {
+    **dict.fromkeys(("probe", "image_facts"), 30.0),
+    **dict.fromkeys(("verify", "sample", "poster", "scale_image", "still"), 60.0),
+    **dict.fromkeys(("conform", "finish", "crop_stills", "pack"), 900.0),
+    "scenes": 3600.0,
+    "join": 7200.0,
+}
+"""How long each call may take; packing pictures takes longer, the more there are."""
 _SECONDS_A_PICTURE = 2.0
 _SHORT = frozenset({"probe", "verify", "image_facts", "still"})
 """Calls that only read, and that a job waits for; the others write something."""
@@ -66,47 +72,32 @@ class Decoder:
             finally:
                 self._crew.give_back(child)
 
-    def probe(self, file: int, *, seconds_max: float = 30) -> Probe | MediaFault:
+    def probe(self, file: int) -> Probe | MediaFault:
         """Read a clip's facts from an open, readable descriptor; of a ZIP only its kind."""
-        return self._call(Probe, "probe", [_reopened(file)], {}, seconds_max)
+        return self._call(Probe, "probe", [_reopened(file)], {})
 
-    def verify(self, file: int, *, seconds_max: float = 60) -> Probe | MediaFault:
+    def verify(self, file: int) -> Probe | MediaFault:
         """Check that a clip is whole, its first picture decodes and its last packet can be read.
 
         A ZIP is unpacked without keeping anything, and its checksums compared.
         """
-        return self._call(Probe, "verify", [_reopened(file)], {}, seconds_max)
+        return self._call(Probe, "verify", [_reopened(file)], {})
 
     def sample(
-        self,
-        destination: int,
-        *,
-        seconds: float = 3.0,
-        width: int = 640,
-        height: int = 360,
-        fps: int = 24,
-        seconds_max: float = 60,
+        self, destination: int, *, seconds: float = 3.0, width: int = 640, height: int = 360, fps: int = 24
     ) -> Written | MediaFault:
         """Write a moving test picture (H.264 MP4, no sound) to a descriptor open for reading and writing."""
         arguments = {"seconds": seconds, "width": width, "height": height, "fps": fps}
-        return self._call(Written, "sample", [os.dup(destination)], arguments, seconds_max)
+        return self._call(Written, "sample", [os.dup(destination)], arguments)
 
-    def scenes(
-        self, file: int, probe: Probe, *, seconds_max: float = 3600, on_share: OnShare | None = None
-    ) -> Scenes | MediaFault:
+    def scenes(self, file: int, probe: Probe, *, on_share: OnShare | None = None) -> Scenes | MediaFault:
         """Find the frames of a clip at which another scene begins; reads all of its pictures."""
         rate = constant_rate(probe)
         arguments = {"fps": f"{rate.numerator}/{rate.denominator}", "frames": frames_of(probe, rate)}
-        return self._call(Scenes, "scenes", [_reopened(file)], arguments, seconds_max, on_share)
+        return self._call(Scenes, "scenes", [_reopened(file)], arguments, on_share)
 
     def conform(
-        self,
-        source: int,
-        destination: int,
-        plan: Conform,
-        *,
-        seconds_max: float = 900,
-        on_share: OnShare | None = None,
+        self, source: int, destination: int, plan: Conform, *, on_share: OnShare | None = None
     ) -> Conformed | MediaFault:
         """Convert a clip as planned, never above the plan's bytes.
 
@@ -114,21 +105,14 @@ class Decoder:
         called now and then, in the caller's thread.
         """
         files = [_reopened(source), _reopened(source), os.dup(destination)]
-        return self._call(Conformed, "conform", files, plan.to_dict(), seconds_max, on_share)
+        return self._call(Conformed, "conform", files, plan.to_dict(), on_share)
 
     def finish(
-        self,
-        result: int,
-        source: int,
-        destination: int,
-        plan: FinishPlan,
-        *,
-        seconds_max: float = 900,
-        on_share: OnShare | None = None,
+        self, result: int, source: int, destination: int, plan: FinishPlan, *, on_share: OnShare | None = None
     ) -> Finished | MediaFault:
         """Convert a result to replace its source in the timeline; `destination` is open to read and write."""
         files = [_reopened(result), _reopened(source), os.dup(destination)]
-        return self._call(Finished, "finish", files, plan.to_dict(), seconds_max, on_share)
+        return self._call(Finished, "finish", files, plan.to_dict(), on_share)
 
     def join(
         self,
@@ -137,57 +121,42 @@ class Decoder:
         destination: int,
         plan: JoinPlan,
         *,
-        seconds_max: float = 7200,
         on_share: OnShare | None = None,
     ) -> Finished | MediaFault:
         """Join the results of a clip's parts, in order; `destination` is open to read and write."""
         files = [_reopened(source), os.dup(destination), *map(_reopened, results)]
-        return self._call(Finished, "join", files, plan.to_dict(), seconds_max, on_share)
+        return self._call(Finished, "join", files, plan.to_dict(), on_share)
 
-    def poster(
-        self, source: int, result: int, destination: int, *, seconds_max: float = 60
-    ) -> Picture | MediaFault:
+    def poster(self, source: int, result: int, destination: int) -> Picture | MediaFault:
         """Write a small JPEG: a picture of the source, and beside it one of its result, upright or across."""
         files = [_reopened(source), _reopened(result), os.dup(destination)]
-        return self._call(Picture, "poster", files, {}, seconds_max)
+        return self._call(Picture, "poster", files, {})
 
-    def image_facts(self, file: int, *, seconds_max: float = 30) -> Picture | MediaFault:
+    def image_facts(self, file: int) -> Picture | MediaFault:
         """Read the size at which a JPEG, PNG or WebP image is shown, to check its aspect."""
-        return self._call(Picture, "image_facts", [_reopened(file)], {}, seconds_max)
+        return self._call(Picture, "image_facts", [_reopened(file)], {})
 
     def scale_image(
-        self,
-        source: int,
-        destination: int,
-        *,
-        width_max: int,
-        height_max: int,
-        bytes_max: int,
-        seconds_max: float = 60,
+        self, source: int, destination: int, *, width_max: int, height_max: int, bytes_max: int
     ) -> Picture | MediaFault:
         """Write an image within the limits: PNG where it is transparent, JPEG otherwise."""
         arguments = {"width_max": width_max, "height_max": height_max, "bytes_max": bytes_max}
         files = [_reopened(source), os.dup(destination)]
-        return self._call(Picture, "scale_image", files, arguments, seconds_max)
+        return self._call(Picture, "scale_image", files, arguments)
 
-    def still(self, file: int, kind: str, *, seconds_max: float = 60) -> Probe | MediaFault:
+    def still(self, file: int, kind: str) -> Probe | MediaFault:
         """Read the facts of one of a film's numbered pictures: `png`, `jpeg`, `tiff`, `exr` or `dpx`."""
-        return self._call(Probe, "still", [_reopened(file)], {"kind": kind}, seconds_max)
+        return self._call(Probe, "still", [_reopened(file)], {"kind": kind})
 
     def crop_stills(
-        self,
-        files: Sequence[int],
-        whole: tuple[int, int],
-        kept: tuple[int, int],
-        *,
-        seconds_max: float = 900,
+        self, files: Sequence[int], whole: tuple[int, int], kept: tuple[int, int]
     ) -> Cropped | MediaFault:
         """Crop PNG pictures in their place, each from the size `whole`; they are open to read and write.
 
         After a fault some are cropped, and one may be damaged.
         """
         arguments = {"whole": whole, "kept": kept}
-        return self._call(Cropped, "crop_stills", [os.dup(file) for file in files], arguments, seconds_max)
+        return self._call(Cropped, "crop_stills", [os.dup(file) for file in files], arguments)
 
     def pack(
         self,
@@ -208,8 +177,8 @@ class Decoder:
         feed = Feed(pictures, theirs)
         try:
             arguments = {"kind": kind, "rate": rate, "count": count, "timecode": timecode}
-            seconds = max(900.0, count * _SECONDS_A_PICTURE)
-            return self._call(Written, "pack", [ours, os.dup(destination)], arguments, seconds)
+            files, seconds = [ours, os.dup(destination)], count * _SECONDS_A_PICTURE
+            return self._call(Written, "pack", files, arguments, seconds_least=seconds)
         finally:
             feed.end()
 
@@ -227,11 +196,12 @@ class Decoder:
         name: str,
         files: Sequence[int],
         arguments: dict[str, Any],
-        seconds_max: float,
         on_share: OnShare | None = None,
+        seconds_least: float = 0.0,
     ) -> V | MediaFault:
         """Make one call in a free child and read its value; closes `files`, which are ours."""
         is_long = name not in _SHORT
+        seconds_max = max(SECONDS_MAX[name], seconds_least)
         try:
             child = self._crew.borrow(is_long=is_long)
             try:

@@ -236,7 +236,6 @@ class StatusFiles:
         self._journal, self._place = journal, place
         self._now = now
         self._files: Mapping[str, StatusFile] = {}
-        self._leaving: Sequence[threading.Thread] = ()
 
     def keep(self, wanted: Mapping[str, Kept]) -> None:
         """Keep the files of these inboxes, by name; those that are no longer wanted are removed."""
@@ -249,11 +248,8 @@ class StatusFiles:
             after[name] = StatusFile(name, kept, self._journal, self._now, self._place)
             after[name].start(known.stop() if known is not None else None)
         self._files = after
-        self._leaving = [
-            thread
-            for name, one in before.items()
-            if name not in after and (thread := start_thread(_leave, f"status-{name}", one, one.stop()))
-        ]
+        for name in before.keys() - after.keys():
+            start_thread(_leave, f"status-{name}", before[name], before[name].stop())
 
     def on_news(self, news: News) -> None:
         """Take a piece of news, in the scheduler's thread: it only marks a file as stale."""
