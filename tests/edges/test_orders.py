@@ -68,6 +68,19 @@ def test_an_order_of_another_node_is_carried_out_and_answered_soon(opened, leade
     assert asked == [("retry", {"ids": ["j1"], "by": "ann"})]
 
 
+def test_a_node_that_was_not_seen_for_a_month_is_forgotten_when_a_leader_begins(opened, leader):
+    enter = (
+        "INSERT INTO nodes (name, instance, place, host, pid, version, stages, has_page, lease_seconds, "
+        "seen_at) VALUES (%s, 'x', 'x', 'x', 1, '0.2.0', '[]', true, 15, now() - %s::interval)"
+    )
+    with opened() as beside:
+        for node in (("old", "31 days"), ("away", "29 days")):
+            beside.execute(enter, node)
+    leader(lambda *_: None).start()
+    give(opened, "b", "retry", {}, 30.0)
+    assert rows(opened, "SELECT name FROM nodes") == [("away",)]
+
+
 def test_an_order_whose_notice_was_lost_is_taken_up_when_the_heartbeat_has_seen_it(opened, leader):
     taken, heartbeat = threading.Semaphore(0), Heartbeat()
     leader(lambda *_: taken.release(), heartbeat=heartbeat).start()

@@ -4,11 +4,12 @@ Which room may import which is said in pyproject.toml, and `make lint` checks it
 """
 
 import ast
+import re
 import sys
 from collections import Counter
 from functools import cache
 
-from repository import DAEMON, parsed
+from repository import DAEMON, PACKAGE, parsed
 
 LINES_MAX = 350
 LONGER = {
@@ -151,3 +152,20 @@ def test_a_class_name_is_borne_by_one_class():
 def test_a_module_says_its_one_sentence_at_the_top():
     silent = {name for name, path in SOURCES.items() if not ast.get_docstring(parsed(path))}
     assert silent == set()
+
+
+def test_every_statement_of_a_file_of_sql_is_asked_for():
+    """One that nobody runs is a promise that nobody keeps: nodes were to be forgotten after a month."""
+    named = {
+        name
+        for path in PACKAGE.rglob("*.sql")
+        for name in re.findall(r"^-- name: (\w+)", path.read_text(), re.MULTILINE)
+    }
+    asked = {
+        node.value
+        for path in SOURCES.values()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert named - asked == set()
+    assert len(named) > 50

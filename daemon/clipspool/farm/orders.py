@@ -109,6 +109,7 @@ class OrderDesk:
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         ask(connection, "forget_orders")
+        ask(connection, "forget_nodes")
         is_noticed = True  # what came before it listened
         while not self._stopping.is_set() and not self._lease.is_ended:
             # A notice is a hint, and one may be lost: then the heartbeat has seen the order.

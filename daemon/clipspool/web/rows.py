@@ -74,7 +74,6 @@ def row_of(job: Job, conditions: Conditions, timing: Timing) -> dict[str, Any]:
             "size": result.size,
             "is_video": result.suffix in _VIDEO,
             "is_folder": result.is_folder,
-            "is_untouched": result.is_untouched,
             "finished": result.finished,
         }
         for number, result in enumerate(delivered(job), start=1)
