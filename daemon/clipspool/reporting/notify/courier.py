@@ -78,7 +78,6 @@ class Courier:
         *,
         count: CountSent = lambda _receiver, _outcome, _count: None,
         new_id: Callable[[], str],
-        clock: Callable[[], float] = time.monotonic,
         pause_seconds: tuple[float, float] = _PAUSE_SECONDS,
     ) -> None:
         """Start no thread before the first note."""
@@ -87,7 +86,6 @@ class Courier:
         self._digest = Digest(digest_seconds)
         self._count = count
         self._new_id = new_id
-        self._clock = clock
         self._pause_seconds = pause_seconds
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -109,7 +107,7 @@ class Courier:
         with self._changed:
             if self._is_stopping:
                 return
-            self._digest.add(note, self._clock())
+            self._digest.add(note, time.monotonic())
             if self._thread is None:
                 # Daemon: a receiver that hangs must not keep the process from ending.
                 self._thread = start_thread(self._run, "notify")
@@ -149,10 +147,10 @@ class Courier:
                     return None
                 if self._is_stopping:
                     return self._digest.take(inf) if self._digest.due < inf else None
-                message = self._digest.take(self._clock())
+                message = self._digest.take(time.monotonic())
                 if message is not None:
                     return message
-                left = self._digest.due - self._clock()
+                left = self._digest.due - time.monotonic()
                 self._changed.wait(None if left == inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
 
     def _deliver(self, message: NoticeMessage) -> None:
@@ -178,9 +176,9 @@ class Courier:
 
     def _rest(self, seconds: float) -> None:
         """Wait before another try; new notes do not end it, stopping does."""
-        until = self._clock() + seconds
+        until = time.monotonic() + seconds
         with self._changed:
-            while not self._is_stopping and (left := until - self._clock()) > 0:
+            while not self._is_stopping and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
 
     def _drop(self, message: NoticeMessage, why: str) -> None:

@@ -12,7 +12,6 @@ import structlog
 from clipspool.reporting.notify.webhook import LIMITS, Anywhere
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
-from clipspool.system.http.pace import TimeLimits
 from clipspool.system.process import start_thread
 
 if TYPE_CHECKING:
@@ -27,16 +26,11 @@ class Heartbeat:
     """Sends heartbeats in a thread of its own, and none while the daemon is not healthy."""
 
     def __init__(
-        self,
-        is_healthy: Callable[[], bool],
-        *,
-        user_agent: str,
-        seconds: float = BEAT_SECONDS,
-        limits: TimeLimits = LIMITS,
+        self, is_healthy: Callable[[], bool], *, user_agent: str, seconds: float = BEAT_SECONDS
     ) -> None:
         """`is_healthy` may take a few seconds."""
         self._is_healthy, self._user_agent = is_healthy, user_agent
-        self._seconds, self._limits = seconds, limits
+        self._seconds = seconds
         self._stopping = threading.Event()
 
     def use(self, url: str | None, ca_file: str | None = None) -> None:
@@ -59,7 +53,7 @@ class Heartbeat:
             try:
                 if self._is_healthy():
                     if adapter is None:
-                        adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), ca_file), self._limits)
+                        adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), ca_file), LIMITS)
                     trouble = self._beat(adapter, url)
                     if trouble and trouble != before:
                         log.warning("heartbeat_failed", why=trouble)
