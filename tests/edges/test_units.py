@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.app.settings import WebSettings, load
+from clipspool.app.settings import load
+from clipspool.app.settings.web import WebSettings
 from clipspool.cli.check.dropin import quoted, systemd_drop_in
 from patience import patient
 from repository import SYSTEMD

@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from clipspool.app.build import has_portable_names
-from clipspool.app.settings import ChangedKeys, Settings, changes
+from clipspool.app.settings import Settings, changes
+from clipspool.app.settings.reload import ChangedKeys
 from clipspool.app.settings.wording import Source, line_of, spell, translate
 
 INBOX = {"path": "/srv/bay-1", "outbox": "/srv/out-1"}

@@ -16,8 +16,16 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.records import Life, OpenJobs, Peer
-from clipspool.reporting.status_file import STATUS_NAME, EndedJob, FolderStatus, text_of
-from clipspool.reporting.status_file.text import ENDED_MOST, MOST, body_of, without_commands
+from clipspool.jobs.text import STATUS_NAME
+from clipspool.reporting.status_file.text import (
+    ENDED_MOST,
+    MOST,
+    EndedJob,
+    FolderStatus,
+    body_of,
+    text_of,
+    without_commands,
+)
 from fakes import NO_CREDITS, NOON, RESULT, a_job
 
 EMPTY = FolderStatus(

@@ -6,37 +6,19 @@ readings.
 """
 
 from clipspool.app.locations import SettingsError, file_of, leave_note, noted_journal, places
-from clipspool.app.settings.inbox import RESULT_NAME_FIELDS, InboxSettings
-from clipspool.app.settings.keys import (
-    BudgetSettings,
-    JournalSettings,
-    LogSettings,
-    ProviderSettings,
-    Settings,
-)
-from clipspool.app.settings.notify import NotifySettings
-from clipspool.app.settings.reload import ChangedKeys, changes
+from clipspool.app.settings.inbox import InboxSettings
+from clipspool.app.settings.keys import Settings
+from clipspool.app.settings.reload import changes
 from clipspool.app.settings.secrets import Needs
 from clipspool.app.settings.sources import load
-from clipspool.app.settings.transport import BucketSettings, PublicUrlSettings, TransportSettings
-from clipspool.app.settings.web import WebSettings
+from clipspool.app.settings.transport import BucketSettings
 
 __all__ = [
-    "RESULT_NAME_FIELDS",
     "BucketSettings",
-    "BudgetSettings",
-    "ChangedKeys",
     "InboxSettings",
-    "JournalSettings",
-    "LogSettings",
     "Needs",
-    "NotifySettings",
-    "ProviderSettings",
-    "PublicUrlSettings",
     "Settings",
     "SettingsError",
-    "TransportSettings",
-    "WebSettings",
     "changes",
     "file_of",
     "leave_note",

@@ -15,7 +15,7 @@ from clipspool.app.build import provider_of
 from clipspool.app.settings import Settings
 from clipspool.cli.check.database import look_at_database
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
-from clipspool.cli.check.finding import Finding, Level, is_fit
+from clipspool.cli.check.finding import Finding, is_fit
 from clipspool.cli.check.folders import in_time, known_to, look_at_events, look_at_inbox
 from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
@@ -34,7 +34,7 @@ from clipspool.journal import Address
 from clipspool.provider.protocol import Provider
 from clipspool.system.units import unit_of
 
-__all__ = ["Finding", "Level", "is_fit", "look", "missing_folders", "systemd_drop_in"]
+__all__ = ["Finding", "is_fit", "look", "missing_folders", "systemd_drop_in"]
 
 
 def look(

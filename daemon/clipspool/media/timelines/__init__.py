@@ -15,7 +15,6 @@ from clipspool.media.timelines.model import Link as Link
 from clipspool.media.timelines.model import NoTimeline as NoTimeline
 from clipspool.media.timelines.model import mark_of
 
-SUFFIXES = frozenset({".edl", ".xml", ".fcpxml", ".otio"})
 BYTES_MAX = 16 << 20
 _HEAD_BYTES = 4096
 
