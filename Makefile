@@ -103,7 +103,7 @@ nas: $(VENV)/dev  ## a kernel's NFS and SMB in a virtual machine (root)
 packages: $(VENV)/release  ## what is published, built, compared and installed (root)
 	$(BIN)/pytest -m ground $(GROUND) tests/ground/packages
 
-# Against what people use instead, some 55 minutes: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
+# Against what people use instead, an hour: BENCH="rescan commands" takes rows, BENCH_REPEATS=5 repeats all
 # of them so often.
 BENCH ?=
 NODE_RED := $(VENV)/node-red/node_modules/.package-lock.json
