@@ -11,8 +11,7 @@ from bench.tools import OURS, PEERS_OF_CLIPS, SETTLE_SECONDS, Bash, Clipspool, S
 SIZES = {"0.25 MB": (250_000, "1 20 100 1000"), "3.5 MB": (3_500_000, "100")}
 """Bytes, and how many at once; BENCH_CLIPS="1 20 100 1000" drops so many of both."""
 MANY = 1000
-"""As many are measured twice only, as their own number evens chance out, and not with bash: its processes for
-each step of each clip take four times as long as the others."""
+"""As many are not measured with bash: its processes for each step of each clip take four times as long."""
 RESULT_BYTES = 250_000
 RENDER_SECONDS = 12.0
 
@@ -24,7 +23,7 @@ def measure(kit):
             what = f"{count} of {size_name}"
             kinds = (kind for kind in (Clipspool, *PEERS_OF_CLIPS) if count < MANY or kind is not Bash)
             contestants = {kind.name: partial(race, kit, kind, count, size) for kind in kinds}
-            found = kit.compare(contestants, what, usual=2 if count >= MANY else 3)
+            found = kit.compare(contestants, what, usual=2)
             lines += judge(what, found)
     return lines
 
