@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 OURS, THEIRS, GOOD, BAD, GRID = "#0f766e", "#9a3412", "#0f766e", "#c2410c", "#d4d4d4"
 PANELS = (  # how the name of a figure ends, and how it is drawn
     ("all results are there", "all results are there", "s", "linear"),
-    ("p50", "drop to POST, half of the clips", "s", "linear"),
+    ("settle time, p50", "drop to POST, half of the clips", "s", "linear"),
     ("processor time", "processor time", "s", "log"),
     ("peak memory", "peak memory", "MB", "log"),
 )
