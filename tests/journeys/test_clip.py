@@ -3,6 +3,7 @@
 import os
 import tomllib
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,27 @@ def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
     bay.until_retired()
     assert "day 1/åäö/shot.mp4" in bay.results()
     assert "_done/day 1/åäö/shot.mp4" in bay.lying()
+
+
+ARENA_BYTES = 64 << 20
+"""GNU's malloc reserves so much for each further arena, at a multiple of it (arena.c, HEAP_MAX_SIZE)."""
+
+
+def arenas(pid):
+    """Count the arenas of a process besides its first: each begins where memory in use does."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    spans = [(*(int(at, 16) for at in line[0].split("-")), line[1], len(line)) for line in lines]
+    return sum(
+        (begin % ARENA_BYTES, rights, words) == (0, "rw-p", 5) and (then, kept) == (end, "---p")
+        for (begin, end, rights, words), (then, _, kept, _) in pairwise(spans)
+    )
+
+
+def test_all_threads_share_one_arena_of_memory(bay):
+    bay.start(before=["env"])
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    assert arenas(bay.daemon.pid) == 0
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it takes two processors to leave one")
