@@ -1,6 +1,7 @@
 """Where the system refuses a thread, work waits for those there are, and goes on once it may."""
 
 import os
+import subprocess
 import sys
 import threading
 
@@ -70,7 +71,7 @@ PROCESSORS = os.sched_getaffinity(0)
 
 
 def in_a_thread(work):
-    """Run something in a thread of its own, so that this one keeps its processors; give what it returns."""
+    """Run something in a thread of its own, so that this one keeps its processors; return its result."""
     found = []
     start_thread(lambda: found.append(work()), "t").join(patient(30))
     return found[0]
@@ -99,6 +100,29 @@ def test_a_program_may_use_every_processor_and_its_starter_stays(tmp_path):
     before, told, after = in_a_thread(work)
     assert told == str(sorted(PROCESSORS))
     assert after == before
+
+
+START_OVER = """
+import os
+from clipspool.app import node
+from clipspool.system.process import stay_on_one_processor
+if os.environ.pop("IS_FIRST", ""):
+    stay_on_one_processor()
+    node._start_over()
+print(sorted(os.sched_getaffinity(0)))
+"""
+
+
+def test_a_node_that_starts_over_has_every_processor_again():
+    """Else its decoder and hooks would share one with it from then on."""
+    told = subprocess.run(
+        [sys.executable, "-c", START_OVER],
+        env={**os.environ, "IS_FIRST": "yes"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(sorted(PROCESSORS))
 
 
 def test_where_no_processor_may_be_chosen_all_goes_on(tmp_path, monkeypatch):

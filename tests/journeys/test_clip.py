@@ -38,7 +38,7 @@ def test_sub_folders_are_kept_in_the_outbox_and_in_done(bay):
 
 
 ARENA_BYTES = 64 << 20
-"""GNU's malloc reserves so much for each further arena, at a multiple of it (arena.c, HEAP_MAX_SIZE)."""
+"""GNU's malloc reserves this much for each further arena, at a multiple of it (arena.c, HEAP_MAX_SIZE)."""
 
 
 def arenas(pid):

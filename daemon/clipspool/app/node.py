@@ -36,7 +36,7 @@ from clipspool.spool.guard import Guard
 from clipspool.spool.root import Root
 from clipspool.system import logs
 from clipspool.system.atomic import OURS
-from clipspool.system.process import boot_id, keep_what_is_loaded
+from clipspool.system.process import boot_id, keep_what_is_loaded, on_any_processor
 from clipspool.system.signals import Signals
 from clipspool.system.systemd import Service
 
@@ -345,4 +345,5 @@ def _start_over() -> None:
     words = [word for word in sys.orig_argv[1:] if word != "--accept-restored"]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.orig_argv[0], *words])  # noqa: S606 - our own command
+    with on_any_processor():  # the new process may use those it begins with
+        os.execv(sys.executable, [sys.orig_argv[0], *words])  # noqa: S606 - our own command
