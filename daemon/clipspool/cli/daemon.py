@@ -60,7 +60,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         node.run(settings, until_idle=until_idle, accept_restored=accept_restored)
         drop_closed_streams()
     except node.Replaced as error:
-        refuse(str(error))  # to set it again would only restore the old name
+        refuse(str(error))  # a restart would only take the name back from the other node
     except CannotStart as error:
         fail(str(error))
     except JournalError as error:
