@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clipspool.jobs.faults import FaultOf
 from clipspool.provider.protocol import Created, Refused, Unclear
 from clipspool.provider.runway.answers import read_create, read_task
-from clipspool.system.http.own_words import own_of, without
+from clipspool.system.http.own_words import Own, without
 
 NOW = datetime(2026, 9, 1, 12, 0, tzinfo=UTC)
 ID = "0d2f0f4e-6f4b-4c66-9a0f-3f1d9f6f2f11"
@@ -47,7 +47,7 @@ def body_of(prompt, **more):
 
 def create(status, body, prompt="deep winter", headers=None, **more):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_create(status, headers or {}, data, NOW, own_of(body_of(prompt, **more)))
+    return read_create(status, headers or {}, data, NOW, Own(body_of(prompt, **more)))
 
 
 def kind_of(heard):
@@ -299,8 +299,8 @@ def test_a_success_with_friendly_words_beside_its_id_is_a_success():
 @settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_cutting_never_raises_and_a_text_that_says_nothing_of_ours_stays(own, text):
-    without(own_of({"promptText": own, "extra": {own: text}}), text)
-    kept, is_named = without(own_of({"promptText": "deep winter"}), "You have no right to use this model")
+    without(Own({"promptText": own, "extra": {own: text}}), text)
+    kept, is_named = without(Own({"promptText": "deep winter"}), "You have no right to use this model")
     assert kept == "You have no right to use this model"
     assert not is_named
 

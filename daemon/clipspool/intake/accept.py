@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -15,6 +14,7 @@ from clipspool.intake.settle import MTIME_NS, SIZE, stamp_of
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import PICTURES_SOURCE, Clip, Job, job_id, new_id
+from clipspool.jobs.nouns import replace
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
 from clipspool.spool.guard import Unavailable
@@ -181,8 +181,12 @@ class Acceptance:
         if not self._may_claim():
             raise Unsettled(pairing.clip)
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
-        if any(self._watched.exists(control) for control in pairing.controls):
-            raise Unsettled(pairing.clip)
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            self._watched.folder(parent(pairing.clip)) as fd,
+        ):
+            if any(is_present(name_of(control), fd) for control in pairing.controls):
+                raise Unsettled(pairing.clip)
         for path, stamp in pairing.stamps.items():
             with suppress(FileNotFoundError, NotADirectoryError):
                 is_folder = path == pairing.clip and pairing.pictures is not None

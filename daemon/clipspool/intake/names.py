@@ -144,7 +144,7 @@ class Names:
     def controls(self, clip: str, folder: str = "") -> list[str]:
         """Return the names of control files that would mark a clip as incomplete."""
         names = [clip + suffix for suffix in CONTROL_SUFFIXES]
-        return [name for name in names if fits(name) and self.kind(name, folder) is Kind.TEMPORARY]
+        return [name for name in names if fits(name) and not self._is_ignored(name, folder)]
 
     def base(self, name: str) -> str:
         """Return what a clip, its sidecars and its temporary files have in common: they are judged together.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from clipspool.jobs.model import Request
+from clipspool.jobs.nouns import replace
 
 _NOT_SENT = {"priority", "not_before", "seed_is_drawn", "ratio_is_chosen", "again", "was_put_back", "preset"}
 _NOT_SENT |= {"instead_of", "finish", "finish_size", "finish_codec", "finish_timing"}

@@ -99,7 +99,7 @@ class Request:
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON and TOML hold, without what has its default."""
         body: dict[str, Any] = {"prompt": self.prompt, "model": self.model, "seed": self.seed}
-        body |= self._set(name for name in self.__dataclass_fields__ if name not in body)
+        body |= self._set(_USUAL)
         if self.references:
             body["references"] = [r.to_dict() for r in self.references]
         return body
@@ -115,11 +115,14 @@ class Request:
         )
 
     def _set(self, names: Iterable[str]) -> dict[str, Any]:
-        usual = Request(self.prompt, self.model, self.seed)
-        return {name: value for name in names if (value := getattr(self, name)) != getattr(usual, name)}
+        return {name: value for name in names if (value := getattr(self, name)) != _USUAL[name]}
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> Self:
         """Read what `to_dict` returned."""
         references = tuple(Reference(**r) for r in body.get("references", ()))
         return cls(**{**body, "references": references})
+
+
+_USUAL = {name: getattr(Request("", "", 0), name) for name in list(Request.__dataclass_fields__)[3:]}
+"""What each key has where nothing was asked for; prompt, model and seed always are."""

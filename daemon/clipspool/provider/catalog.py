@@ -7,12 +7,12 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
 from clipspool.jobs.model import Problem, Request
+from clipspool.jobs.nouns import replace
 from clipspool.media.plan import Bounds
 from clipspool.provider.model import RATIO, BadModel, Model, read_model
 from clipspool.provider.passthrough import extra_problems
@@ -146,7 +146,8 @@ class Catalog:
         model = self.models.get(request.model)
         if model is None or request.ratio is not None or not {"ratio"} <= {*model.always} & {*model.fields}:
             return request
-        return replace(request, ratio=_nearest(model.ratios, media), ratio_is_chosen=True)
+        ratio = _nearest(model.ratios, media.get("width") or 0, media.get("height") or 0)
+        return replace(request, ratio=ratio, ratio_is_chosen=True)
 
     def retirement(self, name: str) -> str:
         """Describe since when a model is retired, and its successor; empty for one that is not."""
@@ -181,9 +182,9 @@ class Catalog:
         return f"{meant} (known: {', '.join(sorted(self.models))})"
 
 
-def _nearest(ratios: Sequence[str], media: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=64)
+def _nearest(ratios: tuple[str, ...], width: int, height: int) -> str:
     """Choose the ratio nearest to a clip's shape; of those as near, one not smaller than the clip."""
-    width, height = media.get("width") or 0, media.get("height") or 0
     if not ratios:
         return f"{width}:{height}" if width and height else _USUAL_RATIO
     if not width or not height:
@@ -237,7 +238,7 @@ def _ratio_problems(model: Model, request: Request) -> Iterator[Problem]:
         yield Problem(message, "ratio", right=f'ratio = "{meant}"' if is_accepted else "")
     elif known and ratio not in model.ratios:
         across, down = _sides(ratio)
-        right = f'ratio = "{_nearest(model.ratios, {"width": across, "height": down})}"'
+        right = f'ratio = "{_nearest(model.ratios, across, down)}"'
         yield Problem(f"is {ratio}, which is not accepted: {accepted}", "ratio", right=right)
 
 

@@ -13,13 +13,14 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
 import tomli_w
 
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
 from clipspool.spool.guard import Unavailable

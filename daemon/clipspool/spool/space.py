@@ -16,7 +16,7 @@ from clipspool.system.atomic import temporary_name, unlink
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, from linux/falloc.h
 _TRIED_BYTES = 64 << 10
-_TRIED_SECONDS = 1.0
+_TRIED_SECONDS = 5.0
 """A trial holds for the clips that follow it so soon: to reserve space costs more than all else before a
 request where the file system fills it with zeros, as tmpfs does, or a server has to be asked."""
 _TURNS: defaultdict[int, Lock] = defaultdict(Lock)
@@ -31,7 +31,7 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
     """Return in words why `size` bytes do not fit there; empty where they do. Raises Unavailable.
 
     `tries` makes a file for a moment: the system's figures do not show quotas and rights. It does so once in
-    a second for each folder, for the largest size that was asked for.
+    some seconds for each folder, for the largest size that was asked for.
     """
     with root.folder() as fd, _TURNS[(here := os.fstat(fd)).st_dev]:
         free = os.fstatvfs(fd)

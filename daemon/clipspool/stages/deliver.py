@@ -6,7 +6,7 @@ import errno
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from string import Formatter
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from clipspool.jobs.events import Delivered, Event, Postponed, ResultGone
 from clipspool.jobs.model import Clip, Job, Result
 from clipspool.jobs.naming import PATH_UNITS_MAX, fitted, is_portable, portable, units
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.text import utc
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root

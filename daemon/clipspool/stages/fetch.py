@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import FileIO
 
 from clipspool.jobs.events import Event, Failed, Fetched, PartlyFetched, Postponed, StageFailed
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.model import Held, Job, Missing, Result
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
 from clipspool.media.facts import Probe

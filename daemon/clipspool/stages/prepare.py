@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 
@@ -13,6 +13,7 @@ from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, S
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.sequence import Facts, exact_rate, in_words
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
 from clipspool.media.boxes import Complete, completeness

@@ -34,7 +34,9 @@ class Quoting:
         Only a folder of pictures has a rate of its own choice: for a film the key is left out.
         """
         rate = (request.frames_per_second or DEFAULT_RATE) if PICTURES in media else 0.0
-        return self.catalog.completed(replace(request, frames_per_second=rate), media)
+        if rate != request.frames_per_second:
+            request = replace(request, frames_per_second=rate)
+        return self.catalog.completed(request, media)
 
     def check(self, request: Request, media: Mapping[str, Any]) -> list[Problem]:
         """Return what keeps a request for a clip from being sent: the model's limits, or the clip itself."""

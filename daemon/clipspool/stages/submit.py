@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Self, assert_never
 
@@ -16,6 +16,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Clip, Error, Held, Job, Request
+from clipspool.jobs.nouns import replace
 from clipspool.provider.protocol import Call, Created, Inline, NothingSent, Provider, Refused, Unclear
 from clipspool.provider.transport import Depot
 from clipspool.spool.guard import Unavailable

@@ -65,15 +65,15 @@ def read_create(
     own = own or Own()
     reply = read_reply(status, headers, body, now or datetime.now(UTC), own)
     tree = reply.tree or {}
+    task_id, denied = (_created_id(tree), denial(tree)) if status in _SUCCESS else ("", "")
+    if task_id and not denied:
+        return Created(task_id, _credits(list(_layers(tree)), is_ended=False))
     evidence: dict[str, Any] = {"http_status": status, "answer": reply.excerpt}
     if reply.retry_after_seconds is not None:
         evidence["retry_after_seconds"] = reply.retry_after_seconds
     if found := offered(reply.tree, headers, body, own):
         evidence["maybe_task_ids"] = found
     if status in _SUCCESS:
-        task_id, denied = _created_id(tree), denial(tree)
-        if task_id and not denied:
-            return Created(task_id, _credits(list(_layers(tree)), is_ended=False))
         if task_id:
             evidence["maybe_task_ids"] = list(dict.fromkeys([task_id, *found]))[:OFFERED_MAX]
             denied = f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})"

@@ -34,7 +34,7 @@ from clipspool.system.http.asking import Asker
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import WireTrouble, wire_fault
 from clipspool.system.http.guard import Forbidden, Unreachable, guard_for
-from clipspool.system.http.own_words import own_of
+from clipspool.system.http.own_words import Own
 from clipspool.system.http.pace import TimeLimits
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.reply import Reply, excerpt, number, read_reply
@@ -135,7 +135,7 @@ class Runway:
         if isinstance(answer, NothingSent | Unclear):
             return answer
         text = _without(key, answer.body)
-        own = own_of(call.body)
+        own = Own(call.body)
         outcome = read_create(answer.status, answer.headers, text, datetime.now(UTC), own)
         # An answer that was cut is no refusal: its missing half may name the task that is paid for.
         # JSON has its own end, so a task in a cut answer is named for sure; a refusal has to be whole.

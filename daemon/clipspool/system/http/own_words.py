@@ -13,6 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 CUT = "\u25a1"
@@ -47,29 +48,33 @@ _SHORT_STRING_MAX = 5
 _STUMP_MIN = 3
 
 
-@dataclass(frozen=True, slots=True)
 class Own:
-    """The strings of one request, split into words, and the names of its fields."""
+    """The strings of one request, split into words, and the names of its fields.
 
-    strings: tuple[tuple[str, ...], ...] = ()
-    names: frozenset[str] = _FIELDS
-    """In lower case, without `_` and `-`."""
+    They are found when an answer first needs them: one that only names a task has no words to compare.
+    """
 
+    def __init__(self, body: Mapping[str, Any] | None = None) -> None:
+        """`body` is the request's JSON body; None: nothing of it is known."""
+        self._body = body or {}
 
-def own_of(body: Mapping[str, Any]) -> Own:
-    """Collect every string and number of a request's JSON body, and every key."""
-    strings: dict[tuple[str, ...], None] = {}
-    names: set[str] = set()
-    for is_key, leaf in _leaves(body):
-        if is_key:
-            names.add(folded(leaf))
-        elif words := _words_of(leaf):
-            strings[words[:_WORDS_MAX]] = None
-            # An address is quoted whole, or by its host or file only.
-            for part in leaf.split("/") if "://" in leaf[:12] else ():
-                if piece := _words_of(part):
-                    strings[piece] = None
-    return Own(tuple(strings), _FIELDS | names)
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of its fields, in lower case, without `_` and `-`."""
+        return _FIELDS.union(folded(leaf) for is_key, leaf in _leaves(self._body) if is_key)
+
+    @cached_property
+    def strings(self) -> tuple[tuple[str, ...], ...]:
+        """Each string and number of the request as words."""
+        found: dict[tuple[str, ...], None] = {}
+        for is_key, leaf in _leaves(self._body):
+            if not is_key and (words := _words_of(leaf)):
+                found[words[:_WORDS_MAX]] = None
+                # An address is quoted whole, or by its host or file only.
+                for part in leaf.split("/") if "://" in leaf[:12] else ():
+                    if piece := _words_of(part):
+                        found[piece] = None
+        return tuple(found)
 
 
 def without(own: Own, text: str) -> tuple[str, bool]:
