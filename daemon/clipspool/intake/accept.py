@@ -181,12 +181,8 @@ class Acceptance:
         if not self._may_claim():
             raise Unsettled(pairing.clip)
         # A control file may have come since the folder was listed: the clip beside it would be paid in part.
-        with (
-            suppress(FileNotFoundError, NotADirectoryError),
-            self._watched.folder(parent(pairing.clip)) as fd,
-        ):
-            if any(is_present(name_of(control), fd) for control in pairing.controls):
-                raise Unsettled(pairing.clip)
+        if self._watched.has_any(parent(pairing.clip), map(name_of, pairing.controls)):
+            raise Unsettled(pairing.clip)
         for path, stamp in pairing.stamps.items():
             with suppress(FileNotFoundError, NotADirectoryError):
                 is_folder = path == pairing.clip and pairing.pictures is not None

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -174,6 +174,15 @@ class CheckedFolder:
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def has_any(self, folder: Rel, names: Iterable[str]) -> bool:
+        """Whether a folder, which is opened once for all, has an entry of one of these names."""
+        with suppress(FileNotFoundError, NotADirectoryError), self.folder(folder) as fd:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    return True
+        return False
 
     def is_folder(self, rel: Rel) -> bool:
         """Whether a folder, not a link to one, has that name."""
