@@ -6,7 +6,6 @@ statements of `statements.sql` by name, and what differs, of `sqlite.sql` or `po
 jobs into rows and back, `migrations/` makes and changes the tables, and `files.py` has the lock.
 """
 
-from clipspool.jobs.records import ClipCost, HistoryEntry, Spend, Tally
 from clipspool.journal.database import Address, Place
 from clipspool.journal.files import JournalError, JournalUnreachable, Lock
 from clipspool.journal.journal import Journal
@@ -18,10 +17,8 @@ __all__ = [
     "UNDER_WAY",
     "Address",
     "Candidate",
-    "ClipCost",
     "DaySpent",
     "Filter",
-    "HistoryEntry",
     "Journal",
     "JournalError",
     "JournalUnreachable",
@@ -31,7 +28,5 @@ __all__ = [
     "Page",
     "Place",
     "SortBy",
-    "Spend",
-    "Tally",
     "candidate",
 ]

@@ -12,9 +12,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.journal.files import JournalError, Lock, make_home
+from clipspool.journal.files import JournalError, Lock, make_home, sync
 from clipspool.journal.migrations import HEAD, version_of
-from clipspool.system.atomic import rename_new
+from clipspool.system.atomic import NEW_FLAGS, Opened, rename_new
 
 _CHUNK = 1 << 20
 _LOGS = ("-shm", "-wal")
@@ -50,21 +50,21 @@ def back_up(journal: Path, target: Path) -> Copied:
     part = target.with_name(f".{target.name}.part")
     with suppress(FileNotFoundError):
         part.unlink()  # what a crash left
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    os.close(os.open(part, NEW_FLAGS, 0o600))
     try:
         with closing(_open(journal, "ro")) as source, closing(_open(part, "rw")) as copy:
             source.backup(copy)
             copy.execute("PRAGMA locking_mode = exclusive").fetchall()  # a NAS may share no memory
             copy.execute("PRAGMA journal_mode = delete").fetchall()  # one file, whole by itself
         copied = examine(part)
-        _sync(part)
+        sync(part)
         _write_new(sums, f"{copied.sha256}  {target.name}\n".encode())
         _name(part, target)
     except sqlite3.DatabaseError as error:
         raise JournalError(f"The journal {journal} cannot be copied to {target} ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync(target.parent)
     return copied
 
 
@@ -127,11 +127,11 @@ def restore(file: Path, journal: Path) -> Path | None:
             with closing(_open(new, "rw")) as connection, connection:
                 connection.execute("REPLACE INTO facts (name, value) VALUES ('restored', ?)", (str(mark),))
                 connection.execute("DELETE FROM facts WHERE name = 'restored_held'")
-        _sync(new)
+        sync(new)
         aside = _set_aside(journal)
-        _sync(journal.parent)
+        sync(journal.parent)
         new.replace(journal)  # at once: a start in between would make a new journal, which knows of nothing
-        _sync(journal.parent)
+        sync(journal.parent)
     finally:
         lock.release()
     return aside
@@ -169,7 +169,7 @@ def _set_aside(journal: Path) -> Path | None:
         os.link(journal, aside)
     except OSError:  # no file system for links
         _copy(journal, aside, journal)
-        _sync(aside)
+        sync(aside)
     # Beside another journal a log must not be taken for that one's.
     for suffix in _LOGS:
         path = journal.with_name(journal.name + suffix)
@@ -182,7 +182,7 @@ def _copy(file: Path, new: Path, journal: Path) -> None:
     """Copy a backup beside a journal, with the rights and the owner that the journal's daemon needs."""
     model = journal if journal.exists() else journal.parent
     there = model.stat()
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(new, NEW_FLAGS, 0o600)
     with os.fdopen(fd, "wb") as target, file.open("rb") as source:
         shutil.copyfileobj(source, target, _CHUNK)
         if model is journal:
@@ -206,7 +206,7 @@ def _digest(file: Path) -> str:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, NEW_FLAGS, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()
@@ -215,16 +215,5 @@ def _write_new(path: Path, data: bytes) -> None:
 
 def _name(part: Path, target: Path) -> None:
     """Rename a whole copy to its name, never over a file that came meanwhile; needs no hard links."""
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Opened(os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
         rename_new(part.name, folder, target.name, folder)
-    finally:
-        os.close(folder)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

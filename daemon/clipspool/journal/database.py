@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
 _LIST = re.compile(r"\b(NOT )?IN :(\w+)")
@@ -77,39 +78,54 @@ class Fence:
 Place: TypeAlias = Path | Address
 
 
-class Database(Protocol):
+class Database(ABC):
     """A connection for one thread at a time. Values are plain Python.
 
     What the world does to it is raised as JournalError; a bug in a statement or its values stays a bug. A
     reader's answers are all of one moment, until `rollback`.
     """
 
-    in_transaction: bool
+    _connection: Any
+    in_transaction = False
     """Whether a change was begun, and neither committed nor rolled back."""
 
     def close(self) -> None:
         """Close the connection; what is not committed is lost."""
+        self._connection.close()
 
+    @abstractmethod
     def run(self, name: str, /, **values: Any) -> None:
         """Run a statement for its effect; `rows` are a table's rows, in the order of `rows.py`."""
 
+    @abstractmethod
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row."""
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
         """Return all rows of an answer."""
+        columns, found = self._answer(name, values)
+        return [dict(zip(columns, row, strict=True)) for row in found]
 
     def column(self, name: str, /, **values: Any) -> list[Any]:
         """Return the first value of each row."""
+        return [row[0] for row in self._answer(name, values)[1]]
 
     def value(self, name: str, /, **values: Any) -> Any:
         """Return the first value of the only row, None without one."""
+        return next(iter(self.column(name, **values)), None)
 
+    @abstractmethod
+    def _answer(self, name: str, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+        """Run a statement; return the names of its columns, and its rows."""
+
+    @abstractmethod
     def begin(self) -> None:
         """Begin to write; from here on nobody else can."""
 
+    @abstractmethod
     def commit(self) -> None:
         """Make the transaction durable."""
 
+    @abstractmethod
     def rollback(self) -> None:
         """Undo the open transaction, if there is one. A reader sees newer data from its next question on."""

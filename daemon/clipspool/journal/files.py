@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from clipspool.system.atomic import NEW_FLAGS, Opened
+
 _LOOK_AGAIN_SECONDS = 0.05
 _NODE_MARK = "clipspool: the journal is in "
 _SQLITE = b"SQLite format 3\0"
@@ -29,6 +31,12 @@ def make_home(journal: Path) -> None:
     journal.parent.mkdir(0o750, parents=True, exist_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Sync a file's bytes, or a folder's names, to disk. Raises OSError."""
+    with Opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        os.fsync(fd)
+
+
 def make_for_owner(journal: Path) -> None:
     """Make a journal's missing files, owned by the owner of their folder, whose daemon has to open them.
 
@@ -36,13 +44,8 @@ def make_for_owner(journal: Path) -> None:
     """
     folder = journal.parent.stat()
     for path in (journal, Lock(journal).path):
-        with suppress(FileExistsError):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(path, flags, 0o644)
-            try:
-                os.fchown(fd, folder.st_uid, folder.st_gid)
-            finally:
-                os.close(fd)
+        with suppress(FileExistsError), Opened(os.open(path, NEW_FLAGS, 0o644)) as fd:
+            os.fchown(fd, folder.st_uid, folder.st_gid)
 
 
 def mark_node(path: Path, shown: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from clipspool.journal.database import Address
-from clipspool.journal.files import JournalError
+from clipspool.journal.files import JournalError, sync
 from clipspool.journal.postgres import connect_to_write
 from clipspool.journal.server import translated
 from clipspool.journal.sqlite import SQLiteDatabase
@@ -37,11 +36,7 @@ def import_journal(path: Path, address: Address, on_table: Callable[[str, int], 
         source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     moved = path.with_name(path.name + _SUFFIX)
     path.rename(moved)
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(path.parent)
     return moved
 
 

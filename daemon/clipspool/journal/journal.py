@@ -167,10 +167,6 @@ class Journal(Questions):
         self._begin()
         self._database.run(statement, **values)
 
-    def _write_rows(self, statement: str, rows: list[list[Any]]) -> None:
-        self._begin()
-        self._database.run(statement, rows=rows)
-
     # --- jobs -------------------------------------------------------------------------------------------
 
     def known(self, clip_ids: Collection[str]) -> set[str]:
@@ -198,7 +194,7 @@ class Journal(Questions):
     def add_job(self, job: Job) -> None:
         """Enter one more job of a clip that is known, in the queue; a retired clip is wanted again."""
         self.flush()
-        self._write_rows("insert_jobs", [job_row(job)])
+        self._write("insert_jobs", rows=[job_row(job)])
         _keep(self._jobs_kept, job.id, job)
         self._count_job(job, 1)
         self.bring_back(job.clip_id)

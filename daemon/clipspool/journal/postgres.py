@@ -14,7 +14,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from clipspool.journal.database import Address, Fence, Row, journal_statements
+from clipspool.journal.database import Address, Database, Fence, Row, journal_statements
 from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
 from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
@@ -67,7 +67,7 @@ STATEMENTS = {
 }
 
 
-class PostgresDatabase:
+class PostgresDatabase(Database):
     """A connection for one thread at a time; see `Database`."""
 
     def __init__(
@@ -75,11 +75,9 @@ class PostgresDatabase:
     ) -> None:
         """Take an open connection; `open` and `read` make one."""
         self._address = address
-        self._connection = connection
+        self._connection: psycopg.Connection = connection
         self._is_reader = is_reader
         self._fence = fence
-        self.in_transaction = False
-        """Whether a change was begun, and neither committed nor rolled back."""
 
     @classmethod
     def open(cls, address: Address, fence: Fence | None = None) -> Self:
@@ -107,10 +105,6 @@ class PostgresDatabase:
             return None
         return cls(address, connection, is_reader=True)
 
-    def close(self) -> None:
-        """Close the connection; what is not committed is lost."""
-        self._connection.close()
-
     # --- statements by name -------------------------------------------------------------------------------
 
     def run(self, name: str, /, **values: Any) -> None:
@@ -125,27 +119,15 @@ class PostgresDatabase:
         with translated(self._address):
             self._connection.cursor().executemany(STATEMENTS[name], rows)
 
-    def rows(self, name: str, /, **values: Any) -> list[Row]:
-        """Return all rows of an answer."""
+    def _answer(self, name: str, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
         cursor = self._execute(name, values)
-        columns = [column.name for column in cursor.description or ()]
-        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-
-    def column(self, name: str, /, **values: Any) -> list[Any]:
-        """Return the first value of each row."""
-        return [row[0] for row in self._execute(name, values).fetchall()]
-
-    def value(self, name: str, /, **values: Any) -> Any:
-        """Return the first value of the only row, None without one."""
-        row = self._execute(name, values).fetchone()
-        return None if row is None else row[0]
+        return [column.name for column in cursor.description or ()], cursor.fetchall()
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> psycopg.Cursor[tuple[Any, ...]]:
         with translated(self._address):
             if self._is_reader and self._connection.info.transaction_status is TransactionStatus.IDLE:
-                self._connection.execute(
-                    b"BEGIN ISOLATION LEVEL REPEATABLE READ"
-                )  # all answers of one moment
+                # All answers are of one moment, until `rollback`.
+                self._connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ")
             return self._connection.execute(STATEMENTS[name], values)
 
     # --- transactions ---------------------------------------------------------------------------------------

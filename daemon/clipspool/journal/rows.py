@@ -31,6 +31,14 @@ from clipspool.journal.database import Row, to_json
 
 NODE = "here"
 """The one machine that owns every job, as long as a journal is not shared."""
+_PLAIN_OF_JOB = (
+    *("id", "clip_id", "inbox", "variant", "created_at", "priority", "due_at", "reason", "updated_at"),
+    *("cancel_by", "attempts", "doubts", "progress", "rendering_since", "credits_estimated", "version"),
+    *("prepared_by", "part"),
+)
+_PLAIN_OF_TASK = ("profile", "intent_at", "task_id", "created_at", "credits")
+_PLAIN_OF_CLIP = ("id", "inbox", "source", "size", "mtime_ns", "accepted_at", "sha256", "retired_at")
+"""Fields that stand in a row as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +150,7 @@ def read_job(row: Row) -> Job:
     if row["task_number"] is not None and row["task_intent_at"] is not None:
         task = Task(
             number=row["task_number"],
-            profile=row["task_profile"],
-            intent_at=row["task_intent_at"],
-            task_id=row["task_task_id"],
-            created_at=row["task_created_at"],
-            credits=row["task_credits"],
+            **{name: row[f"task_{name}"] for name in _PLAIN_OF_TASK},
             succeeded=bool(row["task_succeeded"]),
             evidence=json.loads(row["task_evidence"]),
         )
@@ -155,38 +159,21 @@ def read_job(row: Row) -> Job:
         fields = json.loads(row["error"])
         error = Error(**{**fields, "paid": Paid(fields["paid"])})
     return Job(
-        id=row["id"],
-        clip_id=row["clip_id"],
-        inbox=row["inbox"],
-        variant=row["variant"],
+        **{name: row[name] for name in _PLAIN_OF_JOB},
+        **_read_outputs(row["results"]),
         request=Request.from_dict(json.loads(row["request"])),
-        created_at=row["created_at"],
         state=State(row["state"]),
-        priority=row["priority"],
-        due_at=row["due_at"],
         held=None if row["held"] is None else Held(row["held"]),
-        reason=row["reason"],
-        updated_at=row["updated_at"],
         prepared=bool(row["prepared"]),
         approved=bool(row["approved"]),
-        cancel_by=row["cancel_by"],
-        attempts=row["attempts"],
-        doubts=row["doubts"],
-        progress=row["progress"],
-        rendering_since=row["rendering_since"],
         task=task,
-        credits_estimated=row["credits_estimated"],
         error=error,
-        **_read_outputs(row["results"]),
         path=os.fsdecode(row["path"]),
         paid=Paid(row["paid"]),
         fingerprint=row["fingerprint"] or "",
         reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
-        version=row["version"],
-        prepared_by=row["prepared_by"],
         node="" if row["node"] == NODE else row["node"],
         chosen=tuple(os.fsdecode(bytes.fromhex(name)) for name in json.loads(row["chosen"] or "[]")),
-        part=row["part"],
         parts=tuple(Part(**one) for one in json.loads(row["parts"] or "[]")),
     )
 
@@ -216,38 +203,24 @@ def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
 def clip_row(clip: Clip) -> dict[str, Any]:
     """Return the values of a new clip for `insert_clips`; paths are bytes, so they go by name."""
     return {
-        "id": clip.id,
-        "inbox": clip.inbox,
+        **{name: getattr(clip, name) for name in _PLAIN_OF_CLIP},
         "path": os.fsencode(clip.path),
         "sidecar": path_bytes(clip.sidecar),
-        "source": clip.source,
-        "size": clip.size,
-        "mtime_ns": clip.mtime_ns,
-        "accepted_at": clip.accepted_at,
-        "sha256": clip.sha256,
         "media": to_json(clip.media),
         "lies_at": path_bytes(clip.lies_at),
         "sidecar_lies_at": path_bytes(clip.sidecar_lies_at),
-        "retired_at": clip.retired_at,
     }
 
 
 def read_clip(row: Row) -> Clip:
     """Build a clip from a row of the statement `clips`."""
     return Clip(
-        id=row["id"],
-        inbox=row["inbox"],
+        **{name: row[name] for name in _PLAIN_OF_CLIP},
         path=os.fsdecode(row["path"]),
         sidecar=_decoded(row["sidecar"]),
-        source=row["source"],
-        size=row["size"],
-        mtime_ns=row["mtime_ns"],
-        accepted_at=row["accepted_at"],
-        sha256=row["sha256"],
         media=json.loads(row["media"]),
         lies_at=_decoded(row["lies_at"]),
         sidecar_lies_at=_decoded(row["sidecar_lies_at"]),
-        retired_at=row["retired_at"],
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
-from clipspool.journal.database import Row, journal_statements, to_json
+from clipspool.journal.database import Database, Row, journal_statements, to_json
 from clipspool.journal.files import FileIdentity, JournalError, Lock, make_home, refuse_mark
 from clipspool.journal.migrations import HEAD, migrate, version_of
 
@@ -55,17 +55,15 @@ STATEMENTS = journal_statements(
 )
 
 
-class SQLiteDatabase:
-    """A connection for one thread at a time. Values are plain Python; a list is passed as JSON."""
+class SQLiteDatabase(Database):
+    """A connection for one thread at a time; a list is passed as JSON."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, is_reader: bool) -> None:
         """Take an open connection; `open` and `read` make one."""
         self.path = path
-        self._connection = connection
+        self._connection: sqlite3.Connection = connection
         self._is_reader = is_reader
         self._identity = FileIdentity()
-        self.in_transaction = False
-        """Whether a change was begun, and neither committed nor rolled back."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -108,10 +106,6 @@ class SQLiteDatabase:
             return None
         return cls(path, connection, is_reader=True)
 
-    def close(self) -> None:
-        """Close the connection; what is not committed is lost."""
-        self._connection.close()
-
     # --- statements by name -------------------------------------------------------------------------------
 
     def run(self, name: str, /, **values: Any) -> None:
@@ -122,20 +116,9 @@ class SQLiteDatabase:
         """Run a statement once for each row."""
         self._call(self._connection.executemany, STATEMENTS[name], rows)
 
-    def rows(self, name: str, /, **values: Any) -> list[Row]:
-        """Return all rows of an answer."""
+    def _answer(self, name: str, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
         cursor = self._execute(name, values)
-        columns = [column[0] for column in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in self._call(cursor.fetchall)]
-
-    def column(self, name: str, /, **values: Any) -> list[Any]:
-        """Return the first value of each row."""
-        return [row[0] for row in self._call(self._execute(name, values).fetchall)]
-
-    def value(self, name: str, /, **values: Any) -> Any:
-        """Return the first value of the only row, None without one."""
-        found = self.column(name, **values)
-        return found[0] if found else None
+        return [column[0] for column in cursor.description], self._call(cursor.fetchall)
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         bound = {key: to_json(value) if isinstance(value, list) else value for key, value in values.items()}

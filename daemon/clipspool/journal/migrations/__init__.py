@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from clipspool.journal.files import JournalError
+from clipspool.journal.files import JournalError, sync
 from clipspool.system.failpoint import reach
 
 _SCRIPTS = {file.stem: file for file in sorted(Path(__file__).parent.glob("[0-9]*.sql"))}
@@ -60,14 +59,6 @@ def _keep_copy(connection: sqlite3.Connection, path: Path, copy: Path) -> None:
     with closing(sqlite3.connect(partial)) as target:
         connection.backup(target)
     shutil.copymode(path, partial)
-    _sync(partial, os.O_RDONLY)
+    sync(partial)
     partial.replace(copy)
-    _sync(copy.parent, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    fd = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(copy.parent)
