@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clipspool.jobs.faults import OperatorError
 from clipspool.system.process import start_thread
 
 _LINE_BYTES_MAX = 16 << 20
@@ -30,7 +31,7 @@ class NoDaemon(Exception):
     """No daemon runs on this journal."""
 
 
-class CommandFailed(Exception):
+class CommandFailed(OperatorError):
     """The daemon could not do it; the message says why."""
 
 

@@ -61,11 +61,9 @@ def farm_status(settings: Settings, connect: Connect, daemon: Mapping[str, Any])
     journal = Journal.read(settings.journal.place)
     if journal is None:
         return shown
-    try:
+    with closing(journal):
         conditions = conditions_in(journal, settings.limits, time.time())
         fresh = status_json(journal.counts, conditions, (), daemon)
-    finally:
-        journal.close()
     return {**shown, **{key: fresh[key] for key in ("jobs", "spend", "provider", "journal")}}
 
 

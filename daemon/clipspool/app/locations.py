@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from clipspool.jobs.faults import OperatorError
 from clipspool.system import units
 
 JOURNAL_NAME = "journal.sqlite3"
@@ -21,8 +22,10 @@ PREFIX = "CLIPSPOOL_"
 _NOTE_BYTES_MAX = 4096
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The configuration cannot be used: a line for each mistake, fit to be shown as it stands."""
+
+    exit_code = 78
 
 
 class NowhereError(Exception):

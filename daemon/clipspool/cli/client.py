@@ -8,10 +8,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.output import ask_daemon, fail
@@ -21,27 +20,19 @@ if TYPE_CHECKING:
     from clipspool.spool.root import Root
 
 
-class OperatorCommands:
-    """Carries out commands; ends the process with a sentence when one cannot be carried out."""
+class OperatorCommands(ExitStack):
+    """Carries out commands; raises OperatorError, or ends the process, when one cannot be carried out.
+
+    Leaving its block closes the journal.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Open nothing before it is needed."""
+        super().__init__()
         self._settings = settings
         self.is_running = False
         """Whether a running daemon carried it out; else the next one reads it from the journal."""
-        self._close: list[Callable[[], object]] = []
         self._scheduler: Any = None
-
-    def __enter__(self) -> Self:
-        """Return the operator."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        """Close the journal."""
-        for close in reversed(self._close):
-            close()
 
     def do(self, name: str, **arguments: Any) -> Any:
         """Carry out a command by its name in `scheduler.commands.COMMANDS`."""
@@ -141,7 +132,7 @@ class OperatorCommands:
         from clipspool.scheduler.housekeeping import Housekeeping
 
         window = Window(self._settings.journal.place)
-        self._close.append(window.close)
+        self.callback(window.close)
         # Each step is a turn of its own: what is to be removed is recorded first.
         house = Housekeeping(partial(self._by_ourselves, makes=False), window.look, time.time)
         reports = house.run(retention_of(self._settings), *roots_of(self._settings, window), dry_run=dry_run)
@@ -157,13 +148,8 @@ class OperatorCommands:
         if answer is not None:
             self.is_running = True
             return answer[0]
-        from clipspool.scheduler.commands import NotDone
-        from clipspool.spool.takeover import NotTakenOver as RefusedTakeover
-
         try:
             return self._by_ourselves(command, makes=makes)
-        except (NotDone, RefusedTakeover) as error:
-            fail(str(error))
         except OSError as error:
             if not makes:
                 raise
@@ -171,25 +157,18 @@ class OperatorCommands:
 
     def _ask_leader(self, name: str, arguments: Mapping[str, Any]) -> tuple[Any] | None:
         """Have the farm's leader carry it out; None where there is no farm, or no node leads."""
-        from clipspool.journal import Address, JournalError
+        from clipspool.journal import Address
         from clipspool.journal.place import require_driver
 
         place = self._settings.journal.place
         if not isinstance(place, Address):
             return None
-        try:
-            require_driver()
-            from clipspool.app import farm_client
-            from clipspool.farm.orders import NotAnswered
+        require_driver()
+        from clipspool.app import farm_client
 
-            if not farm_client.leader(place):
-                return None
-            try:
-                return (farm_client.order(self._settings, place, name, arguments),)
-            except NotAnswered as error:
-                fail(str(error))
-        except JournalError as error:
-            fail(str(error))
+        if not farm_client.leader(place):
+            return None
+        return (farm_client.order(self._settings, place, name, arguments),)
 
     def _others(self, journal: Journal | None) -> list[Any]:
         """Find the daemons with clips in the inboxes besides that of `journal`; without one, all."""
@@ -279,13 +258,15 @@ class OperatorCommands:
         place = self._settings.journal.place
         if not isinstance(place, Address):
             journal, lock = open_journal(self._settings, makes=makes, gives_away=True)
-            self._close += [lock.release, journal.close]
+            self.callback(lock.release)
+            self.callback(journal.close)
             return journal, lock, None, time.time
         from clipspool.app.farm_client import BriefLead
         from clipspool.app.node import lost_lead
 
         lead = BriefLead(self._settings, place, makes=makes)
-        self._close += [lead.close, lead.journal.close]
+        self.callback(lead.close)
+        self.callback(lead.journal.close)
         return lead.journal, lead.lock, lost_lead(lead.lease, self._settings), lead.lease.now
 
     def _taken_over(self, scheduler: Any) -> dict[str, Any]:

@@ -124,14 +124,11 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     import time
 
     from clipspool.cli.client import OperatorCommands
-    from clipspool.spool.takeover import NotTakenOver, chosen, listed
+    from clipspool.spool.takeover import chosen, listed
 
     with OperatorCommands(settings) as operator:
         others = operator.others()
-        try:
-            journals = chosen(others, wanted, time.time())
-        except NotTakenOver as error:
-            fail(str(error))
+        journals = chosen(others, wanted, time.time())
         for peer in others:
             if peer.journal in journals:
                 say(listed(peer))

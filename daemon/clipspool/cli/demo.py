@@ -9,11 +9,12 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from clipspool.jobs.conditions import Conditions
+from clipspool.jobs.faults import OperatorError
 from clipspool.journal import Journal
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
@@ -28,7 +29,7 @@ _PROMPT = "Turn the street into deep winter at dusk"
 Say = Callable[[str], None]
 
 
-class DemoFailed(Exception):
+class DemoFailed(OperatorError):
     """The demo stopped before its end; the message says where."""
 
 
@@ -79,12 +80,8 @@ def _write_config(home: Path, base_url: str) -> Path:
 
 def _drop(inbox: Path) -> Path:
     clip = inbox / "street.mp4"
-    decoder = Decoder()
-    try:
-        with (inbox / ".street.mp4.part").open("w+b") as file:
-            made = decoder.sample(file.fileno(), seconds=3.0)
-    finally:
-        decoder.close()
+    with closing(Decoder()) as decoder, (inbox / ".street.mp4.part").open("w+b") as file:
+        made = decoder.sample(file.fileno(), seconds=3.0)
     if isinstance(made, MediaFault):
         raise DemoFailed(f"The clip could not be made: {made.message}")
     (inbox / "street.toml").write_text(f'prompt = "{_PROMPT}"\n')
@@ -142,11 +139,9 @@ def _job(config: Path) -> tuple[dict[str, Any], list[tuple[float, str]]]:
     journal = Journal.read(config.with_name("journal") / "journal.sqlite3")
     if journal is None:
         return {}, []
-    try:
+    with closing(journal):
         job = next(iter(journal.find()), None)
         history = journal.history(job) if job is not None else []
-    finally:
-        journal.close()
     if job is None:
         return {}, []
     steps = [(one.at, one.to_state) for one in history if one.to_state and one.to_state != one.from_state]

@@ -68,24 +68,20 @@ def drain(context: Context, *, node: str, undo: bool) -> None:
 @contextmanager
 def _database(settings: Settings) -> Iterator[Any]:
     """Connect to the farm's database; ends the process with a sentence where that is not possible."""
-    from clipspool.journal import Address, Journal, JournalError
+    from clipspool.journal import Address, Journal
     from clipspool.journal.place import require_driver
 
     place = settings.journal.place
     if not isinstance(place, Address):
         refuse("There is no farm: `url` in [journal] names the PostgreSQL that its nodes share.")
-    try:
-        require_driver()
-        from clipspool.journal.postgres import connect_beside
+    require_driver()
+    from clipspool.journal.postgres import connect_beside
 
-        journal = Journal.read(place)
-        if journal is None:
-            fail(f"There is no journal at {place} yet; `clipspool run` creates it.")
-        journal.close()
-        connection = connect_beside(place)
-    except JournalError as error:
-        fail(str(error))
-    with closing(connection):
+    journal = Journal.read(place)
+    if journal is None:
+        fail(f"There is no journal at {place} yet; `clipspool run` creates it.")
+    journal.close()
+    with closing(connect_beside(place)) as connection:
         yield connection
 
 

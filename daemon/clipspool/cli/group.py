@@ -137,6 +137,18 @@ _COMMANDS = {
 class Commands(click.Group):
     """The main group, which loads the module of a command when it is called."""
 
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command; one that cannot be carried out ends with its sentence."""
+        try:
+            super().invoke(ctx)
+        except Exception as error:
+            from clipspool.jobs.faults import OperatorError
+
+            if not isinstance(error, OperatorError):
+                raise
+            say(str(error), err=True)
+            sys.exit(error.exit_code)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return all names, in order."""
         return list(_COMMANDS)

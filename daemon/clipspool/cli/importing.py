@@ -20,7 +20,7 @@ def import_(context: Context, *, file: Path | None) -> None:
     wrong nothing is changed.
     """
     settings = context.settings("none")
-    from clipspool.journal import Address, JournalError, Lock
+    from clipspool.journal import Address, Lock
     from clipspool.journal.files import refuse_mark
     from clipspool.journal.place import require_driver
 
@@ -38,8 +38,6 @@ def import_(context: Context, *, file: Path | None) -> None:
         from clipspool.journal.importing import import_journal
 
         moved = import_journal(path, place, lambda table, rows: say(f"{table}: {rows:,}"))
-    except JournalError as error:
-        fail(str(error))
     finally:
         lock.release()
     say(f"The journal is in {place}. Its file is kept as {moved}; `clipspool run` goes on with it.")

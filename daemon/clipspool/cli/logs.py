@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import Context, command
-from clipspool.cli.output import WIDE, console, fail, print_json, say
+from clipspool.cli.output import WIDE, console, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,24 +62,21 @@ def logs(context: Context, job: str | None, *, since: str | None, as_json: bool)
 
 def _of_all(settings: Settings, since: float | None, *, as_json: bool) -> None:
     from clipspool.jobs.text import text
-    from clipspool.journal import JournalError, Lookup
+    from clipspool.journal import Lookup
     from clipspool.reporting.history import story_json
     from clipspool.system.redaction import readable
 
-    try:
-        with Lookup(settings.journal.place).look() as look:
-            for entry, clip_id, inbox, path in look.story(since, _NEWEST):
-                (line,) = story_json([entry])
-                del line["seconds"]
-                line |= {"job": entry.job_id, "clip_id": clip_id, "inbox": inbox, "clip": text(path)}
-                if as_json:
-                    print_json(line)
-                    continue
-                at, clip = line["at"][:19].replace("T", " "), readable(line["clip"])
-                who = f"{clip}, {entry.job_id or clip_id}"
-                say(f"{at}  {who}: {readable(line['words'])} ({readable(line['by'])})")
-    except JournalError as error:
-        fail(str(error))
+    with Lookup(settings.journal.place).look() as look:
+        for entry, clip_id, inbox, path in look.story(since, _NEWEST):
+            (line,) = story_json([entry])
+            del line["seconds"]
+            line |= {"job": entry.job_id, "clip_id": clip_id, "inbox": inbox, "clip": text(path)}
+            if as_json:
+                print_json(line)
+                continue
+            at, clip = line["at"][:19].replace("T", " "), readable(line["clip"])
+            who = f"{clip}, {entry.job_id or clip_id}"
+            say(f"{at}  {who}: {readable(line['words'])} ({readable(line['by'])})")
 
 
 def _moment(when: str) -> float:

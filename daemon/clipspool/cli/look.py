@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import BROKEN, Context, command
-from clipspool.cli.output import WIDE, ask_daemon, console, fail, print_json, say
+from clipspool.cli.output import WIDE, ask_daemon, console, print_json, say
 from clipspool.cli.suggestions import commands_for, program
 
 if TYPE_CHECKING:
@@ -51,13 +51,10 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
     if as_json:
         print_json(_status(lambda: context.settings(need), served))
         return
-    from clipspool.cli.watch import CannotLook, Looker, keep_drawing, print_once
+    from clipspool.cli.watch import Looker, keep_drawing, print_once
 
     looker = Looker(lambda: context.settings(need), served=served, program=program(context.config))
-    try:
-        (keep_drawing if watch else print_once)(looker)
-    except CannotLook as error:
-        fail(str(error))
+    (keep_drawing if watch else print_once)(looker)
 
 
 def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[str, Any]:
@@ -65,12 +62,8 @@ def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[st
     if (answer := ask_daemon(served or settings().journal.path, "status")) is not None:
         return dict(answer[0])
     from clipspool.cli.offline import without_daemon
-    from clipspool.journal import JournalError
 
-    try:
-        return without_daemon(settings())
-    except JournalError as error:
-        fail(str(error))
+    return without_daemon(settings())
 
 
 @command()

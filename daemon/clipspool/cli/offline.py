@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from clipspool.app import control
@@ -29,14 +29,12 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
     """Open the journal for reading; ends the process with a sentence when there is none."""
     try:
         journal = Journal.read(settings.journal.place)
-    except (JournalError, OSError) as error:
+    except OSError as error:
         fail(str(error))
     if journal is None:
         fail(f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it.")
-    try:
+    with closing(journal):
         yield journal
-    finally:
-        journal.close()
 
 
 def expect_inbox(settings: Settings, journal: Journal, inbox: str | None) -> None:
@@ -81,7 +79,7 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
     journal = Journal.read(settings.journal.place)
     if journal is None:
         return status_json({}, Conditions(time.time()), inboxes, daemon)
-    try:
+    with closing(journal):
         return status_json(
             journal.counts,
             conditions_in(journal, settings.limits, time.time()),
@@ -89,8 +87,6 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
             daemon,
             account=account_in(journal),
         )
-    finally:
-        journal.close()
 
 
 def _is_new_in(inbox: InboxSettings) -> Callable[[str, os.stat_result], bool]:

@@ -47,7 +47,7 @@ def fail(message: str) -> NoReturn:
 def ask_daemon(journal: Path, do: str, **arguments: Any) -> tuple[Any] | None:
     """Have a running daemon do something, and return its answer; None where no daemon runs.
 
-    Ends the process with a sentence where the daemon cannot do it.
+    Raises CommandFailed where the daemon cannot do it.
     """
     from clipspool.app import control
 
@@ -55,8 +55,6 @@ def ask_daemon(journal: Path, do: str, **arguments: Any) -> tuple[Any] | None:
         return (control.ask(journal, do, **arguments),)
     except control.NoDaemon:
         return None
-    except control.CommandFailed as error:
-        fail(str(error))
 
 
 def consent(question: str, *, yes: bool) -> None:

@@ -21,12 +21,9 @@ from clipspool.cli.output import fail, say
 @click.pass_obj
 def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None:
     """Run one clip through clipspool on this machine, with no API key and at no cost."""
-    from clipspool.cli.demo import DemoFailed, run_demo
+    from clipspool.cli.demo import run_demo
 
-    try:
-        run_demo(keep, render_seconds, say)
-    except DemoFailed as error:
-        fail(str(error))
+    run_demo(keep, render_seconds, say)
 
 
 @clipspool.command()

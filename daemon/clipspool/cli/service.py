@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipspool.cli.group import Context, clipspool
-from clipspool.cli.output import EXIT_FAILED, consent, fail, refuse, say
+from clipspool.cli.output import EXIT_FAILED, consent, fail, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -154,18 +154,13 @@ def reload(context: Context, *, config: Path | None) -> None:
 
 def _do(steps: Iterator[Step], *, yes: bool) -> int:
     """Show each step, ask, and do it; returns how many there were."""
-    from clipspool.cli.installing.wish import CannotInstall
-
     count = 0
-    try:
-        for step in steps:
-            count += 1
-            say(f"{step.what}:")
-            say(f"  {step.how}")
-            consent("Do that?", yes=yes)
-            step.do()
-    except CannotInstall as error:
-        fail(str(error))
+    for step in steps:
+        count += 1
+        say(f"{step.what}:")
+        say(f"  {step.how}")
+        consent("Do that?", yes=yes)
+        step.do()
     return count
 
 
@@ -179,24 +174,18 @@ def _root_and_systemd() -> None:
 
 
 def _config_of(context: Context, config: Path | None) -> Path:
-    from clipspool.app.settings import SettingsError, file_of
+    from clipspool.app.settings import file_of
     from clipspool.cli.installing.wish import CONFIG
 
-    try:
-        return file_of(config or context.config or CONFIG) or CONFIG
-    except SettingsError as error:
-        refuse(str(error))
+    return file_of(config or context.config or CONFIG) or CONFIG
 
 
 def _settings(file: Path, state: Path) -> Settings:
     """Read the configuration as the service will: without root's own environment."""
-    from clipspool.app.settings import SettingsError, load
+    from clipspool.app.settings import load
     from clipspool.system.units import handed_over
 
-    try:
-        return load(file, {"STATE_DIRECTORY": str(state), **handed_over(file)}, needs="none")
-    except SettingsError as error:
-        refuse(str(error))
+    return load(file, {"STATE_DIRECTORY": str(state), **handed_over(file)}, needs="none")
 
 
 def _key(file: Path | None, *, asks: bool) -> str | None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,9 +137,8 @@ def _check_files(context: Context, files: Sequence[Path], name: str | None, *, a
     inbox = next((one for one in settings.inbox if one.name == name), None)
     if name is not None and inbox is None:
         fail(f"There is no inbox {name}; configured: {', '.join(settings.inbox_names)}.")
-    checker = FileChecker(settings, inbox)
     every = []
-    try:
+    with closing(FileChecker(settings, inbox)) as checker:
         for file in files:
             try:
                 found = checker.check(file)
@@ -153,8 +153,6 @@ def _check_files(context: Context, files: Sequence[Path], name: str | None, *, a
             say(f"{click.style(mark, fg=color)}  {found.file}: {first}")
             for line in more:
                 say(f"    {line}")
-    finally:
-        checker.close()
     if not as_json and (sum_ := total(every)):
         say(sum_)
     if any(found.quote.problems for found in every):
@@ -182,14 +180,11 @@ def _as_the_service(context: Context) -> tuple[dict[str, str], Needs]:
 
 
 def _print_drop_in(context: Context) -> None:
-    from clipspool.app.settings import SettingsError, file_of
+    from clipspool.app.settings import file_of
     from clipspool.cli.check import missing_folders, systemd_drop_in
     from clipspool.system.units import STATES, handed_over, state_of
 
-    try:
-        file = file_of(context.config)
-    except SettingsError as error:
-        refuse(str(error))
+    file = file_of(context.config)
     # The service keeps its journal elsewhere than the caller.
     env = {**os.environ, "STATE_DIRECTORY": str(state_of(file) if file else STATES / "clipspool")}
     settings = context.settings("none", looks=True, env=env | (handed_over(file) if file else {}))

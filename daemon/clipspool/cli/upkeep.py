@@ -90,7 +90,6 @@ def backup(context: Context, file: Path) -> None:
     """
     settings = context.settings("read")
     _refuse_postgres(settings, "back it up with `pg_dump`")
-    from clipspool.journal import JournalError
     from clipspool.journal.backup import back_up
     from clipspool.reporting.history import size_in_words
 
@@ -99,8 +98,6 @@ def backup(context: Context, file: Path) -> None:
         copied = back_up(settings.journal.path, file)
     except FileExistsError as error:
         fail(f"{error} is there already, and no backup is overwritten: choose another name.")
-    except JournalError as error:
-        fail(str(error))
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror or error}")
     say(f"{file}: {size_in_words(copied.bytes)}, checked; its checksum is in {file.name}.sha256.")
@@ -117,7 +114,7 @@ def restore(context: Context, file: Path, *, yes: bool) -> None:
     """
     settings = context.settings("find")
     _refuse_postgres(settings, "restore it with `pg_restore`")
-    from clipspool.journal import JournalError, backup
+    from clipspool.journal import backup
 
     journal = settings.journal.path
     try:
@@ -125,8 +122,6 @@ def restore(context: Context, file: Path, *, yes: bool) -> None:
         consent(f"Replace the journal {journal} by {file}? The present one is kept beside it.", yes=yes)
         aside = backup.restore(file, journal)
         is_held = backup.is_held(journal)
-    except JournalError as error:
-        fail(str(error))
     except OSError as error:
         fail(f"{error.filename or journal}: {error.strerror or error}")
     say(f"{journal} is now {file}." + (f" The former one is {aside}." if aside is not None else ""))

@@ -15,6 +15,7 @@ from clipspool.app import control
 from clipspool.cli.output import console
 from clipspool.cli.screen import View, draw
 from clipspool.cli.sections import BLOCKS_MAX
+from clipspool.jobs.faults import OperatorError
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -25,7 +26,7 @@ _WALK_SECONDS = 5.0
 """Without a daemon the folders are walked no more often than this."""
 
 
-class CannotLook(Exception):
+class CannotLook(OperatorError):
     """The journal cannot be read; the message says why."""
 
 

@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipspool.app.locations import SettingsError, file_of
+from clipspool.app.locations import file_of
 from clipspool.app.serving import Serving, is_trusted, serving, user_name
-from clipspool.cli.output import fail, refuse, say
+from clipspool.cli.output import fail, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -45,10 +45,7 @@ def served_journal(config: Path | None) -> Path | None:
 
     None where no daemon answers, or where only the settings can say whether it is the one that is meant.
     """
-    try:
-        file = file_of(config)
-    except SettingsError as error:
-        refuse(str(error))
+    file = file_of(config)
     if file is None or any(name.upper().startswith("CLIPSPOOL_JOURNAL") for name in os.environ):
         return None
     one = serving(file)

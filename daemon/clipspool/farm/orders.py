@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from clipspool.farm.lease import Lease, ask
 from clipspool.farm.membership import Connect, Membership
+from clipspool.jobs.faults import OperatorError
 from clipspool.journal.files import JournalError
 from clipspool.system.process import start_thread
 
@@ -37,7 +38,7 @@ _LOST = (
 )
 
 
-class NotAnswered(Exception):
+class NotAnswered(OperatorError):
     """An order was not carried out, or nobody knows; the message says which."""
 
 

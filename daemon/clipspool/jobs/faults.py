@@ -58,6 +58,12 @@ class Unsure(Exception):
     """A clip could not be probed, perhaps through no fault of its own; the message is for its editor."""
 
 
+class OperatorError(Exception):
+    """What an operator asked for cannot be done; a command prints the message, a sentence, and ends."""
+
+    exit_code = 1
+
+
 CRASHES_MAX = 3
 """Crashes of the process over the same thing after which it is set aside."""
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from clipspool.jobs.faults import OperatorError
 from clipspool.system.atomic import NEW_FLAGS, Opened
 
 _LOOK_AGAIN_SECONDS = 0.05
@@ -15,7 +16,7 @@ _NODE_MARK = "clipspool: the journal is in "
 _SQLITE = b"SQLite format 3\0"
 
 
-class JournalError(Exception):
+class JournalError(OperatorError):
     """The journal cannot be used: damaged, of another version, removed, or its disk is full or fails."""
 
 

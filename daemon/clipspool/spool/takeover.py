@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from clipspool.jobs.faults import OperatorError
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import iso
 from clipspool.spool.peers import SILENT_SECONDS, Mark, by_journal, marks_in, peer_of, server_time
@@ -14,7 +15,7 @@ from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root
 
 
-class NotTakenOver(Exception):
+class NotTakenOver(OperatorError):
     """It cannot be taken over, and why."""
 
 

@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -42,10 +43,8 @@ def known_to(place: Place) -> Mapping[str, str]:
         return {}
     if journal is None:
         return {}
-    try:
+    with closing(journal):
         return known_folders(journal)
-    finally:
-        journal.close()
 
 
 def look_at_inbox(inbox: InboxSettings, known: Mapping[str, str] = MappingProxyType({})) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 
 from clipspool.app.settings import Settings
 from clipspool.app.shipping import ways_of
@@ -29,10 +30,8 @@ def look_at_transports(settings: Settings) -> Iterator[Finding]:
             room = way.room("video/mp4") / 1e6
             yield Finding("ok", what, f"clips up to {room:.2f} MB are sent inside the request")
             continue
-        try:
+        with closing(way):
             level, why = try_out(way, ca_file)
-        finally:
-            way.close()
         if not level:
             yield Finding("ok", what, "a small file was uploaded, read back and removed")
         elif level == "look":

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipspool.jobs.faults import OperatorError
 from clipspool.system.units import CONFIGURATIONS, credential_file, instance_of, state_of
 
 UNITS = Path("/etc/systemd/system")
@@ -14,7 +15,7 @@ CONFIG = CONFIGURATIONS / "config.toml"
 _HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 
-class CannotInstall(Exception):
+class CannotInstall(OperatorError):
     """The service cannot be installed or removed; the message says what to do."""
 
 
