@@ -148,8 +148,12 @@ class OperatorCommands(ExitStack):
         if answer is not None:
             self.is_running = True
             return answer[0]
+        from clipspool.scheduler.commands import NotDone
+
         try:
             return self._by_ourselves(command, makes=makes)
+        except NotDone as error:
+            fail(str(error))
         except OSError as error:
             if not makes:
                 raise

@@ -8,7 +8,6 @@ from typing import Any
 from clipspool.jobs import events as on
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.events import Event
-from clipspool.jobs.faults import OperatorError
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import ALL
 from clipspool.jobs.model import Held, Job, State
@@ -28,7 +27,7 @@ from clipspool.scheduler.loop import Scheduler
 TASK_ID_MAX = 200
 
 
-class NotDone(OperatorError):
+class NotDone(Exception):
     """The command cannot be carried out, and why."""
 
 
