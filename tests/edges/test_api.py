@@ -17,8 +17,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.events import Failed
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Happened
-from clipspool.jobs.model import Error, Held, Paid, State
-from clipspool.jobs.parts import Part
+from clipspool.jobs.model import Error, Held, Paid, Part, State
 from clipspool.reporting.status import job_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import load
-from clipspool.cli.installing.steps import _not_mounted, _refuse_relative_folders, left_out
-from clipspool.cli.installing.unit import drop_in_text, unit_text
+from clipspool.cli.installing.steps import (
+    _not_mounted,
+    _refuse_relative_folders,
+    drop_in_text,
+    left_out,
+    unit_text,
+)
 from clipspool.cli.installing.user import account, to_make, trouble_in, trouble_reading
 from clipspool.cli.installing.wish import CannotInstall, Wish
 from clipspool.system.units import handed_over, state_of

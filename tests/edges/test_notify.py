@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook as Oracle
 from clipspool.app.receivers import couriers_of
 from clipspool.app.settings import SettingsError, load
 from clipspool.cli.check.dropin import systemd_drop_in
-from clipspool.cli.check.notify import look_at_notify
+from clipspool.cli.check.services import look_at_notify
 from clipspool.jobs.events import Delivered
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import State

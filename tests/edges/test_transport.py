@@ -17,7 +17,7 @@ import requests
 
 from clipspool.app.settings import load
 from clipspool.app.shipping import depot_of
-from clipspool.cli.check.transport import look_at_transports
+from clipspool.cli.check.services import look_at_transports
 from clipspool.jobs.faults import FaultOf
 from clipspool.provider.protocol import Inline
 from clipspool.provider.transport import LIFE_SECONDS, Depot, Parcel, SecretNames

@@ -106,7 +106,7 @@ _COMMANDS = {
         "Mark delivered jobs as the ones to use, of all versions and variants of their clips.",
     ),
     "demo": ("sandbox", "Run one clip through clipspool on this machine, with no API key and at no cost."),
-    "farm": ("importing", "Show the nodes of the farm: who leads, and what each does."),
+    "farm": ("farm", "Show the nodes of the farm: who leads, and what each does."),
     "init": (
         "setup",
         "Create config.toml and example folders in DIR, or here. Existing files are never changed.",

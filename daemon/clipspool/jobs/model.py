@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 # Nouns too, in modules of their own, found here as well.
@@ -15,7 +16,6 @@ from clipspool.jobs.nouns import plain as plain  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414
 from clipspool.jobs.outputs import Result as Result  # noqa: PLC0414
 from clipspool.jobs.outputs import Reuse as Reuse  # noqa: PLC0414
-from clipspool.jobs.parts import Part as Part  # noqa: PLC0414
 from clipspool.jobs.request import KEYFRAME_WORDS as KEYFRAME_WORDS  # noqa: PLC0414
 from clipspool.jobs.request import Duplicates as Duplicates  # noqa: PLC0414
 from clipspool.jobs.request import Finish as Finish  # noqa: PLC0414
@@ -150,6 +150,45 @@ class Clip:
     def is_pictures(self) -> bool:
         """Whether its source is a folder of numbered pictures; size and date are those of all of them."""
         return self.source == PICTURES_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some frames of a clip, counted at its constant rate; some of them are sent with the part before too."""
+
+    number: int
+    """From 1."""
+    of: int
+    """How many parts there are."""
+    start: int
+    """The clip's frame that it begins with."""
+    frames: int
+    """How many frames are sent, the overlap included."""
+    overlap: int
+    """How many of them, at its beginning, are sent with the part before too; 0 at a scene change."""
+    fps: str
+    """The clip's frames a second, as "num/den"."""
+    price: float | None = None
+    """What it is estimated to cost, in credits; None where that is not known."""
+    sent_size: int | None = None
+    """Bytes of the file that was made of it."""
+    sent_sha256: str = ""
+    task_id: str = ""
+    """Of its task, once its result is fetched."""
+    credits: float | None = None
+    """What that cost, as far as the provider said."""
+    attempts: int = 0
+    """How many submissions it took."""
+
+    @property
+    def begins_at(self) -> Fraction:
+        """Where it begins in the clip, in seconds."""
+        return self.start / Fraction(self.fps)
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long it is as it is sent."""
+        return self.frames / Fraction(self.fps)
 
 
 @dataclass(frozen=True, slots=True)

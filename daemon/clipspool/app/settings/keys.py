@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -16,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from clipspool.app.settings.farm import FarmSettings
 from clipspool.app.settings.inbox import InboxSettings
 from clipspool.app.settings.notify import NotifySettings
 from clipspool.app.settings.tables import (
@@ -143,6 +144,35 @@ class JournalSettings(SettingsTable):
         if self.url is None:
             return self.path
         return Address(self.url, None if self.password is None else self.password.get_secret_value())
+
+
+_LEASE_MIN = 5.0
+"""A shorter lease would be lost over a slow answer of the database."""
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _node_name(value: str) -> str:
+    if not _NODE_NAME.fullmatch(value):
+        raise ValueError("must be 1 to 64 letters, digits, `.`, `_` or `-`, and begin with a letter or digit")
+    return value
+
+
+class FarmSettings(SettingsTable):
+    """`[farm]`: used where `[journal] url` names a database that several machines share."""
+
+    node: Annotated[str, AfterValidator(_node_name)] | None = None
+    """The host's name where it is not set."""
+    lease_seconds: Annotated[float, Field(ge=_LEASE_MIN, le=300.0, allow_inf_nan=False), Number] = 15.0
+    """How long after a node's last sign of life another node may take its lead."""
+    stages: tuple[Literal["prepare", "fetch", "finish"], ...] = ("prepare", "fetch", "finish")
+    """What this node does for the one that leads."""
+
+    @property
+    def name(self) -> str:
+        """The name of this node."""
+        if self.node is not None:
+            return self.node
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname()).strip("-._")[:64] or "node"
 
 
 class BudgetSettings(SettingsTable):

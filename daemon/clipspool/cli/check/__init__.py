@@ -1,9 +1,8 @@
 """`clipspool check`: checks everything needed to run, and suggests fixes.
 
 Each check yields findings and never raises for what it finds. `setup` checks settings, key and journal,
-`database` asks the PostgreSQL that the journal may be in,
-`folders` tries the inboxes and outboxes for real, `transport` the ways to the provider, `notify` checks the
-receivers of notifications, `dropin` writes the systemd drop-in.
+`folders` tries the inboxes and outboxes for real, `services` the journal's PostgreSQL, the ways to the
+provider and the receivers of notifications, `dropin` writes the systemd drop-in.
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ from functools import partial
 
 from clipspool.app.build import provider_of
 from clipspool.app.settings import Settings
-from clipspool.cli.check.database import look_at_database
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
 from clipspool.cli.check.finding import Finding, is_fit
 from clipspool.cli.check.folders import in_time, known_to, look_at_events, look_at_inbox
-from clipspool.cli.check.notify import look_at_notify
 from clipspool.cli.check.page import look_at_page
+from clipspool.cli.check.services import look_at_database, look_at_notify, look_at_transports
 from clipspool.cli.check.setup import (
     look_at_credentials,
     look_at_defaults,
@@ -29,7 +27,6 @@ from clipspool.cli.check.setup import (
     look_at_provider,
     look_at_proxy,
 )
-from clipspool.cli.check.transport import look_at_transports
 from clipspool.journal import Address
 from clipspool.provider.protocol import Provider
 from clipspool.system.units import unit_of
