@@ -1083,8 +1083,99 @@ def test_a_clip_on_which_the_decoder_gave_up_is_looked_at_again_by_itself_more_a
     for _ in range(200):
         b.look(1.0)
     assert b.paths == ["a.mp4"]
-    assert len(looks) == 5
+    assert len(looks) == 6, "once while it settled, without a word, and five times after"
     assert b.note("a.mp4") is None
+
+
+class Looks:
+    """Counts the looks into clips, with the time of each; `found` answers them in turn."""
+
+    def __init__(self, *found):
+        self.at = []
+        self.found = list(found)
+
+    def __call__(self, bench):
+        def inspect(_file):
+            self.at.append(bench.seconds)
+            return self.found.pop(0) if self.found else ({"seconds": 2.0}, [])
+
+        bench._inspect = inspect
+        bench.begin()
+        return bench
+
+
+def test_a_clip_that_came_whole_is_looked_into_once_and_while_it_settles(bench):
+    looks = Looks()
+    b = looks(bench())
+    b.drop("a.mp4")
+    b.look()
+    assert looks.at == []
+    b.look(0.75)
+    assert looks.at == [0.75]
+    b.look(2.25)
+    assert b.accepted[0].clip.media == {"seconds": 2.0}
+    assert looks.at == [0.75]
+
+
+def test_a_clip_that_grows_is_looked_into_when_it_has_settled(bench):
+    looks = Looks()
+    b = looks(bench())
+    b.drop("a.mp4")
+    (b.path / "a.mp4").write_bytes(CLIP[:-1])
+    b.look()
+    with (b.path / "a.mp4").open("ab") as file:
+        file.write(CLIP[-1:])
+    b.look(0.5)
+    b.look(2.9)
+    assert looks.at == []
+    b.look(0.1)
+    assert looks.at == [3.5]
+    assert b.paths == ["a.mp4"]
+
+
+def test_what_was_seen_in_a_clip_before_it_changed_does_not_count(bench):
+    looks = Looks(({"seconds": 1.0}, []))
+    b = looks(bench())
+    b.drop("a.mp4")
+    b.look()
+    b.look(0.75)
+    os.utime(b.path / "a.mp4", (EPOCH + 9, EPOCH + 9))
+    b.look(0.25)
+    b.look(3.0)
+    assert looks.at == [0.75, 4.0]
+    assert b.accepted[0].clip.media == {"seconds": 2.0}
+
+
+def test_what_is_wrong_with_a_clip_that_still_settles_is_not_told(bench):
+    looks = Looks(({}, [Problem("it is no video")]))
+    b = looks(bench())
+    b.drop("a.mp4")
+    b.look()
+    b.look(0.75)
+    assert b.note("a.mp4") is None
+    b.look(2.25)
+    assert b.paths == ["a.mp4"]
+    assert looks.at == [0.75, 3.0]
+
+
+def test_a_clip_alone_is_not_looked_into_before_its_sidecar_is_there(bench):
+    looks = Looks()
+    b = looks(bench())
+    b.write("a.mp4", CLIP)
+    b.look()
+    b.look(5.0)
+    assert looks.at == []
+
+
+def test_a_clip_with_holes_is_not_read_while_it_settles(bench):
+    looks = Looks()
+    b = looks(bench())
+    b.drop("a.mp4")
+    with (b.path / "a.mp4").open("r+b") as file:
+        file.truncate(len(CLIP) + (1 << 20))
+    b.look()
+    b.look(0.75)
+    assert looks.at == []
 
 
 @pytest.mark.parametrize(

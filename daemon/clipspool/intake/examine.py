@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
+from clipspool.intake.ahead import Ahead
 from clipspool.intake.names import TXT
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Waits
@@ -96,13 +97,19 @@ class Examination:
     """Makes all checks of a clip between pairing and acceptance, for one inbox."""
 
     def __init__(
-        self, root: Root, rules: Rules, images: Images, deaths: Deaths, inspection: Inspection
+        self,
+        root: Root,
+        rules: Rules,
+        images: Images,
+        deaths: Deaths,
+        inspection: Inspection,
+        ahead: Ahead,
     ) -> None:
         self._images = images
         self._deaths = deaths
         self._root = root
         self._rules = rules
-        self._inspection = inspection
+        self._inspection, self._ahead = inspection, ahead
         self._inspected: dict[Rel, tuple[Stamp, _Inspected]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
         self._wholeness = Wholeness(rules, root.path)
@@ -227,8 +234,10 @@ class Examination:
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
                     try:
-                        with self._deaths.paused():  # another process does that, and may take long
-                            facts, problems = self._inspection.inspect(file.fileno())
+                        facts = self._ahead.facts(pairing.clip, pairing.stamp)
+                        if not facts:
+                            with self._deaths.paused():  # another process does that, and may take long
+                                facts, problems = self._inspection.inspect(file.fileno())
                     except Unsure as unsure:
                         return self._postpone(pairing, now, str(unsure))
                 case _:
@@ -268,6 +277,7 @@ class Examination:
         self._inspected.pop(path, None)
         self._unsure.pop(path, None)
         self._wholeness.forget(path)
+        self._ahead.forget(path)
 
     def _find_references(
         self, pairing: Pairing, made: Sequence[Draft], problems: list[Problem], now: float

@@ -12,7 +12,7 @@ from clipspool.intake.listing import NOT_REGULAR, STAMPED, listed, stamp_or_not_
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
-from clipspool.intake.settle import SIZE, Settling
+from clipspool.intake.settle import LOOKS, SIZE, Settling, Stamp
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, is_claimed_name, is_temporary
@@ -310,6 +310,12 @@ class Folder:
             size=stamp[SIZE],
             is_regular=stamp != NOT_REGULAR,
         )
+
+    def steady(self, name: str, now: float) -> Stamp | None:
+        """Return the stamp of a clip beside others of its name that never grew and has stood for a while."""
+        stood = now - self.since(name) >= self._settling.settle_seconds / LOOKS
+        is_clip = self._kinds.get(name) is Kind.CLIP and not self.groups.is_alone(name)
+        return self._settling.stamps[name] if stood and is_clip and not self.pause(name) else None
 
     def controls(self, clip: str) -> list[str]:
         """Return the control files that would mark a clip as incomplete."""

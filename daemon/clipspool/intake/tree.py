@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from math import inf
@@ -17,6 +17,7 @@ from clipspool.intake.names import Names
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
+from clipspool.intake.settle import Stamp
 from clipspool.intake.types import Rules
 from clipspool.intake.unwatched import with_clips
 from clipspool.spool.guard import Unavailable
@@ -117,6 +118,17 @@ class Tree:
         for rel in list(self._busy):
             if rel in self.folders:
                 self.check_files(rel, self.folders[rel].candidates(), now)
+
+    def steady_clips(self, now: float, known: Container[Rel]) -> Iterator[tuple[Rel, Stamp]]:
+        """Yield the clips that still settle and came whole, as far as it shows; none of those `known`."""
+        for rel in list(self._busy):
+            if (folder := self.folders.get(rel)) is not None:
+                names = [name for name in folder.candidates() if join(rel, name) not in known]
+                yield from (
+                    (join(rel, name), stamp)
+                    for name in names
+                    if (stamp := folder.steady(name, now)) is not None
+                )
 
     def next_look(self, now: float) -> float:
         """Return when, in monotonic seconds, `check_unsettled` is due."""
