@@ -486,6 +486,17 @@ def test_a_key_that_is_none_stops_everything_but_raises_nothing(key):
         assert stub.connections == 0
 
 
+@pytest.mark.parametrize("said", [{"note": "for sesame77sesame"}, {"error": "sesame77sesame is no key"}])
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_key_in_no_usual_form_is_taken_out_of_an_answer_that_repeats_it(status, said):
+    with Stub(always(answer(status, said))) as stub:
+        one = Runway(f"{stub.url}/v1", lambda: "sesame77sesame", patience=QUICK)
+        heard = one.submit(CALL, Gate())
+        assert "sesame" not in repr(heard)
+        assert "sesame" not in repr(one.look("x"))
+        one.close()
+
+
 def test_a_changed_key_is_used_at_once_and_changes_the_profile():
     keys = [KEY]
     with Stub(always(MADE)) as stub:
@@ -697,6 +708,54 @@ def test_a_part_that_does_not_fit_begins_anew(runway, resumed):
         assert "range" not in stub.asked[-1].headers
 
 
+def in_chunks(begin, last, size=None, **headers):
+    size = size or len(MOVIE)
+    body = MOVIE[begin : last + 1]
+    head = answer(
+        206,
+        b"",
+        Content_Range=f"bytes {begin}-{last}/{size}",
+        Content_Length=None,
+        Transfer_Encoding="chunked",
+        **headers,
+    )
+    return head + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("begin", [0, 999, 1001])
+def test_a_part_without_a_length_that_begins_elsewhere_begins_anew(runway, begin):
+    whole = always(answer(200, MOVIE, ETag=TAG))
+    with Stub(says(in_chunks(begin, len(MOVIE) - 1, ETag=TAG)), whole) as stub:
+        download = runway(stub).download(stub.url, 1000, TAG)
+        assert (download.offset, b"".join(download.chunks)) == (0, MOVIE)
+
+
+def test_a_part_without_a_length_is_added_where_it_fits(runway):
+    with Stub(always(in_chunks(1000, len(MOVIE) - 1))) as stub:
+        download = runway(stub).download(stub.url, 1000, TAG)
+        # Without a tag of its own it is a part of the file that was asked for, and can be resumed as that.
+        assert (download.offset, download.size, download.etag) == (1000, len(MOVIE), TAG)
+        assert b"".join(download.chunks) == MOVIE[1000:]
+    with Stub(always(in_chunks(1000, len(MOVIE) - 2))) as stub:
+        assert isinstance(runway(stub).download(stub.url, 1000, TAG), Fault)
+
+
+@pytest.mark.parametrize("etag", [TAG, ""])
+def test_a_whole_result_that_is_called_a_part_is_taken(runway, etag):
+    whole = answer(206, MOVIE, Content_Range=f"bytes 0-{len(MOVIE) - 1}/{len(MOVIE)}", ETag=etag)
+    with Stub(always(whole)) as stub:
+        download = runway(stub).download(stub.url, 0, "")
+        assert (download.offset, download.size, download.etag) == (0, len(MOVIE), etag)
+        assert b"".join(download.chunks) == MOVIE
+
+
+@pytest.mark.parametrize("span", ["bytes 0-999/{0}", "bytes 1-{1}/{0}", "bytes 0-{1}/*", ""])
+def test_a_part_that_nobody_asked_for_is_no_result(runway, span):
+    part = answer(206, MOVIE[:1000], Content_Range=span.format(len(MOVIE), len(MOVIE) - 1))
+    with Stub(always(part)) as stub:
+        assert runway(stub).download(stub.url, 0, "").code == "RESULT.REFUSED"
+
+
 def test_a_whole_result_instead_of_a_part_counts_from_its_beginning(runway):
     with Stub(always(answer(200, MOVIE, ETag='"v2"'))) as stub:
         download = runway(stub).download(stub.url, 1000, TAG)
@@ -848,6 +907,19 @@ def test_a_result_larger_than_results_may_be_is_not_taken(runway):
         got, said = fetched(one.download(stub.url, 0, ""))
         assert "larger" in said
         assert len(got) <= 1000
+    with Stub(says(in_chunks(600, 1300, size=1301)), says(in_chunks(600, 1300, size=900))) as stub:
+        one = runway(stub, patience=small)
+        assert one.download(stub.url, 600, TAG).code == "RESULT.TOO_LARGE"
+
+
+def test_the_rest_of_a_result_is_cut_where_the_whole_grows_too_large(runway):
+    longer = in_chunks(600, 1999, size=900).replace(b"bytes 600-1999/", b"bytes 600-899/")
+    with Stub(says(longer)) as stub:
+        got, said = fetched(
+            runway(stub, patience=Patience(result_bytes_max=1000)).download(stub.url, 600, TAG)
+        )
+        assert "larger" in said
+        assert len(got) <= 400
 
 
 @pytest.mark.parametrize(
@@ -859,7 +931,7 @@ def test_a_result_larger_than_results_may_be_is_not_taken(runway):
         (answer(400, b""), "RESULT.REFUSED"),
         (answer(503, b""), "RESULT.REFUSED"),
         (answer(204, b"", Content_Length=None), "RESULT.REFUSED"),
-        (answer(206, b"x", Content_Range="bytes 0-0/1"), "RESULT.REFUSED"),
+        (answer(206, b"x", Content_Range="bytes 0-0/2"), "RESULT.REFUSED"),
         (answer(200, MOVIE, Content_Encoding="br"), "RESULT.ENCODED"),
         (answer(302, b"", Location="/again"), "RESULT.REDIRECTS"),
         (answer(302, b"", Location="http://10.0.0.1/x"), "RESULT.FORBIDDEN_ADDRESS"),

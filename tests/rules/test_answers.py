@@ -323,6 +323,30 @@ def test_an_answer_that_names_no_task_ends_none(word):
     assert isinstance(look({"id": 7, "status": word}, task_id="8"), Fault)
 
 
+@pytest.mark.parametrize("shown", [ID.upper(), f" {ID} ", ID.title()])
+def test_a_task_may_be_shown_with_its_id_in_other_letter_case_or_with_spaces(shown):
+    ended = {"id": shown, "status": "SUCCEEDED", "output": ["https://x/1"]}
+    assert look(ended).outputs == ("https://x/1",)
+    assert look(ended, task_id=f" {ID}").outputs == ("https://x/1",)
+    assert look({"id": f"{ID}0", "status": "SUCCEEDED"}).code == "PROVIDER.OTHER_TASK"
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ([["https://x/1"], ["https://x/2"]], ("https://x/1", "https://x/2")),
+        ({"video": {"url": "https://x/1"}}, ("https://x/1",)),
+        ({"thumbnail": "https://x/p", "videoUrl": "https://x/1"}, ("https://x/1", "https://x/p")),
+        ([{"type": "video", "uri": "https://x/1", "page": "https://x/p"}], ("https://x/1",)),
+        ({"files": [{"name": "a.mp4", "href": "https://x/1"}]}, ("https://x/1",)),
+        ([[[[[["https://x/deep"]]]]]], ()),
+    ],
+)
+def test_result_addresses_are_found_in_lists_and_objects(output, found):
+    assert look({"id": ID, "status": "SUCCEEDED", "output": output}).outputs == found
+    assert look(wrapped("SUCCESS", data={"id": "raw", "output": output})).outputs == found
+
+
 def test_result_addresses_are_looked_for_in_order():
     raw = {"id": "raw", "status": "SUCCEEDED", "output": ["https://a/1", "https://a/2", "https://a/1"]}
     full = wrapped("SUCCESS", data=raw, result_url="https://b", fail_reason="https://c", url="https://d")
@@ -385,6 +409,29 @@ def test_what_a_task_cost_is_told_apart_from_what_it_may_cost():
     assert look(wrapped("SUCCESS", data=costs)).credits == 60
     assert look({"id": ID, "status": "SUCCEEDED", "cost": 4}).credits is None
     assert look({"id": ID, "status": "SUCCEEDED", "cost": {"credits": 1e308}}).credits is None
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        ({"error": {"message": "A face", "code": "SAFETY.INPUT.TEXT"}}, "SAFETY.INPUT.TEXT", "A face"),
+        (
+            {"failure": {"reason": "A face", "failureCode": "SAFETY.INPUT.TEXT"}},
+            "SAFETY.INPUT.TEXT",
+            "A face",
+        ),
+        ({"failure": ["A face", {"msg": "a logo"}]}, "FAILURE.UNEXPLAINED", "A face; a logo"),
+        ({"failureCode": ["INTERNAL.BAD_OUTPUT.01"], "error": "x"}, "INTERNAL.BAD_OUTPUT.01", "x"),
+        ({"error": {"code": "task_failed", "message": "SAFETY.INPUT.TEXT: no"}}, "SAFETY.INPUT.TEXT", "no"),
+        ({"error": {"code": "task_failed", "message": "no"}}, "TASK_FAILED", "no"),
+        ({"error": {"code": 7}, "failure": {}, "fail_reason": [None, 3]}, "FAILURE.UNEXPLAINED", "no reason"),
+    ],
+)
+def test_why_a_task_failed_is_read_from_objects_and_lists(said, code, words):
+    for body in ({"id": ID, "status": "FAILED", **said}, wrapped("FAILURE", data={"id": "raw", **said})):
+        failure = look(body).failure
+        assert failure.code == code
+        assert words in failure.message
 
 
 def test_the_failure_code_is_read_from_the_raw_task_first():

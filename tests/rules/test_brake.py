@@ -150,6 +150,19 @@ def test_two_clips_refusals_are_trouble_of_the_account_and_every_clip_waits_for_
     assert brake.rank("one") < brake.rank("two")
 
 
+def test_a_refused_key_needs_no_second_opinion():
+    brake = refused(Brake(), "one", NOON, KEY)
+    assert brake.room(NOON + 4, 1, 0) == 0
+    assert brake.room(brake.until, 1, 0) == 1
+    assert brake.until >= NOON + 30
+
+
+def test_after_the_clock_was_set_back_the_next_refusal_is_that_of_a_probe():
+    brake = refused(Brake(), "one", NOON, KEY).brought_forward(NOON - 3600)
+    again = refused(brake, "two", NOON - 3599, KEY)
+    assert (again.failures, again.until > NOON - 3569) == (2, True)
+
+
 def test_those_refused_together_need_no_second_opinion():
     brake = refused(Brake(), "one", NOON)
     brake = brake.after(sending("two", NOON - 1), NotSubmitted(NO_CREDITS), NOON + 0.1, middle, PROFILE)

@@ -550,6 +550,18 @@ def test_a_task_about_which_the_provider_never_answers_is_told_of_and_still_aske
         assert failing(code, seconds).held is None
 
 
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [
+        (S.RUNNING, StageFailed("PROVIDER.BUSY", "HTTP 429", 86_400.0)),
+        (S.RENDERED, StageFailed("HTTP.503", "HTTP 503", 86_400.0)),
+        (S.RENDERED, PartlyFetched((), "1 of 2 are here", retry_after_seconds=86_400.0)),
+    ],
+)
+def test_a_result_that_is_paid_for_is_asked_for_within_two_hours(state, event):
+    assert after(in_state(state), event).due_at <= NOON + 7200.0
+
+
 def test_a_look_that_works_forgets_the_faults_before_it():
     job = after(in_state(S.RUNNING, attempts=9, held=Held.LOST), EXAMPLES[TaskSeen])
     assert (job.attempts, job.held, job.due_at) == (0, None, NOON + 5.0)

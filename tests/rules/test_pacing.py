@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds
+from clipspool.jobs.pacing import PollBudget, PollPace, backoff_seconds, retry_seconds, within_a_result
 
 PACE = PollPace(5.0, 30.0, 20.0)
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
@@ -106,6 +106,13 @@ def test_a_look_that_failed_is_not_repeated_sooner_than_one_that_worked(attempts
 def test_a_look_waits_as_long_as_the_provider_asks():
     assert PACE.after_fault(0, 900.0, middle) == 900.0
     assert PACE.after_fault(0, 0.0, middle) > 5.0
+
+
+def test_a_task_that_is_paid_for_waits_an_hour_at_most_whatever_the_provider_asks():
+    assert PACE.after_fault(0, 86_400.0, middle) == 3600.0
+    assert within_a_result(86_400.0) == 3600.0
+    assert within_a_result(7.0) == 7.0
+    assert within_a_result(None) is None
 
 
 # --- the poll budget -------------------------------------------------------------------------------------

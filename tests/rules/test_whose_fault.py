@@ -240,6 +240,7 @@ def test_a_code_given_after_the_upstream_may_have_taken_the_task_leaves_doubt(st
         (200, {"id": ID, "status": "FAILED"}),
         (200, {"code": 500, "msg": "failed", "data": {"task_id": ID}}),
         (200, {"code": "500", "data": {"id": ID}}),
+        (200, {"code": -1, "data": {"id": ID}}),
         (200, {"code": "success", "data": {"task_id": ID, "status": "FAILURE", "fail_reason": "timeout"}}),
         (201, {"success": False, "id": ID}),
         (200, {"code": "success", "data": {"task_id": ID, "data": {"status": "ERROR"}}}),

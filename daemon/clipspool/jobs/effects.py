@@ -30,7 +30,7 @@ from clipspool.jobs.events import (
 from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Part, State, Task
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import missing_in_words
-from clipspool.jobs.pacing import NEVER, Pace, retry_seconds
+from clipspool.jobs.pacing import NEVER, Pace, retry_seconds, within_a_result
 
 _DISK_SECONDS_MAX = 30.0
 _UNANSWERED_POLLS_MIN = 10
@@ -149,7 +149,9 @@ def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Jo
         pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
         failed = replace(failed, due_at=now + pause)
         return replace(failed, held=Held.OVERDUE) if _is_unanswered(failed, event, now, pace) else failed
-    pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
+    asked = event.retry_after_seconds
+    asked = within_a_result(asked) if job.state is State.RENDERED else asked
+    pause = retry_seconds(job.attempts, asked, pace.random)
     # In the queue any other hold would stop the attempts; later on it only informs a person.
     held = event.held if job.state is not State.QUEUED or event.held in STILL_TRIED else None
     if held in STILL_TRIED:  # an attempt costs little, and whoever makes room waits for it
@@ -184,7 +186,8 @@ def _with_results(job: Job, event: ResultEvent, now: float, pace: Pace) -> Job:
             here = replace(job, results=event.results, missing=event.missing, reason=event.message)
             if job.cancel_by or not event.is_fault:  # the next step fetches nothing, or follows a restart
                 return replace(here, due_at=now)
-            pause = retry_seconds(job.attempts, event.retry_after_seconds, pace.random)
+            asked = within_a_result(event.retry_after_seconds)
+            pause = retry_seconds(job.attempts, asked, pace.random)
             return replace(here, attempts=job.attempts + 1, held=event.held, due_at=now + pause)
         case on.ResultGone():
             reason = f"{event.file} is gone from the work folder"

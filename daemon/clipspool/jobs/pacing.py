@@ -17,6 +17,7 @@ CLOCK_SET_SECONDS = 60.0
 """A clock that differs by more from the time that passed was set."""
 _STAGE_SECONDS = (1.0, 600.0)
 _SLOW_POLLS_MAX = 8
+_RESULT_WAIT_SECONDS_MAX = 3600.0
 _AGE_SHARE = 10
 """A task is polled again after a tenth of its age, so that a long render is polled less often."""
 
@@ -36,6 +37,15 @@ def retry_seconds(attempts: int, retry_after_seconds: float | None, random: Rand
     """Pause of one job after a fault of the moment: what the provider asked, spread, or our own backoff."""
     pause = backoff_seconds(attempts, _STAGE_SECONDS, random)
     return pause if retry_after_seconds is None else retry_after_seconds + min(pause, retry_after_seconds)
+
+
+def within_a_result(retry_after_seconds: float | None) -> float | None:
+    """Return what the provider asks for, as far as a task that is paid for can wait.
+
+    Its result expires within a day or two [PROVIDER 2.6]: a wait of a day, which is the most that is believed
+    of a server, could be all of that.
+    """
+    return None if retry_after_seconds is None else min(retry_after_seconds, _RESULT_WAIT_SECONDS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ class PollPace:
         """Return the seconds to the next poll after one that failed."""
         most = max(self.seconds_max * _SLOW_POLLS_MAX, self.seconds_min)
         pause = self.seconds_min + backoff_seconds(attempts, (self.seconds_min, most), random)
-        return max(pause, retry_after_seconds or 0.0)
+        return max(pause, within_a_result(retry_after_seconds) or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.provider.protocol import Created, Refused, TaskLook, TaskStatus, Unclear
-from clipspool.provider.runway.failures import explained, failure_fault, words_of
+from clipspool.provider.runway.failures import code_in, explained, failure_fault, words_of
 from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
 from clipspool.system.http.guard import URL_LENGTH_MAX
@@ -45,6 +45,8 @@ _ENDED = (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 _ID_KEYS = ("task_id", "taskId", "id")
 _NOT_EXIST = "task_not_exist"
 _LAYERS_MAX = 4
+_CODE_KEYS = ("failureCode", "failure_code")
+_REASON_KEYS = ("message", "msg", "reason", "detail", "error")
 _FIGURE = re.compile(r"\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*(%?)\s*")
 
 
@@ -112,9 +114,9 @@ def read_task(
         return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}, but no readable JSON")
     layers = list(_layers(reply.tree))
     named = [layer.get(key) for layer in layers for key in _ID_KEYS]
-    ids = {value for value in named if isinstance(value, str) and value}
+    ids = {_folded_id(value) for value in named if isinstance(value, str) and value}
     # A cache or a mix-up: to end this task by another one's answer would lose what was paid for.
-    if ids and task_id not in ids:
+    if ids and _folded_id(task_id) not in ids:
         return Fault(FaultOf.MOMENT, "PROVIDER.OTHER_TASK", "The answer is about another task")
     if not any(layer.get("status") for layer in layers) and not ids and not _is_empty_success(reply.tree):
         why = explained(reply.message) or "an answer without a task"
@@ -161,6 +163,11 @@ def _refused_id(tree: Mapping[str, Any], own: Own) -> str:
     found = _created_id(tree)
     is_of_call = found.lower().startswith(("req", "err", "trace")) or is_own(own, found)
     return "" if is_of_call else found
+
+
+def _folded_id(value: str) -> str:
+    """Return an id as it is compared: no two tasks differ in letter case or spaces alone."""
+    return value.strip().casefold()
 
 
 def _layers(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -225,10 +232,25 @@ def _outputs(layers: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _urls(value: object) -> tuple[str, ...]:
-    items = value if isinstance(value, list) else [value]
-    urls = (text_at(item, "url", "uri") if isinstance(item, dict) else item for item in items)
-    good = (url.strip() for url in urls if isinstance(url, str))
+    good = (url.strip() for url in _strings_in(value))
     return tuple(dict.fromkeys(url for url in good if _is_address(url)))[:OUTPUTS_MAX]
+
+
+def _strings_in(value: object, depth: int = _LAYERS_MAX) -> Iterator[str]:
+    """Yield the strings in which an address may be: by itself, in lists, under `url` or other names."""
+    match value:
+        case str():
+            yield value
+        case list() if depth:
+            for one in value:
+                yield from _strings_in(one, depth - 1)
+        case dict() if depth:
+            if named := text_at(value, "url", "uri"):
+                yield named
+                return
+            # The film comes first: a thumbnail beside it must not get the clip's own name.
+            for key in sorted(value, key=lambda key: "video" not in key.lower()):
+                yield from _strings_in(value[key], depth - 1)
 
 
 def _is_address(url: str) -> bool:
@@ -269,12 +291,26 @@ def _amount(value: object) -> float | None:
 
 
 def _failure(layers: list[dict[str, Any]]) -> Fault:
-    """Read why a task failed; the raw task inside has more than the gateway around it [PROVIDER 2.9]."""
+    """Read why a task failed; the raw task inside has more than the gateway around it [PROVIDER 2.9].
+
+    The reason may be an object with a code and a message of its own, or a list of such [PROVIDER 1.6].
+    """
     inward = layers[::-1]
-    code = next((code for layer in inward if (code := text_at(layer, "failureCode", "failure_code"))), "")
     keys = ("failure", "fail_reason", "error", "message")
-    reasons = [reason for layer in inward for key in keys if (reason := text_at(layer, key))]
-    return failure_fault(code, redact_line("; ".join(dict.fromkeys(reasons)), 300))
+    told = [one for layer in inward for key in keys for one in _each(layer.get(key))]
+    named = [one for layer in inward for key in _CODE_KEYS for one in _each(layer.get(key))]
+    named += [one.get(key) for one in told if isinstance(one, dict) for key in _CODE_KEYS]
+    reasons = [text_at(one, *_REASON_KEYS) if isinstance(one, dict) else one for one in told]
+    words = [one for one in reasons if isinstance(one, str) and one.strip()]
+    reason = redact_line("; ".join(dict.fromkeys(words)), 300)
+    code = next((one for one in named if isinstance(one, str) and one.strip()), "") or code_in(reason)
+    # What the code of an error says is less than a failure code that its words name.
+    loose = (text_at(one, "code", "type") for one in told if isinstance(one, dict))
+    return failure_fault(code or next(filter(None, loose), ""), reason)
+
+
+def _each(value: object) -> list[Any]:
+    return value[:10] if isinstance(value, list) else [value]
 
 
 def _is_empty_success(tree: Mapping[str, Any]) -> bool:

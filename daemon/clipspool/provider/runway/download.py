@@ -117,7 +117,8 @@ class Downloader:
         if status == HTTPStatus.PARTIAL_CONTENT:
             size = _whole_size(answer.headers.get("content-range", ""), offset, length)
             # Another tag is another file: the rest of it behind the first part of this one would be no film.
-            if not offset or size is None or (tag and tag != etag):
+            # A part that nobody asked for is of use where it is the whole.
+            if size is None or (offset and tag and tag != etag):
                 return None
             tag = tag or etag
         else:
