@@ -858,6 +858,24 @@ def test_a_new_folders_own_name_is_brought_to_the_disk(path, monkeypatch):
     assert synced == [str(path), str(path / "day")]
 
 
+@pytest.mark.parametrize("made", ["file", "linked file", "folder"])
+def test_a_name_that_is_its_own_second_is_no_move_that_was_cut(path, made):
+    (path / "shot").mkdir() if made == "folder" else (path / "shot").write_bytes(b"the only one")
+    if made == "linked file":
+        os.link(path / "shot", path / "other")
+    assert not Root(path).finish_move("shot", "shot", trace="trace")
+    assert (path / "shot").exists()
+
+
+def test_on_a_disk_without_letter_case_a_twin_is_no_second_name(path, monkeypatch):
+    (path / "Shot.mp4").write_bytes(b"the only one")
+    root = Root(path)
+    there = root.stat("Shot.mp4")
+    monkeypatch.setattr(Root, "stat", lambda *_: there)
+    assert not root.finish_move("Shot.mp4", "shot.mp4")
+    assert (path / "Shot.mp4").exists()
+
+
 def test_the_end_of_a_move_that_was_cut_is_brought_to_the_disk(path, monkeypatch):
     """Else the first name is back after a power cut, and its clip is found twice."""
     (path / "day").mkdir()

@@ -672,6 +672,18 @@ def test_a_paused_inbox_submits_nothing_and_what_runs_is_followed(open_desk):
     desk.until(S.DELIVERED, "clip2")
 
 
+def test_nothing_is_sent_from_an_inbox_before_it_was_scanned_for_a_pause_file(desk):
+    desk.scheduler.guard(["bay"], accepts_restored=False)
+    desk.drop()
+    desk.turns(3)
+    assert Stage.SUBMIT not in {stage for stage, _ in desk.shop.done}
+    desk.order(lambda scheduler: scheduler.pauses.set_file("bay", "_pause"))
+    desk.turns(3)
+    assert Stage.SUBMIT not in {stage for stage, _ in desk.shop.done}
+    desk.order(lambda scheduler: scheduler.pauses.set_file("bay", ""))
+    desk.until(S.DELIVERED)
+
+
 def test_everything_can_be_paused(desk):
     desk.order(operator.pause, None)
     desk.drop()

@@ -81,6 +81,45 @@ def test_with_dates_a_delivered_source_lies_below_the_day_on_which_its_last_job_
         time.tzset()
 
 
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_failed_clip_that_is_retried_and_ends_before_it_was_brought_back_stays_where_it_lies(
+    bench, taken, swept
+):
+    """Its source was deleted: the same name stood for both ends of a move that was cut short."""
+    if taken:
+        (bench.path / "_failed/day").mkdir(parents=True)
+        (bench.path / "_failed/day/shot.mp4").write_bytes(b"of another clip")
+    bench.clip = end(bench, FAILED)
+    if swept:
+        sweep(bench.clip, bench.bay)
+    assert bench.clip.lies_at == ("_failed/day/shot-2.mp4" if taken else "_failed/day/shot.mp4")
+    before = lying(bench.path)
+    cancelled = replace(FAILED, state=State.CANCELLED, error=Error("CANCELLED", "by mo", paid=Paid.YES))
+    for _ in range(2):
+        assert end(bench, cancelled) == bench.clip
+        after = lying(bench.path)
+        assert after.keys() == before.keys()
+        assert (bench.path / bench.clip.lies_at).read_bytes() == before[bench.clip.lies_at]
+    assert b"by mo" in (bench.path / f"{bench.clip.lies_at}.error.toml").read_bytes()
+
+
+def test_a_sidecar_that_was_brought_back_alone_is_put_beside_its_source_again(bench):
+    bench.clip = end(bench, FAILED)
+    before = lying(bench.path)
+    home = bench.path / folder_of(bench.clip.id)
+    home.mkdir(exist_ok=True)
+    (bench.path / bench.clip.sidecar_lies_at).rename(home / "sidecar.toml")
+    assert end(bench, FAILED) == bench.clip
+    assert lying(bench.path) == before
+    (bench.path / bench.clip.sidecar_lies_at).rename(home / "sidecar.toml")
+    (bench.path / bench.clip.sidecar_lies_at).write_bytes(b"of somebody else")
+    moved = end(bench, FAILED)
+    assert (moved.lies_at, moved.sidecar_lies_at) == ("_failed/day/shot-2.mp4", "_failed/day/shot-2.toml")
+    assert (bench.path / moved.sidecar_lies_at).read_bytes() == before[bench.clip.sidecar_lies_at]
+    assert not (bench.path / "_failed/day/shot.mp4.error.toml").exists()
+
+
 def test_a_failed_source_has_no_date_in_its_path(bench):
     assert (
         retire(bench.clip, [FAILED], replace(bench.bay, has_dated_archive=True), always).lies_at

@@ -129,6 +129,27 @@ def test_a_job_in_doubt_is_sent_again_only_when_the_operator_says_so(bay):
     assert bay.paid == 2
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_a_failed_clip_that_is_retried_and_cancelled_before_it_is_sent_is_kept(bay, is_paused):
+    bay.box.misbehave("task:failure:times=1")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_retired()
+    bay.until_swept()
+    before = bay.lying()
+    if is_paused:
+        assert bay.call("pause", "--yes").returncode == 0
+    else:
+        bay.stop()
+    for order in ("retry", "cancel"):
+        assert bay.call(order, bay.job()["id"], "--yes").returncode == 0
+    if not is_paused:
+        bay.start()
+    bay.until_retired()
+    assert bay.lying() == before
+    assert bay.paid == 1
+
+
 def test_failed_jobs_are_retried_without_a_daemon_and_their_source_comes_back(bay):
     bay.box.misbehave("task:failure:times=2")
     bay.drop("shot.mp4", 'prompt = "x"\n[[variant]]\n[[variant]]\n')

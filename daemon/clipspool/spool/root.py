@@ -197,6 +197,11 @@ class Root(CheckedFolder):
                 raise
             return False
         is_one = (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        # A name that is its own second, perhaps in another letter case, or a folder, which no link doubles:
+        # nothing was moved, and what would be removed is the only one there is.
+        is_same_name = rel == to_rel or (parent(rel) == parent(to_rel) and here.st_nlink == 1)
+        if is_one and (is_same_name or stat.S_ISDIR(here.st_mode)):
+            return False
         # A folder's size is that of its list of names, by the file system's own measure.
         has_other_size = here.st_size != there.st_size and not stat.S_ISDIR(here.st_mode)
         pair = _traced(here.st_ino, there.st_ino, rel, to_rel)

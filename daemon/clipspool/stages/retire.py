@@ -51,9 +51,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
     # A source that changed after it was sent is not what the result shows, and may be the only copy: kept.
     if is_done and not folders.keeps_sources and not change:
         _ask(may_move)
-        for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
-            if rel is not None:
-                (root.discard if rel == source else root.remove)(rel)
+        _remove_all(root, clip, source, sidecar)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
     archive = _archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED
     home = join(archive, parent(clip.path))
@@ -62,6 +60,12 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
     for name in numbered(*split_suffix(name_of(clip.path)), spare=_SIDECAR_BYTES):
         rel = join(home, name)
         beside = _sidecar_name(clip, rel)
+        if source == rel:
+            # It was retired before, and all its jobs ended again before one of them brought it back.
+            if not _stays(root, clip, rel, sidecar, beside, may_move):
+                continue
+            _write_notes(root, rel, clip, b"" if is_done else error_note(clip, jobs, folders.places), change)
+            return replace(clip, lies_at=rel, sidecar_lies_at=beside)
         sidecar = _unmoved(root, sidecar, beside, trace_of(clip.id, SIDECAR))
         # The sidecar is moved first: while it is here, the same clip over there is somebody's link.
         if sidecar is None:
@@ -120,6 +124,12 @@ def _retire_copy(
     return replace(clip, lies_at=None, sidecar_lies_at=None)
 
 
+def _remove_all(root: Root, clip: Clip, source: Rel | None, sidecar: Rel | None) -> None:
+    for rel in (source, sidecar, _where(root, join(folder_of(clip.id), PROMPT), None)):
+        if rel is not None:
+            (root.discard if rel == source else root.remove)(rel)
+
+
 def _ask(may_move: Callable[[], bool]) -> None:
     if not may_move():
         raise OSError(errno.EBUSY, "the lead of the farm was lost before the source was moved")
@@ -155,6 +165,21 @@ def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
             if not root.finish_move(source, to_rel, trace=trace):
                 root.move(source, root, to_rel, is_last=False, trace=trace)
             return
+
+
+def _stays(
+    root: Root, clip: Clip, rel: Rel, sidecar: Rel | None, beside: Rel | None, may_move: Callable[[], bool]
+) -> bool:
+    """Leave a source where it lies, and bring its sidecar there; False where that name is another's."""
+    _ask(may_move)
+    if sidecar is not None and beside is not None and sidecar != beside:
+        try:
+            if not root.finish_move(sidecar, beside, trace=trace_of(clip.id, SIDECAR)):
+                root.move(sidecar, root, beside, trace=trace_of(clip.id, SIDECAR))
+        except FileExistsError:
+            return False
+    _move_prompt(root, clip, rel)
+    return True
 
 
 def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None, trace: Rel) -> Rel | None:
