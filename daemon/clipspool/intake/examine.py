@@ -97,13 +97,7 @@ class Examination:
     """Makes all checks of a clip between pairing and acceptance, for one inbox."""
 
     def __init__(
-        self,
-        root: Root,
-        rules: Rules,
-        images: Images,
-        deaths: Deaths,
-        inspection: Inspection,
-        ahead: Ahead,
+        self, root: Root, rules: Rules, images: Images, deaths: Deaths, inspection: Inspection, ahead: Ahead
     ) -> None:
         self._images = images
         self._deaths = deaths
@@ -215,8 +209,23 @@ class Examination:
         unsure = self._unsure.get(pairing.clip)
         if unsure is not None and unsure.stamp == pairing.stamp and now < unsure.at:
             return Waits(pairing.clip, unsure.reason, is_problem=True, look_at=unsure.at)
-        if pairing.pictures is not None:
-            return self._inspect_pictures(pairing, pairing.pictures, now)
+        try:
+            found = (
+                self._inspect_film(pairing, now)
+                if pairing.pictures is None
+                else self._inspect_pictures(pairing, pairing.pictures)
+            )
+        except Unsure as unsure:
+            return self._postpone(pairing, now, str(unsure))
+        if isinstance(found, Waits):
+            return found
+        facts, problems = found
+        inspected = ({}, tuple(problems)) if problems else (facts, ())
+        self._inspected[pairing.clip] = (pairing.stamp, inspected)
+        return inspected
+
+    def _inspect_film(self, pairing: Pairing, now: float) -> tuple[dict[str, Any], list[Problem]] | Waits:
+        """Return the media facts of a file and why it is no clip, or why it waits. Raises Unsure."""
         facts: dict[str, Any] = {}
         problems: list[Problem] = []
         with self._root.open(pairing.clip) as file:
@@ -233,34 +242,20 @@ class Examination:
                 case Complete("zip"):
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
-                    try:
-                        facts = self._ahead.facts(pairing.clip, pairing.stamp)
-                        if not facts:
-                            with self._deaths.paused():  # another process does that, and may take long
-                                facts, problems = self._inspection.inspect(file.fileno())
-                    except Unsure as unsure:
-                        return self._postpone(pairing, now, str(unsure))
+                    facts = self._ahead.facts(pairing.clip, pairing.stamp)
+                    if not facts:
+                        with self._deaths.paused():  # another process does that, and may take long
+                            facts, problems = self._inspection.inspect(file.fileno())
                 case _:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
                 raise Unsettled(pairing.clip)
-        inspected = ({}, tuple(problems)) if problems else (facts, ())
-        self._inspected[pairing.clip] = (pairing.stamp, inspected)
-        return inspected
+        return facts, problems
 
-    def _inspect_pictures(self, pairing: Pairing, pictures: Rested, now: float) -> _Inspected | Waits:
-        """Return the media facts of a folder of pictures by its first one, or why it is no clip."""
-        with self._root.open(pictures.first) as file:
-            try:
-                with self._deaths.paused():
-                    facts, problems = self._inspection.inspect(
-                        file.fileno(), pictures.facts, pairing.stamp[SIZE]
-                    )
-            except Unsure as unsure:
-                return self._postpone(pairing, now, str(unsure))
-        inspected = ({}, tuple(problems)) if problems else (facts, ())
-        self._inspected[pairing.clip] = (pairing.stamp, inspected)
-        return inspected
+    def _inspect_pictures(self, pairing: Pairing, pictures: Rested) -> tuple[dict[str, Any], list[Problem]]:
+        """Return the media facts of a folder of pictures by its first one, and why it is no clip."""
+        with self._root.open(pictures.first) as file, self._deaths.paused():
+            return self._inspection.inspect(file.fileno(), pictures.facts, pairing.stamp[SIZE])
 
     def _postpone(self, pairing: Pairing, now: float, reason: str) -> Waits:
         """Try a clip that could not be inspected again later, after a longer pause each time."""

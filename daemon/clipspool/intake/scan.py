@@ -21,8 +21,7 @@ from clipspool.system.mounts import FolderMark, FolderMarks
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _TARGETED_LOOKS_MAX = 256
 _TURNS = 8
-"""Where no name came or went, a settled clip without a sidecar is looked at again in one scan of this
-many."""
+"""Where no name came or went, one scan of so many looks again at a settled clip without a sidecar."""
 
 
 class Folder:
@@ -313,9 +312,9 @@ class Folder:
 
     def steady(self, name: str, now: float) -> Stamp | None:
         """Return the stamp of a clip beside others of its name that never grew and has stood for a while."""
-        stood = now - self.since(name) >= self._settling.settle_seconds / LOOKS
         is_clip = self._kinds.get(name) is Kind.CLIP and not self.groups.is_alone(name)
-        return self._settling.stamps[name] if stood and is_clip and not self.pause(name) else None
+        stands = not self.pause(name) and now >= self.since(name) + self._settling.settle_seconds / LOOKS
+        return self._settling.stamps[name] if is_clip and stands else None
 
     def controls(self, clip: str) -> list[str]:
         """Return the control files that would mark a clip as incomplete."""
