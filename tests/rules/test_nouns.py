@@ -6,6 +6,7 @@ import pytest
 
 from clipspool.jobs.model import Error, Paid, State, Task
 from clipspool.jobs.nouns import plain, replace
+from clipspool.media.facts import Probe
 from fakes import a_clip, a_job
 
 NOUNS = [
@@ -17,7 +18,7 @@ NOUNS = [
 ]
 
 
-@pytest.mark.parametrize(("noun", "changes"), NOUNS)
+@pytest.mark.parametrize(("noun", "changes"), [*NOUNS, (Probe("mp4", 7), {"container": "pictures"})])
 def test_a_copy_differs_in_what_was_changed_alone(noun, changes):
     before = dataclasses.asdict(noun)
     copy = replace(noun, **changes)

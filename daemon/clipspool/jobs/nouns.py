@@ -6,6 +6,7 @@ which takes half the time.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,7 @@ N = TypeVar("N")
 @cache
 def _fields_of(kind: type) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, int]]:
     """Return what reads all fields of a noun, and the place of each among the arguments that make one."""
-    names = tuple(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    names = tuple(field.name for field in fields(kind))
     return attrgetter(*names), {name: place for place, name in enumerate(names)}
 
 
