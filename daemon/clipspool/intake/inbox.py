@@ -208,7 +208,8 @@ class Inbox:
                 self._update(now)
                 self._judge_all(now)
                 self._write_notes()
-                self._ahead.work(now)
+                if self._acceptance.memory is None:  # else each start would look into all that was accepted
+                    self._ahead.work(now)
         except OSError as error:  # errors of single files were handled there
             self._go_offline(error, now)
         if (waiting := self._waiting_files.take_waiting()) is not None:
