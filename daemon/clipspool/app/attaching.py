@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from clipspool.jobs.faults import Fault
@@ -65,10 +66,15 @@ def attach(
     be unknown for minutes [PROVIDER 1.5]. Where the provider cannot be asked, `unasked` is required. With
     either the job stays held as `lost` until the provider shows the task.
     """
+
+    def attached(*, is_seen: bool) -> list[dict[str, Any]]:
+        command = partial(commands.attach, job_id=job_id, task_id=task_id, by=by, why=why, is_seen=is_seen)
+        return list(ask(command))
+
     job = ask(lambda scheduler: scheduler.journal.job(job_id))
     if job is None or not may_attach(job) or not is_task_id(task_id):
         # The command refuses it: there is nothing to ask the provider.
-        return _attached(ask, job_id, task_id, by, why, is_seen=False)
+        return attached(is_seen=False)
     sighting = sight(task_id, follow(job.task.profile if job.task else ""))
     if sighting.known == "no" and not force:
         why_not = (
@@ -79,14 +85,4 @@ def attach(
     if sighting.known == "unasked" and not (unasked or force):
         why_not = f"the provider could not be asked about the task {task_id} ({sighting.answer})"
         return [{"id": job_id, "done": False, "check": "unasked", "why": f"{why_not}, so it is not checked"}]
-    return _attached(ask, job_id, task_id, by, why, is_seen=sighting.known == "yes")
-
-
-def _attached(
-    ask: Ask, job_id: str, task_id: str, by: str, why: str, *, is_seen: bool
-) -> list[dict[str, Any]]:
-    def command(scheduler: Scheduler) -> list[dict[str, Any]]:
-        return commands.attach(scheduler, job_id, task_id, by, why, is_seen=is_seen)
-
-    answers: list[dict[str, Any]] = ask(command)
-    return answers
+    return attached(is_seen=sighting.known == "yes")

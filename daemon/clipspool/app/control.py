@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.jobs.faults import OperatorError
+from clipspool.system.atomic import Opened
 from clipspool.system.process import start_thread
 
 _LINE_BYTES_MAX = 16 << 20
@@ -111,11 +112,8 @@ class ControlSocket:
 @contextmanager
 def _near(path: Path) -> Iterator[str]:
     """Return a path to a socket that is shorter than the 107 bytes an address may have."""
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with Opened(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         yield f"/proc/self/fd/{fd}/{path.name}"
-    finally:
-        os.close(fd)
 
 
 def ask(journal: Path, do: str, **arguments: Any) -> Any:

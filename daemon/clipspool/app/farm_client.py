@@ -15,7 +15,7 @@ from clipspool.farm.lease import Lease
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import leader_of, members
 from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
-from clipspool.journal import Address, Journal, JournalError, Lock
+from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
 
 _SPARE_SECONDS = 5.0
@@ -52,7 +52,8 @@ class BriefLead:
         """
         if not makes and not is_there(address):
             raise CannotStart(f"There is no journal at {address} yet; `clipspool run` creates it.")
-        self._lock = lock_journal(settings, gives_away=True)
+        self.lock = lock_journal(settings, gives_away=True)
+        """The lock on this machine's state."""
         seconds = settings.farm.lease_seconds
         self._membership = Membership(partial(connect_beside, address), identity_of(settings), seconds)
         try:
@@ -70,12 +71,7 @@ class BriefLead:
             raise CannotStart("Another node leads the farm, or its database does not answer: try again.")
         return lease
 
-    @property
-    def lock(self) -> Lock:
-        """The lock on this machine's state."""
-        return self._lock
-
     def close(self) -> None:
         """Release the lead; the journal is closed by then."""
         self._membership.stop()
-        self._lock.release()
+        self.lock.release()

@@ -27,7 +27,6 @@ class OperatorCommands(ExitStack):
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing before it is needed."""
         super().__init__()
         self._settings = settings
         self.is_running = False

@@ -26,7 +26,6 @@ class StillServed(Exception):
     """The configuration cannot be used, and a daemon runs that read it before it was broken."""
 
     def __init__(self, journal: Path) -> None:
-        """Take the daemon's journal."""
         super().__init__(str(journal))
         self.journal = journal
 

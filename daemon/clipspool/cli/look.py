@@ -161,7 +161,8 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
         column.no_wrap = True
     lines: list[RenderableType] = []
     for row in rows:
-        state = row["state"] + _progress(row)
+        is_shown = row["progress"] is not None and (row["doing"] or row["state"] == "running")
+        state = row["state"] + (f" {row['progress']:.0%}" if is_shown else "")
         cells = [row["id"], *(names[key][readable(row[key])] for key in shares), state, row["held"] or ""]
         styled = [Text(cell, _STYLES.get(row["state"], "") if cell is state else "") for cell in cells]
         why = Text(readable(_why(row)), overflow="fold")
@@ -171,11 +172,6 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
         lines.append(Text("  ").join(cell for cell in styled if cell.plain))
         lines += [Padding(why, (0, 0, 0, 4))] if why.plain else []
     return table if is_wide else Group(*lines)
-
-
-def _progress(row: Mapping[str, Any]) -> str:
-    is_shown = row["doing"] or row["state"] == "running"
-    return f" {row['progress']:.0%}" if is_shown and row["progress"] is not None else ""
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -120,7 +120,6 @@ class Offline:
     """Looks again and again at a journal that no daemon answers for; for one thread."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open nothing before the first look."""
         self._settings = settings
         self._window = Window(settings.journal.place)
 

@@ -63,22 +63,19 @@ def members(connection: psycopg.Connection[Any]) -> list[Member]:
     return [_member(row) for row in ask(connection, "nodes")]
 
 
+_PLAIN = ("name", "host", "pid", "version", "epoch", "silent_seconds", "has_page")
+
+
 def _member(row: Mapping[str, Any]) -> Member:
     state = _state(row)
     return Member(
-        name=row["name"],
+        **{name: row[name] for name in _PLAIN},
         state=state,
-        host=row["host"],
-        pid=row["pid"],
-        version=row["version"],
-        epoch=row["epoch"],
         seen_at=row["seen_at_unix"],
-        silent_seconds=row["silent_seconds"],
         begun_at=row["begun_at_unix"],
         doing="" if state in _AWAY else row["doing"],  # what one did that died is no news of now
         sees=frozenset(row["sees"]),
         stages=tuple(row["stages"]),
-        has_page=row["has_page"],
     )
 
 

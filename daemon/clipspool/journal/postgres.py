@@ -73,7 +73,6 @@ class PostgresDatabase(Database):
     def __init__(
         self, address: Address, connection: psycopg.Connection, *, is_reader: bool, fence: Fence | None = None
     ) -> None:
-        """Take an open connection; `open` and `read` make one."""
         self._address = address
         self._connection: psycopg.Connection = connection
         self._is_reader = is_reader

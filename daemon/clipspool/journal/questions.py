@@ -33,7 +33,6 @@ class Questions:
     """Asks over one connection; `counts` spares the questions about states that no job is in."""
 
     def __init__(self, database: Database) -> None:
-        """Take a database that is open."""
         self._database = database
         self.counts: Counter[State] = Counter()
         """Jobs by state, without the parts of long clips."""

@@ -59,7 +59,6 @@ class SQLiteDatabase(Database):
     """A connection for one thread at a time; a list is passed as JSON."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, is_reader: bool) -> None:
-        """Take an open connection; `open` and `read` make one."""
         self.path = path
         self._connection: sqlite3.Connection = connection
         self._is_reader = is_reader

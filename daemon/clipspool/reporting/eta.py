@@ -34,7 +34,6 @@ class Timing:
     """The median time from task to result, by model; read at most once a minute."""
 
     def __init__(self) -> None:
-        """Start without figures."""
         self._usual: Mapping[str, tuple[float, int]] = {}
         self._at: float | None = None
         self._lock = threading.Lock()

@@ -110,28 +110,22 @@ class CheckedFolder:
     def folder(self, rel: Rel = "", *, make: bool = False) -> Opened:
         """Open a folder beneath the root for a block; `make` creates what is missing, durably."""
         names = parts(rel)
-        fd, is_ours = self._top()
+        top = Opened(*self._top())
         if not names:
-            return Opened(fd, is_ours=is_ours)
-        try:
+            return top
+        with top as fd:
             try:
                 return Opened(open_beneath(fd, names))
             except FileNotFoundError:
                 if not make:
                     raise
                 return Opened(self._make_beneath(fd, names))
-        finally:
-            if is_ours:
-                os.close(fd)
 
     def _make_beneath(self, root: int, names: list[str]) -> int:
         fd = os.dup(root)
         for name in names:
-            try:
-                below = self._open_or_make(name, fd)
-            finally:
-                os.close(fd)
-            fd = below
+            with Opened(fd):
+                fd = self._open_or_make(name, fd)
         return fd
 
     def _open_or_make(self, name: str, folder: int) -> int:

@@ -246,12 +246,9 @@ class Neighbours:
         for name in self._root.names():
             if name.startswith("_status") and name.endswith(".txt"):
                 with suppress(FileNotFoundError, NotRegular, ValueError):
-                    if _is_kept_by(self._root.read(name, _STATUS_BYTES_MAX), journal):
+                    mark = status_mark(journal[:6]).encode()
+                    if self._root.read(name, _STATUS_BYTES_MAX).startswith(mark):
                         self._root.remove(name)
-
-
-def _is_kept_by(content: bytes, journal: str) -> bool:
-    return content.startswith(status_mark(journal[:6]).encode())
 
 
 def takers_in(

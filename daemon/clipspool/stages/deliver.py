@@ -177,7 +177,9 @@ class _Publishing:
             try:
                 # One from before a crash may be another user's, of the machine that had the job then.
                 beside = name_of(paper) if is_free else ""
-                _place(folders, file, rel, self.may_publish, beside)
+                if not folders.inbox.exists(file):
+                    raise _Gone
+                folders.inbox.publish(file, folders.outbox, rel, self.may_publish, beside=beside)
             except FileExistsError:
                 if _holds(folders, rel, result):
                     folders.inbox.discard(file)
@@ -201,12 +203,6 @@ def _portable_folder(root: Root, folder: Rel) -> Rel:
                 name = next((n for n in sorted(same) if root.is_folder(join(made, n))), name)
         made = join(made, name)
     return made
-
-
-def _place(folders: Folders, file: Rel, rel: Rel, may_publish: Callable[[], bool], beside: str) -> None:
-    if not folders.inbox.exists(file):
-        raise _Gone
-    folders.inbox.publish(file, folders.outbox, rel, may_publish, beside=beside)
 
 
 def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:

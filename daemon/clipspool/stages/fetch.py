@@ -157,22 +157,6 @@ def _is_given_up(job: Job, here: Sequence[Result], failed: Sequence[tuple[int, S
 
 
 @dataclass(frozen=True, slots=True)
-class _Download:
-    """Reports how far the download of one of several outputs has come."""
-
-    report: ReportWork
-    number: int
-    count: int
-
-    def came(self, size: int, whole: int | None) -> None:
-        """Report how many bytes have arrived, of how many; None where the whole size is not announced."""
-        doing = "downloading the result"
-        if self.count > 1:
-            doing += f" ({self.number} of {self.count})"
-        self.report(Working(doing, None if whole is None else share_of(size, whole)))
-
-
-@dataclass(frozen=True, slots=True)
 class _Fetching:
     job: Job
     attempt: str
@@ -211,11 +195,12 @@ class _Fetching:
 
     def _fetch(self, number: int, url: str, count: int) -> Result | StageFailed:
         partial = made_name(self.job, self.attempt, f"-{number}.part")
+        doing = "downloading the result" + (f" ({number} of {count})" if count > 1 else "")
         with self.root.folder(self.home) as folder:
             unlink(partial, folder)
             try:
                 with self.root.create_in(partial, folder) as file:
-                    sha256 = self._download(url, file, _Download(self.tools.report, number, count))
+                    sha256 = self._download(url, file, doing)
                     if isinstance(sha256, StageFailed):
                         return sha256
                     sync_and_close(file)  # a power cut must not turn what was paid for into an empty file
@@ -223,7 +208,7 @@ class _Fetching:
             finally:
                 unlink(partial, folder)
 
-    def _download(self, url: str, file: FileIO, told: _Download) -> str | StageFailed:
+    def _download(self, url: str, file: FileIO, doing: str) -> str | StageFailed:
         """Fill the file and return its hash; resume a cut where a strong ETag allows, else start over."""
         digest = hashlib.sha256()
         etag = ""
@@ -246,7 +231,8 @@ class _Fetching:
                 for chunk in opened.chunks:
                     digest.update(chunk)
                     write_all(file, chunk)
-                    told.came(file.tell(), opened.size)
+                    share = None if opened.size is None else share_of(file.tell(), opened.size)
+                    self.tools.report(Working(doing, share))
                     if self.tools.stopping():
                         raise _Stopped
                     if opened.size is None and file.tell() - looked_at >= _LOOK_BYTES:

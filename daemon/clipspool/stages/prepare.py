@@ -10,7 +10,6 @@ from functools import partial
 from io import FileIO
 
 from clipspool.jobs.events import Changed, Event, Failed, Postponed, Prepared, StageFailed
-from clipspool.jobs.faults import Fault
 from clipspool.jobs.fingerprint import fingerprint, fingerprints_alike
 from clipspool.jobs.model import Clip, Error, Job, Request
 from clipspool.jobs.nouns import replace
@@ -73,10 +72,11 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             folders.inbox.exists(rel) for rel in (join(folder_of(clip.id), clip.source), clip.lies_at) if rel
         ):
             return StageFailed("DISK", f"its work folder was removed while it was being filled: {error}")
+        elsewhere = "in the archive" if folders.origin is None else "in the inbox as it was accepted"
         return Failed(
             Error(
                 "CLIP.MISSING",
-                f"{clip.path} is missing: it is neither in its work folder nor {_elsewhere(folders)}",
+                f"{clip.path} is missing: it is neither in its work folder nor {elsewhere}",
                 "Drop the clip again. With a restored journal, check `_done` and the outbox first.",
             )
         )
@@ -97,10 +97,6 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             return looked
         ready = _make_ready(job, looked, file, folders, tools, attempt)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
-
-
-def _elsewhere(folders: Folders) -> str:
-    return "in the archive" if folders.origin is None else "in the inbox as it was accepted"
 
 
 def _prepare_pictures(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, attempt: str) -> Event:
@@ -184,7 +180,9 @@ def _make_ready(
             parcel = replace(parcel, open=partial(_Reported, parcel.open, one.size, doing, tools.report))
         fault = tools.depot.put(one.way, parcel)
         if fault is not None:
-            return _not_put(fault)
+            # Nothing was spent: it is tried again, and the reason says what to do.
+            message = f"{fault.message}. {fault.what_to_do}" if fault.what_to_do else fault.message
+            return StageFailed(fault.code, message, fault.retry_after_seconds)
         placed.append(replace(one, put_at=0.0 if one.way == "inline" else at))
     sent = Sent(placed[0], tuple(placed[1:]))
     # With size and time of each file: the submit stage sends none that has changed since.
@@ -322,9 +320,3 @@ def _prepared(job: Job, clip: Clip, sent: Sent, tools: PrepareTools) -> Prepared
         sent_size=source.size if is_made else None,
         changes=tuple(change for one in files_of(sent) for change in one.changes),
     )
-
-
-def _not_put(fault: Fault) -> StageFailed:
-    """Return a fault that is tried again, since nothing was spent; the reason says what to do."""
-    message = f"{fault.message}. {fault.what_to_do}".strip() if fault.what_to_do else fault.message
-    return StageFailed(fault.code, message, fault.retry_after_seconds)

@@ -138,10 +138,10 @@ def cut_up(
     if job.parts:
         return tuple(map(clip_part, job.parts))
 
-    def on_share(_run: int, share: float) -> None:
-        bench.report(Working("looking for scene changes", share))
-
-    scenes = bench.decoder.scenes(file.fileno(), probe, on_share=on_share)
+    shown = "looking for scene changes"
+    scenes = bench.decoder.scenes(
+        file.fileno(), probe, on_share=lambda _run, share: bench.report(Working(shown, share))
+    )
     cuts: tuple[int, ...] = ()
     if isinstance(scenes, MediaFault):
         if scenes.code in {"MEDIA.STOPPED", "MEDIA.NO_SPACE"}:

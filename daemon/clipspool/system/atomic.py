@@ -103,7 +103,7 @@ class Opened:
 
     __slots__ = ("_fd", "_is_ours")
 
-    def __init__(self, fd: int, *, is_ours: bool = True) -> None:
+    def __init__(self, fd: int, is_ours: bool = True) -> None:
         self._fd = fd
         self._is_ours = is_ours
 

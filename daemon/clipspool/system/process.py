@@ -105,7 +105,6 @@ class Flag:
     """
 
     def __init__(self) -> None:
-        """Begin unset."""
         self._is_set = False
         self._wakes: SimpleQueue[None] = SimpleQueue()
 

@@ -64,7 +64,6 @@ class ActionRoutes:
     """Answers log-in and every request that changes something."""
 
     def __init__(self, views: Views, sessions: Sessions) -> None:
-        """Keep `views`, which draws the pages."""
         self._views = views
         self._sessions = sessions
 

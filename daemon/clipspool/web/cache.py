@@ -86,7 +86,6 @@ class BalanceCache:
     """Keeps what the account has left: the provider is asked twice a minute at most, whoever looks."""
 
     def __init__(self, daemon: DaemonHandle) -> None:
-        """Ask nothing yet."""
         self._daemon = daemon
         self._lock = threading.Lock()
         self._seen: Balance | None = None

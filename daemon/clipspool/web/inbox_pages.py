@@ -35,7 +35,6 @@ class InboxPages:
     """Draws the editors' pages."""
 
     def __init__(self, views: Views, doors: ClipDoors, sidecars: SidecarRoutes) -> None:
-        """Draw with `views`."""
         self._views, self._doors, self._sidecars = views, doors, sidecars
 
     def choose(self, request: Request) -> Response:

@@ -54,7 +54,6 @@ class MediaRoutes:
     """Answers the addresses of media."""
 
     def __init__(self, daemon: DaemonHandle, lookup: Lookup) -> None:
-        """Open nothing yet."""
         self._daemon = daemon
         self._lookup = lookup
         self._limiter: anyio.CapacityLimiter | None = None

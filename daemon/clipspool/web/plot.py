@@ -28,7 +28,6 @@ class RecentSpend:
     """Caches what was spent in the last days: old days are read seldom, the newest ones often."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._old: tuple[int, float, list[DaySpent]] | None = None
         self._recent: tuple[int, float, list[DaySpent]] | None = None
         self._lock = threading.Lock()

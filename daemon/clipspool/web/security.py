@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -52,7 +53,6 @@ class AccessControl:
     """ASGI middleware: passes a request on, with `scope["clipspool_token"]` set, or refuses it."""
 
     def __init__(self, app: ASGIApp, access: AccessRules, sessions: Sessions) -> None:
-        """Guard `app`."""
         self._app = app
         self._access = access
         self._sessions = sessions
@@ -234,27 +234,24 @@ def name_of(request: Request) -> str:
 def needs(right: Right, access: AccessRules, endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """Return an endpoint that refuses callers without a right; looking is free where no log-in is needed."""
 
-    def refusal(request: Request) -> Response | None:
+    async def guarded(request: Request) -> Response:
         if (right is Right.LOOK and not access.must_log_in) or may(request, right):
-            return None
+            response: Response = await called(endpoint, request)
+            return response
         status, why = 403, f"This token does not have the right `{right}`."
         if token_of(request) is None:
             status, why = 401, "Log in first, or send the token as `Authorization: Bearer`."
         return refused(status, why) if request.url.path.startswith(f"{API}/") else _said(status, why)
 
+    guarded.right = right  # type: ignore[attr-defined]
+    return guarded
+
+
+async def called(endpoint: Callable[..., Any], request: Request) -> Any:
+    """Call an endpoint: a coroutine in the loop, a function in a thread."""
     if inspect.iscoroutinefunction(endpoint):
-
-        async def guarded(request: Request) -> Response:
-            return refusal(request) or await endpoint(request)
-
-        guarded.right = right  # type: ignore[attr-defined]
-        return guarded
-
-    def guarded_in_thread(request: Request) -> Response:
-        return refusal(request) or endpoint(request)
-
-    guarded_in_thread.right = right  # type: ignore[attr-defined]
-    return guarded_in_thread
+        return await endpoint(request)
+    return await run_in_threadpool(endpoint, request)
 
 
 def too_many_tries() -> Response:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,7 @@ class PageServer:
         views, media = self._views, MediaRoutes(daemon, self._lookup)
         acts = ActionRoutes(views, sessions)
 
-        def look(path: str, endpoint: Callable[..., Any]) -> Route:
-            return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
-
-        def decide(path: str, endpoint: Callable[..., Any]) -> Route:
-            return Route(path, needs(Right.DECIDE, access, endpoint), methods=["POST"])
-
+        look, decide = (partial(_route, access, right) for right in (Right.LOOK, Right.DECIDE))
         routes: list[BaseRoute] = [
             *self._editors_pages(daemon, access),
             look("/", views.overview),
@@ -153,17 +149,11 @@ class PageServer:
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
-        def look(path: str, endpoint: Callable[..., Any]) -> Route:
-            return Route(path, needs(Right.LOOK, access, endpoint), methods=["GET"])
-
         if self._films is None or daemon.clips is None:
             return []
         pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
         versions = VersionPages(self._views, daemon.clips)
-
-        def add(path: str, endpoint: Callable[..., Any]) -> Route:
-            return Route(path, needs(Right.ADD, access, endpoint), methods=["POST"])
-
+        look, add = (partial(_route, access, right) for right in (Right.LOOK, Right.ADD))
         return [
             look("/jobs/{job}/versions", versions.sheet),
             look("/jobs/{job}/versions/compare", versions.compare),
@@ -279,6 +269,11 @@ class PageServer:
             if last is None or newest == last:
                 return newest, ()
             return newest, look.jobs_changed_since(last, _CHANGED_MAX)
+
+
+def _route(access: AccessRules, right: Right, path: str, endpoint: Callable[..., Any]) -> Route:
+    method = "GET" if right is Right.LOOK else "POST"
+    return Route(path, needs(right, access, endpoint), methods=[method])
 
 
 def _not_so(request: Request, error: Exception) -> Response:

@@ -27,7 +27,6 @@ class VersionPages:
     """Draws and carries out what concerns the versions of one clip."""
 
     def __init__(self, views: Views, doors: ClipDoors) -> None:
-        """Keep `views`, which draws."""
         self._views, self._doors = views, doors
 
     def sheet(self, request: Request) -> Response:

@@ -55,7 +55,6 @@ class Views:
         waiting: WaitingJobs,
         version: Callable[[], int],
     ) -> None:
-        """Start without reading anything."""
         self.daemon = daemon
         self.lookup = lookup
         self.snapshot = DaemonState(daemon, version)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.system.atomic import OURS
+from clipspool.system.atomic import FOLDER_FLAGS, NEW_FLAGS, OURS, Opened, is_folder, unlink
 
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,39 +29,26 @@ class Abilities:
 
 def abilities_of(folder: Path) -> Abilities:
     """Try them out in `.clipspool`, and leave nothing behind. Raises OSError where writing does not work."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    root = os.open(folder, flags)
-    is_new = False
-    try:
-        try:
+    with Opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        is_new = not is_folder(OURS, root)
+        with suppress(FileExistsError):
             os.mkdir(OURS, dir_fd=root)
-            is_new = True
-        except FileExistsError:
-            pass
-        ours = os.open(OURS, flags | os.O_NOFOLLOW, dir_fd=root)
         try:
-            return _tried(ours)
+            with Opened(os.open(OURS, FOLDER_FLAGS, dir_fd=root)) as ours:
+                return _tried(ours)
         finally:
-            os.close(ours)
-    finally:
-        if is_new:
-            with suppress(OSError):  # a daemon that started meanwhile uses it by now
-                os.rmdir(OURS, dir_fd=root)
-        os.close(root)
+            if is_new:
+                with suppress(OSError):  # a daemon that started meanwhile uses it by now
+                    os.rmdir(OURS, dir_fd=root)
 
 
 def _tried(folder: int) -> Abilities:
     stem = f".check-{secrets.token_hex(6)}"
     first, second, third = f"{stem}-a.tmp", f"{stem}-b.tmp", f"{stem}-c.tmp"
     try:
-        fd = os.open(
-            first, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder
-        )
-        try:
+        with Opened(os.open(first, NEW_FLAGS, dir_fd=folder)) as fd:
             os.write(fd, b"clipspool check\n")
             os.fsync(fd)
-        finally:
-            os.close(fd)
         ignores_case = _exists(first.upper(), folder)
         code = _libc.renameat2(folder, os.fsencode(first), folder, os.fsencode(second), _RENAME_NOREPLACE)
         if code != 0:
@@ -74,7 +61,7 @@ def _tried(folder: int) -> Abilities:
     finally:
         for name in (first, second, third):
             with suppress(OSError):
-                os.unlink(name, dir_fd=folder)
+                unlink(name, folder)
 
 
 def _exists(name: str, folder: int) -> bool:

@@ -182,8 +182,4 @@ def _places(path: Path, *more: str) -> list[Rel]:
             with suppress(OSError):
                 if below.lstat().st_dev != device:
                     found.add(os.path.relpath(below, real))
-    return sorted(rel for rel in found if not _is_hidden(rel))[:_PLACES_MAX]
-
-
-def _is_hidden(rel: Rel) -> bool:
-    return any(name.startswith(".") for name in rel.split("/"))
+    return sorted(rel for rel in found if not f"/{rel}".count("/."))[:_PLACES_MAX]

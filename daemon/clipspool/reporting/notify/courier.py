@@ -80,7 +80,6 @@ class Courier:
         new_id: Callable[[], str],
         pause_seconds: tuple[float, float] = _PAUSE_SECONDS,
     ) -> None:
-        """Start no thread before the first note."""
         self._sender = sender
         self._interests = interests
         self._digest = Digest(digest_seconds)

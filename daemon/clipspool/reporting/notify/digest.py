@@ -43,7 +43,6 @@ class Digest:
     """Notes that wait for one receiver. Times are seconds of a clock that only goes forward."""
 
     def __init__(self, digest_seconds: float) -> None:
-        """Begin with every topic open."""
         self._digest_seconds = digest_seconds
         self._open_at: dict[Topic, float] = {}
         self._notes: list[Note] = []

@@ -24,7 +24,6 @@ class Acts:
     """Answers `POST jobs/ID/…`."""
 
     def __init__(self, daemon: DaemonHandle) -> None:
-        """Keep the door to the daemon's commands."""
         self._daemon = daemon
 
     async def order(self, request: Request, act: str) -> Any:

@@ -33,7 +33,6 @@ class ClipRoutes:
     """Answers the addresses of clips."""
 
     def __init__(self, films: Films, lookup: Lookup, snapshot: DaemonState) -> None:
-        """Open nothing yet."""
         self._films, self._uploads = films, films.uploads
         self._lookup, self._snapshot = lookup, snapshot
 

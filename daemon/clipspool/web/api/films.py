@@ -35,7 +35,6 @@ class Films:
     """Receives films in threads of its own, so that a slow disk takes none from the pages."""
 
     def __init__(self, uploads: Uploads, doors: ClipDoors) -> None:
-        """Open nothing yet."""
         self.uploads, self.doors = uploads, doors
         self._under_way = 0
         self._images = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +17,7 @@ from clipspool import __version__
 from clipspool.spool.guard import Unavailable
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
-from clipspool.web.security import API, needs, refused
+from clipspool.web.security import API, called, needs, refused
 from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
@@ -93,10 +91,7 @@ class Operation:
 
         async def endpoint(request: Request) -> Response:
             try:
-                if inspect.iscoroutinefunction(run):
-                    made = await run(request)
-                else:
-                    made = await run_in_threadpool(run, request)
+                made = await called(run, request)
             except NotTaken as error:
                 return refused(error.status, str(error), code=error.code, facts=error.facts)
             except BadForm as error:

@@ -124,17 +124,7 @@ _ABOUT = {
             submitted_at=maybe(TIME),
             evidence=FREE,
             history=listed(
-                {
-                    "type": "object",
-                    "required": ["at", "event"],
-                    "properties": {
-                        "at": TIME,
-                        "event": TEXT,
-                        "from": maybe(TEXT),
-                        "to": maybe(TEXT),
-                        "facts": FREE,
-                    },
-                }
+                fields("at event", at=TIME, event=TEXT, **{"from": maybe(TEXT)}, to=maybe(TEXT), facts=FREE)
             ),
         ),
     ],
@@ -184,17 +174,14 @@ SCHEMAS: Mapping[str, Schema] = {
     "Presets": fields(
         "presets",
         presets=listed(
-            {
-                "type": "object",
-                "required": ["name", "keys", "problem"],
-                "properties": {
-                    "name": {**TEXT, "description": "For `preset` in a sidecar."},
-                    "keys": {**FREE, "description": "The keys of a sidecar that it stands for."},
-                    "from": {"type": "string", "enum": ["inbox", "configuration"]},
-                    "picture": maybe({**TEXT, "description": "The path of a sample in the inbox."}),
-                    "problem": {**TEXT, "description": "Why it cannot be used; empty where it can."},
-                },
-            }
+            fields(
+                "name keys problem",
+                name={**TEXT, "description": "For `preset` in a sidecar."},
+                keys={**FREE, "description": "The keys of a sidecar that it stands for."},
+                **{"from": {"type": "string", "enum": ["inbox", "configuration"]}},
+                picture=maybe({**TEXT, "description": "The path of a sample in the inbox."}),
+                problem={**TEXT, "description": "Why it cannot be used; empty where it can."},
+            )
         ),
     ),
     "Quote": fields(
@@ -296,15 +283,12 @@ SCHEMAS: Mapping[str, Schema] = {
     "Document": FREE,
     "Refusal": fields(
         "error",
-        error={
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": TEXT,
-                "message": {**TEXT, "description": "A sentence for people."},
-                "received": {**COUNT, "description": "Of an upload: how many bytes are here."},
-                "problems": {**listed(ref("Problem")), "description": "Of a clip or sidecar: what is wrong."},
-            },
-        },
+        error=fields(
+            "code message",
+            code=TEXT,
+            message={**TEXT, "description": "A sentence for people."},
+            received={**COUNT, "description": "Of an upload: how many bytes are here."},
+            problems={**listed(ref("Problem")), "description": "Of a clip or sidecar: what is wrong."},
+        ),
     ),
 }

@@ -31,7 +31,6 @@ class SidecarRoutes:
     """Answers the addresses of sidecars and models."""
 
     def __init__(self, films: Films, snapshot: DaemonState) -> None:
-        """Open nothing yet."""
         self._films, self._snapshot = films, snapshot
 
     def models(self, _request: Request) -> dict[str, Any]:
