@@ -15,8 +15,7 @@ import pytest
 import postgres
 from clipspool.app.settings import load
 from clipspool.cli.check import Finding, is_fit, look
-from clipspool.cli.check.folders import in_time
-from clipspool.cli.check.probe import abilities_of
+from clipspool.cli.check.folders import abilities_of, in_time
 from clipspool.cli.check.services import look_at_database
 from clipspool.cli.check.setup import look_at_journal, look_at_process
 from clipspool.jobs.faults import Fault, FaultOf

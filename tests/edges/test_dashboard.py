@@ -50,7 +50,7 @@ def exported(tmp_path_factory):
     metrics.call_ended("look", "answered", 0.1)
     metrics.bytes_moved("received", 5)
     metrics.noticed("webhook host", "sent", 1)
-    metrics.keep(snapshot_of(desk.scheduler))
+    metrics.snapshot = snapshot_of(desk.scheduler)
     assert isinstance(metrics.snapshot.limits, Limits)
     desk.close()
     labels = {}

@@ -55,7 +55,7 @@ def read(metrics):
 
 
 def pictured(desk):
-    desk.metrics.keep(snapshot_of(desk.scheduler))
+    desk.metrics.snapshot = snapshot_of(desk.scheduler)
     return read(desk.metrics)
 
 

@@ -434,15 +434,14 @@ def test_what_another_machine_published_since_the_names_were_listed_is_not_publi
 def test_what_another_machine_publishes_at_the_same_moment_keeps_its_provenance(bench, monkeypatch):
     theirs = another_machine(bench)
     job = fetched(bench)
-    place = stages_deliver._place
 
-    def at_the_same_moment(bay, file, rel, may, beside):
-        monkeypatch.setattr(stages_deliver, "_place", place)
+    def at_the_same_moment(point):
+        monkeypatch.undo()
+        assert point == "paper"
         assert isinstance(deliver(job, bench.clip, theirs, NOON, always), Delivered)
         fetched(bench)
-        place(bay, file, rel, may, beside)
 
-    monkeypatch.setattr(stages_deliver, "_place", at_the_same_moment)
+    monkeypatch.setattr(stages_deliver, "reach", at_the_same_moment)
     assert publish(bench, job) == ["day/shot.mp4"]
     assert set(lying(bench.results)) == {"day/shot.mp4", "day/shot.mp4.toml"}
 

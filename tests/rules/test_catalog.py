@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from clipspool.jobs.model import Reference, Request
-from clipspool.provider.catalog import BadModel, Catalog, utf16_units
+from clipspool.jobs.naming import units
+from clipspool.provider.catalog import BadModel, Catalog
 from clipspool.provider.protocol import Inline
 from clipspool.provider.transport.way import InRequest
 from clipspool.stages.quoting import Quoting
@@ -208,7 +209,7 @@ def test_references_are_limited_by_the_model():
 
 
 def test_a_prompt_is_counted_in_utf16_units():
-    assert utf16_units("a😀") == 3
+    assert units("a😀") == 3
     assert CATALOG.problems(request(prompt="😀" * 500)) == []
     (problem,) = CATALOG.problems(request(prompt="😀" * 500 + "!"))
     assert problem.key == "prompt"

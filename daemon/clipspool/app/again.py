@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from clipspool.app.choosing import Ask
 from clipspool.intake.examine import IMAGE_BYTES_MAX
 from clipspool.intake.notes import sentence
 from clipspool.intake.sidecar.keys import SEED_MAX
@@ -25,7 +26,6 @@ from clipspool.intake.sidecar.presets import Configured, finder
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
 from clipspool.scheduler import versions
 from clipspool.scheduler.commands import NotDone
-from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.versions import OrderKey, Priced
 from clipspool.spool.kept import is_unchanged
 from clipspool.spool.layout import REFERENCE, REFERENCES
@@ -35,8 +35,6 @@ from clipspool.stages.provenance import as_sent, image_keys
 from clipspool.stages.quoting import Quoting
 from clipspool.system.atomic import Rel, join
 
-Ask = Callable[[Callable[[Scheduler], Any]], Any]
-"""Runs a function in a turn of the scheduler and returns its answer."""
 _SENTENCES_MAX = 3
 
 

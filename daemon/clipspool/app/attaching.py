@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from clipspool.app.choosing import Ask
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
 from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
 from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands
-from clipspool.scheduler.loop import Scheduler
 from clipspool.system.process import start_thread
 
 ASK_SECONDS = 20.0
@@ -21,8 +21,6 @@ ASK_SECONDS = 20.0
 
 Follow = Callable[[str], Followed | None]
 """Returns the provider for a task's profile; None where this key must not be shown to that address."""
-Ask = Callable[[Callable[[Scheduler], Any]], Any]
-"""Runs a function in a turn of the scheduler and returns its answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Monitoring:
         self._turned_at = begun = time.monotonic()
         self._notices.tick()
         if self.metrics is not None and begun >= self._snapshot_due:
-            self.metrics.keep(snapshot_of(scheduler))
+            self.metrics.snapshot = snapshot_of(scheduler)
             ended = time.monotonic()
             self._snapshot_due = ended + max(_SNAPSHOT_SECONDS, _SNAPSHOT_REST * (ended - begun))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, StillServed, command
+from clipspool.cli.group import Context, StillServed, command, yes_option
 from clipspool.cli.output import EXIT_FAILED, ask_daemon, consent, ended, fail, say
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from clipspool.jobs.model import Job
     from clipspool.journal import Journal
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
 
 

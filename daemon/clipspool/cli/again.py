@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from clipspool.cli.act import balance_in_words, say_when, why_option, yes_option
-from clipspool.cli.group import Context, command
+from clipspool.cli.act import balance_in_words, say_when, why_option
+from clipspool.cli.group import Context, command, yes_option
 from clipspool.cli.output import EXIT_FAILED, consent, ended, say
 
 

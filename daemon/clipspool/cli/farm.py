@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, clipspool, command, config_option
+from clipspool.cli.group import Context, clipspool, command, config_option, json_option
 from clipspool.cli.output import console, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @clipspool.group(invoke_without_command=True)
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 @click.pass_context
 def farm(context: click.Context, *, as_json: bool) -> None:
     """Show the nodes of the farm: who leads, and what each does."""

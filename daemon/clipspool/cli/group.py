@@ -197,6 +197,8 @@ config_option = click.option(
     callback=_remember,
     help="Configuration file.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def command(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import BROKEN, Context, command
+from clipspool.cli.group import BROKEN, Context, command, json_option
 from clipspool.cli.output import WIDE, ask_daemon, console, print_json, say
 from clipspool.cli.suggestions import commands_for, program
 
@@ -35,7 +35,7 @@ _STATES = (
 
 
 @command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 @click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C.")
 def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Show what clipspool is doing, what waits, and why."""
@@ -109,7 +109,7 @@ def jobs(
 
 @command()
 @click.argument("job")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 def show(context: Context, job: str, *, as_json: bool) -> None:
     """Show everything about one job, its history included."""
     settings = context.settings("read")

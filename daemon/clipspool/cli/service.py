@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import Context, clipspool
+from clipspool.cli.group import Context, clipspool, yes_option
 from clipspool.cli.output import EXIT_FAILED, consent, fail, say
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ config_option = click.option(
 user_option = click.option(
     "--user", metavar="NAME", default="clipspool", show_default=True, help="Who runs it."
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @clipspool.group()

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command
+from clipspool.cli.group import Context, command, json_option, yes_option
 from clipspool.cli.output import consent, fail, print_json, say
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-
 
 @command()
 @click.option("--dry-run", is_flag=True, help="Only count what would be removed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 @yes_option
 def prune(context: Context, *, dry_run: bool, as_json: bool, yes: bool) -> None:
     """Remove sources, posters and history that are older than [retention] keeps.

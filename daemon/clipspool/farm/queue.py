@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.lifecycle import Stage
+from clipspool.journal.postgres import MIGRATING
 
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 """`journal_awaited` reports an outage, once a minute."""
@@ -46,7 +47,6 @@ CREATE TABLE IF NOT EXISTS stage_results (
 )
 """
 """What became of stages, until the leader has read it."""
-_MAKING = b"SELECT pg_advisory_xact_lock(hashtext('clipspool migrates'), hashtext(current_schema()))"
 _MADE_BY = b"""
 SELECT obj_description(table_, 'pg_class') FROM to_regclass('procrastinate_jobs') AS table_
 WHERE table_ IS NOT NULL
@@ -105,7 +105,7 @@ def make_tables(conninfo: str) -> None:
     """
     files = sorted(Path(schema.SchemaManager.get_migrations_path()).glob("*.sql"))
     with psycopg.connect(conninfo, autocommit=True) as connection, connection.transaction():
-        connection.execute(_MAKING)
+        connection.execute(MIGRATING)
         row = connection.execute(_MADE_BY).fetchone()
         if row is None:
             connection.execute(schema.SchemaManager.get_schema().encode())

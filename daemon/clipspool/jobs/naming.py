@@ -65,7 +65,7 @@ def marked(name: str, end: str) -> str:
 
 
 def units(text: str) -> int:
-    """Count a text as Windows does: in UTF-16 units."""
+    """Count a text as Windows and the API do: in UTF-16 units; a lone surrogate counts as one."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 

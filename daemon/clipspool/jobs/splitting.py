@@ -18,7 +18,7 @@ from clipspool.jobs.nouns import replace
 
 _SHOWN_MAX = 3
 """Parts that a reason names one by one."""
-_WORST = (Paid.NO, Paid.UNKNOWN, Paid.YES)
+_BY_MONEY = (Paid.NO, Paid.UNKNOWN, Paid.YES)
 
 
 def part_jobs(whole: Job, now: float) -> list[Job]:
@@ -119,8 +119,8 @@ def _is_there(part: Job) -> bool:
 
 
 def paid_of(whole: Job, parts: Sequence[Job]) -> Paid:
-    """Return what is known about money for a job and its parts together."""
-    return max((whole.paid, *(one.paid for one in parts)), key=_WORST.index)
+    """Return what is known about money for a job and its parts together: YES if for any of them."""
+    return max((one.paid for one in (whole, *parts)), key=_BY_MONEY.index)
 
 
 def credits_of(job: Job, parts: Sequence[Job]) -> float | None:

@@ -13,7 +13,7 @@ from clipspool.system.atomic import NEW_FLAGS, Opened
 
 _LOOK_AGAIN_SECONDS = 0.05
 _NODE_MARK = "clipspool: the journal is in "
-_SQLITE = b"SQLite format 3\0"
+SQLITE = b"SQLite format 3\0"
 
 
 class JournalError(OperatorError):
@@ -57,10 +57,10 @@ def mark_node(path: Path, shown: str) -> None:
     """
     line = f"{_NODE_MARK}{shown}\n".encode()
     try:
-        found = path.read_bytes()[: len(_SQLITE)]
+        found = path.read_bytes()[: len(SQLITE)]
     except FileNotFoundError:
         found = b""
-    if found.startswith(_SQLITE):
+    if found.startswith(SQLITE):
         raise JournalError(
             f"{path} is a journal of SQLite, and what is under way in it is not known in {shown}: copy it "
             "with `clipspool farm import`, or move it aside once all of its jobs have ended."
@@ -157,13 +157,13 @@ class FileIdentity:
 
     def know(self, path: Path) -> None:
         """Remember the file that has this name now. Raises OSError."""
-        self._known[path] = _numbers(path)
+        self._known[path] = numbers_of(path)
 
     def make_sure(self) -> None:
         """Raise JournalError where a file was removed or replaced."""
         for path, known in self._known.items():
             try:
-                is_known = _numbers(path) == known
+                is_known = numbers_of(path) == known
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise JournalError(f"{path} was in use and is gone.") from error
             except OSError:  # a file that cannot be looked at is not gone, and the commit succeeded
@@ -172,6 +172,7 @@ class FileIdentity:
                 raise JournalError(f"{path} was in use and is another file now.")
 
 
-def _numbers(path: Path) -> tuple[int, int]:
+def numbers_of(path: Path) -> tuple[int, int]:
+    """Return a file's device and number, which tell it from another file of its name."""
     there = path.stat()
     return there.st_dev, there.st_ino

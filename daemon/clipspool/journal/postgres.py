@@ -37,7 +37,7 @@ _DURABLE = (
 """A commit that was acknowledged must outlive a crash: it may have let a request go."""
 _OWNERSHIP = b"SELECT pg_try_advisory_lock(hashtext('clipspool writes'), hashtext(current_schema()))"
 _OWNERSHIP_TOGETHER = _OWNERSHIP.replace(b"lock(", b"lock_shared(")
-_MIGRATING = b"SELECT pg_advisory_xact_lock(hashtext('clipspool migrates'), hashtext(current_schema()))"
+MIGRATING = b"SELECT pg_advisory_xact_lock(hashtext('clipspool migrates'), hashtext(current_schema()))"
 _OWNERSHIP_SECONDS = 12.0
 """Longer than the server takes to notice that the last owner's machine is gone."""
 _LIVE_NODES = (
@@ -231,7 +231,7 @@ def _migrate(address: Address, connection: psycopg.Connection) -> None:
         return
     with connection.transaction():
         connection.execute(b"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        connection.execute(_MIGRATING)
+        connection.execute(MIGRATING)
         number = number_of(connection)
         if number is not None and number > HEAD:
             raise _of_another_version(address, number)

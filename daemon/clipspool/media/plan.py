@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import Literal
 
+from clipspool.jobs.request import LongClips
 from clipspool.media.facts import ClipPart, Probe, Value, has_alpha
 from clipspool.media.rates import DEFAULT_RATE, constant_rate
-
-LongClips = Literal["refuse", "trim", "split"]
 
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from clipspool.jobs.model import Problem, Request
+from clipspool.jobs.naming import units
 from clipspool.jobs.nouns import replace
 from clipspool.media.plan import Bounds
 from clipspool.provider.model import RATIO, BadModel, Model, read_model
@@ -207,18 +208,13 @@ def _sides(ratio: str) -> tuple[int, int]:
     return int(across), int(down)
 
 
-def utf16_units(text: str) -> int:
-    """Count as the API does; a lone surrogate counts as one."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
 def _prompt_problems(model: Model, request: Request) -> Iterator[Problem]:
-    units, most = utf16_units(request.prompt), model.prompt_utf16_max
+    length, most = units(request.prompt), model.prompt_utf16_max
     if not request.prompt.strip():
         yield Problem("is empty: say what should become of the clip", "prompt")
-    elif units > most:
-        too_long = f"has {units} UTF-16 units, `{request.model}` takes {most} (an emoji counts twice)"
-        yield Problem(f"{too_long}: shorten it by {units - most}", "prompt")
+    elif length > most:
+        too_long = f"has {length} UTF-16 units, `{request.model}` takes {most} (an emoji counts twice)"
+        yield Problem(f"{too_long}: shorten it by {length - most}", "prompt")
 
 
 def _ratio_problems(model: Model, request: Request) -> Iterator[Problem]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from clipspool.intake.inbox import Inbox
-from clipspool.jobs.text import utc
+from clipspool.jobs.text import iso
+from clipspool.journal.files import numbers_of
 from clipspool.system.process import start_thread
 
 TURN_SECONDS_MAX = 30.0
@@ -57,9 +58,7 @@ class Health:
         return is_well, {"ok": is_well, "turn": turn, "inboxes": inboxes, "journal": journal}
 
     def _part(self, why: str, for_seconds: float | None) -> dict[str, Any]:
-        since = None
-        if why and for_seconds is not None:
-            since = utc(self._now() - for_seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = iso(self._now() - for_seconds) if why and for_seconds is not None else None
         return {"ok": not why, "why": why, "since": since}
 
     def _inbox(self, inbox: Inbox) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class WriteTrial:
         self._write = write or _write_beside
         self._hangs_seconds = hangs_seconds
         self._monotonic = monotonic
-        self._identity = _identity(journal)
+        self._identity = numbers_of(journal)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._began = -_PROBE_SECONDS
@@ -134,7 +133,7 @@ class WriteTrial:
     def _try(self) -> None:
         trouble = ""
         try:
-            if _identity(self._journal) != self._identity:
+            if numbers_of(self._journal) != self._identity:
                 trouble = "the journal's file was moved or replaced while it was in use"
             elif not os.access(self._journal, os.R_OK | os.W_OK):
                 trouble = "the journal's file is not writable"
@@ -147,11 +146,6 @@ class WriteTrial:
         elif not trouble:
             self._trouble_since = None
         self._trouble = trouble
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    there = path.stat()
-    return there.st_dev, there.st_ino
 
 
 def _write_beside(journal: Path) -> None:

@@ -12,11 +12,10 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
 from clipspool.jobs.text import midnight
 from clipspool.jobs.working import Working
-from clipspool.journal import Journal
+from clipspool.journal import UNDER_WAY, Journal
 from clipspool.reporting.status import job_json
 
 DAY_SECONDS = 86_400.0
-_ON_THE_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 
 
 def conditions_in(
@@ -56,7 +55,7 @@ def jobs_in_view(
     conditions = conditions_in(journal, limits, now, working)
     counts = journal.open_jobs()
     shown = {
-        "running": journal.jobs_under_way(most, states=_ON_THE_WAY),
+        "running": journal.jobs_under_way(most, states=UNDER_WAY),
         "queued": journal.jobs_under_way(most, states=(State.QUEUED,)),
         "held": journal.held_jobs(most),
         "failed": journal.ended_jobs(State.FAILED, now - DAY_SECONDS, most),
@@ -66,7 +65,7 @@ def jobs_in_view(
             kind: [job_json(job, conditions, journal.parts_of(job)) for job in found]
             for kind, found in shown.items()
         },
-        "running_count": sum(counts.by_state[state] for state in _ON_THE_WAY),
+        "running_count": sum(counts.by_state[state] for state in UNDER_WAY),
         "queued_count": counts.by_state[State.QUEUED],
         "held_count": counts.held.total(),
     }

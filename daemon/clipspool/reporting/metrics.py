@@ -44,7 +44,8 @@ class Metrics:
         """`inboxes` returns those that are watched now, by name; `node` is this one's name in a farm."""
         self.turn_age_seconds = turn_age_seconds
         self.node, self.leads = node, False
-        self._snapshot = StateSnapshot()
+        self.snapshot = StateSnapshot()
+        """The last that the scheduler's thread took; a scrape shows it."""
         self._families: set[str] = set()
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Any] = {}
         registry = CollectorRegistry()
@@ -97,15 +98,6 @@ class Metrics:
         self._wrong_tokens.inc()
 
     # --- called in the scheduler's thread ------------------------------------------------------------------
-
-    @property
-    def snapshot(self) -> StateSnapshot:
-        """The last snapshot that the scheduler's thread took."""
-        return self._snapshot
-
-    def keep(self, snapshot: StateSnapshot) -> None:
-        """Replace the snapshot that a scrape shows."""
-        self._snapshot = snapshot
 
     def on_news(self, news: News) -> None:
         """Count a piece of news."""

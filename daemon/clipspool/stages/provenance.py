@@ -9,9 +9,9 @@ from typing import Any
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Paid, Part, Reference, Request, Result, State, newest
+from clipspool.jobs.model import Clip, Error, Job, Part, Reference, Request, Result, State, newest
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.jobs.splitting import credits_of
+from clipspool.jobs.splitting import credits_of, paid_of
 from clipspool.jobs.text import text, utc
 from clipspool.stages.payload import Sent, files_of, length_sent
 from clipspool.system.redaction import redact, redact_value, redact_words
@@ -164,9 +164,6 @@ def is_ours(provenance: dict[str, Any], job: Job, result: Result) -> bool:
     return isinstance(facts, dict) and facts.get("job") == job.id and facts.get("sha256") == result.sha256
 
 
-_WORST = (Paid.NO, Paid.UNKNOWN, Paid.YES)
-
-
 def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) -> bytes:
     """Return why a clip failed: the first failed job's error, and every job's where there are several.
 
@@ -175,7 +172,7 @@ def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) ->
     facts = {job.id: _facts(job, places) for job in jobs}
     first = next(job for job in newest(jobs) if job.state is not State.DELIVERED)
     body = {"clip": text(clip.path), **facts[first.id]}
-    body["paid"] = max((job.paid for job in jobs), key=_WORST.index).value
+    body["paid"] = paid_of(jobs[0], jobs[1:]).value
     # Of parts only those are named that did not give a result.
     jobs = [job for job in jobs if not job.part or job.error is not None]
     if len(jobs) > 1:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from clipspool.jobs.consequences import consequences, price_of_all
 from clipspool.jobs.model import State
 from clipspool.reporting.eta import Timing
-from clipspool.web.context import Right
+from clipspool.web.context import JOB_ID, Right
 from clipspool.web.rows import APPROVED_TOGETHER, acts_of, row_of
 from clipspool.web.security import (
     BODY_BYTES_MAX,
@@ -40,7 +40,6 @@ _FOR_SEVERAL = {
 }
 _SEVERAL_MAX = 2000
 """Jobs that one decision is about; the newest, where more are held."""
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
 _TITLES = {
     "retry": "Run again?",
@@ -272,7 +271,7 @@ async def read_form(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[s
 def _ids(text: str) -> list[str]:
     """Read job ids, each once; none where one of them is malformed."""
     ids = list(dict.fromkeys(text.split(",")))
-    return ids if len(ids) <= _SEVERAL_MAX and all(_ID.fullmatch(one) for one in ids) else []
+    return ids if len(ids) <= _SEVERAL_MAX and all(JOB_ID.fullmatch(one) for one in ids) else []
 
 
 def _within(path: str) -> str:

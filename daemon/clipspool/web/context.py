@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from clipspool.jobs.quote import Quote
 from clipspool.journal import Place
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.atomic import Rel
+
+JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from clipspool.jobs.model import TERMINAL, State
 from clipspool.journal import UNDER_WAY, Filter, Page, SortBy
+from clipspool.web.context import JOB_ID
 
 PAGE_SIZE = 50
 _WORD_MAX = 200
@@ -25,7 +26,6 @@ CHOICES = (
     *((state.value, state.value.replace("_", " ")) for state in State),
 )
 """States to choose from, each with its words."""
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SKIP = re.compile(r"[0-9]{1,7}")
 
 
@@ -50,7 +50,7 @@ class ListAsked:
         query = request.query_params
         state, before, skip = query.get("state", ""), query.get("before", ""), query.get("skip", "0")
         by = "folder" if query.get("group") == "folder" else query.get("sort", "")
-        if (state and state not in {*_STATES, "held"}) or (before and not _ID.fullmatch(before)):
+        if (state and state not in {*_STATES, "held"}) or (before and not JOB_ID.fullmatch(before)):
             return None
         if not _SKIP.fullmatch(skip) or (by and by not in [*SortBy]):
             return None

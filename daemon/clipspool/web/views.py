@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from clipspool.reporting.status import balance_lines, evidence_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import readable, redact_value
 from clipspool.web.cache import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
-from clipspool.web.context import AccessRules, DaemonHandle, Right
+from clipspool.web.context import JOB_ID, AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
@@ -41,7 +40,6 @@ _PLOTS: Mapping[str, Mapping[str, int]] = {
     "wide": {"days": DAYS, "width": 1000, "height": 170},
     "narrow": {"days": 14, "width": 360, "height": 170},
 }
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 class Views:
@@ -300,7 +298,7 @@ class Views:
     def find(self, request: Request) -> Job | None:
         """Return the job that an address names."""
         job_id = request.path_params["job"]
-        if not _ID.fullmatch(job_id):
+        if not JOB_ID.fullmatch(job_id):
             return None
         with self.lookup.look() as look:
             return look.job(job_id)

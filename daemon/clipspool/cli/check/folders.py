@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,13 +18,12 @@ from types import MappingProxyType
 from clipspool.app.folders import known_folders
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.check.finding import Finding, why_of
-from clipspool.cli.check.probe import Abilities, abilities_of
 from clipspool.cli.check.trials import try_moves
 from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system import mounts
-from clipspool.system.atomic import Opened
+from clipspool.system.atomic import FOLDER_FLAGS, NEW_FLAGS, OURS, Opened, is_folder, unlink
 from clipspool.system.redaction import readable
 
 _POOLS = frozenset(
@@ -33,6 +35,20 @@ _FREE_BYTES_WARN = 5 << 30
 _FREE_BYTES_BAD = 200 << 20
 _FREE_FILES_WARN = 1000
 _FOLDERS_COUNTED_MAX = 20_000
+_RENAME_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What works there."""
+
+    renames_without_replacing: bool
+    """renameat2 with RENAME_NOREPLACE."""
+    links: bool
+    """Hard links."""
+    ignores_case: bool
+    """`A` and `a` are one name."""
 
 
 def known_to(place: Place) -> Mapping[str, str]:
@@ -258,3 +274,48 @@ def _folders_in(root: Path, most: int) -> int:
         if count >= most:
             break
     return count
+
+
+def abilities_of(folder: Path) -> Abilities:
+    """Try them out in `.clipspool`, and leave nothing behind. Raises OSError where writing does not work."""
+    with Opened(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        is_new = not is_folder(OURS, root)
+        with suppress(FileExistsError):
+            os.mkdir(OURS, dir_fd=root)
+        try:
+            with Opened(os.open(OURS, FOLDER_FLAGS, dir_fd=root)) as ours:
+                return _tried(ours)
+        finally:
+            if is_new:
+                with suppress(OSError):  # a daemon that started meanwhile uses it by now
+                    os.rmdir(OURS, dir_fd=root)
+
+
+def _tried(folder: int) -> Abilities:
+    stem = f".check-{secrets.token_hex(6)}"
+    first, second, third = f"{stem}-a.tmp", f"{stem}-b.tmp", f"{stem}-c.tmp"
+    try:
+        with Opened(os.open(first, NEW_FLAGS, dir_fd=folder)) as fd:
+            os.write(fd, b"clipspool check\n")
+            os.fsync(fd)
+        ignores_case = _exists(first.upper(), folder)
+        code = _libc.renameat2(folder, os.fsencode(first), folder, os.fsencode(second), _RENAME_NOREPLACE)
+        if code != 0:
+            os.rename(first, second, src_dir_fd=folder, dst_dir_fd=folder)
+        with suppress(OSError):
+            os.link(second, third, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        return Abilities(
+            renames_without_replacing=code == 0, links=_exists(third, folder), ignores_case=ignores_case
+        )
+    finally:
+        for name in (first, second, third):
+            with suppress(OSError):
+                unlink(name, folder)
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

@@ -17,13 +17,13 @@ from clipspool.app.shipping import signer_of
 from clipspool.cli.check.finding import Finding, look_at_file, why_of
 from clipspool.cli.check.folders import look_at_space
 from clipspool.jobs.faults import Fault
+from clipspool.journal.files import SQLITE
 from clipspool.provider.catalog import DEFAULT_MODEL, Catalog
 from clipspool.provider.protocol import Provider
 from clipspool.system import mounts
 from clipspool.system.units import Unit
 
 _BUILT = datetime(2026, 9, 1, tzinfo=UTC)
-_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None = None) -> Iterator[Finding]:
@@ -209,10 +209,10 @@ def _journal_trouble(path: Path, folder: Path, *, is_elsewhere: bool) -> str:
         if not os.access(path, os.R_OK | os.W_OK):
             return "may not be read and written by this user"
         with path.open("rb") as file:
-            head = file.read(len(_SQLITE_MAGIC))
-        if is_elsewhere and head == _SQLITE_MAGIC:
+            head = file.read(len(SQLITE))
+        if is_elsewhere and head == SQLITE:
             return "is a journal of SQLite: copy it with `clipspool farm import`, or move it aside"
-        if not is_elsewhere and head not in {b"", _SQLITE_MAGIC}:
+        if not is_elsewhere and head not in {b"", SQLITE}:
             return "is not a journal: some other file has its name"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"this user cannot write in {folder}"

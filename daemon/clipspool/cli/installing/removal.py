@@ -26,7 +26,7 @@ def removal(wish: Wish, *, purges: bool) -> Iterator[Step]:
     ours = [*([] if _has_other_instances(wish) else [wish.unit_file]), wish.drop_in]
     files = [file for file in ours if file.exists()]
     for file in files:
-        yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
+        yield Step(f"remove {file.name}", f"rm {file}", partial(_guarded, _remove, file))
     if files:
         yield command("reload systemd's units", "systemctl", "daemon-reload")
     if purges:
@@ -42,10 +42,10 @@ def left(wish: Wish) -> list[Path]:
 def _purge(wish: Wish) -> Iterator[Step]:
     if wish.state.exists():
         what = "remove the journal, with the history and the cost of every clip"
-        yield Step(what, f"rm -r {wish.state}", _guarded(partial(shutil.rmtree, wish.state)))
+        yield Step(what, f"rm -r {wish.state}", partial(_guarded, shutil.rmtree, wish.state))
     for file in (wish.credential("provider_api_key"), wish.config):
         if file.exists():
-            yield Step(f"remove {file.name}", f"rm {file}", partial(_remove, file))
+            yield Step(f"remove {file.name}", f"rm {file}", partial(_guarded, _remove, file))
     if account(wish.user) is not None and not _is_user_of_another(wish):
         yield command(f"remove the user {wish.user}", "userdel", wish.user)
 
@@ -63,19 +63,13 @@ def _is_user_of_another(wish: Wish) -> bool:
 
 
 def _remove(file: Path) -> None:
-    def do() -> None:
-        file.unlink(missing_ok=True)
-        if file.parent.name.endswith(".service.d") and not any(file.parent.iterdir()):
-            file.parent.rmdir()
-
-    _guarded(do)()
+    file.unlink(missing_ok=True)
+    if file.parent.name.endswith(".service.d") and not any(file.parent.iterdir()):
+        file.parent.rmdir()
 
 
-def _guarded(do: Callable[[], object]) -> Callable[[], None]:
-    def guarded() -> None:
-        try:
-            do()
-        except OSError as error:
-            raise CannotInstall(f"{error.filename}: {error.strerror}.") from error
-
-    return guarded
+def _guarded(remove: Callable[[Path], object], path: Path) -> None:
+    try:
+        remove(path)
+    except OSError as error:
+        raise CannotInstall(f"{error.filename}: {error.strerror}.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -132,26 +132,19 @@ def _end_of(line: str) -> str:
 
 
 def _events(lines: list[str]) -> list[_Event]:
-    return list(_picture_events(lines))
-
-
-def _picture_events(lines: list[str]) -> Iterator[_Event]:
+    events: list[_Event] = []
     event: _Event | None = None
     count = 0
     for at, line in enumerate(lines):
         if found := _EVENT.match(line):
-            if event is not None:
-                yield event
-            event = None
             count += 1
             if count > CUTS_MAX:
                 raise NoTimeline(f"it has more than {CUTS_MAX:,} events")
             # `V`, `V2`, `B` (both) and `AA/V` hold pictures, `A`, `A2` and `NONE` none. Black has no media.
             has_pictures = found["track"].upper().endswith("V") or found["track"].upper()[0] in "VB"
             is_shown = found["src_in"] != found["src_out"] and found["reel"].upper() not in {"BL", "BLACK"}
-            if has_pictures and is_shown:
-                event = _Event(found, at)
+            event = _Event(found, at) if has_pictures and is_shown else None
+            events += [event] if event else []
         elif event is not None and line.strip():
             event.comments.append((at, line))
-    if event is not None:
-        yield event
+    return events

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from clipspool.media.timeline import DROP_FRAMES_A_MINUTE
 
@@ -14,6 +15,7 @@ _NAMELESS = re.compile(r"(?:marker|marke|marqueur|marcador)?[ _#-]*\d*", re.IGNO
 """What programs call a marker that nobody named."""
 RETIMED = "its speed is changed"
 SWITCHED_OFF = "it is switched off"
+_Clip = TypeVar("_Clip")
 
 
 class NoTimeline(ValueError):
@@ -48,6 +50,14 @@ class Cut:
     def in_words(self) -> str:
         """How it is called for people."""
         return f"clip {self.number} `{self.name}`"
+
+
+def numbered(clips: Iterable[_Clip]) -> Iterator[tuple[int, _Clip]]:
+    """Yield each clip with its number, from 1; raises NoTimeline where they are more than `CUTS_MAX`."""
+    for number, clip in enumerate(clips, 1):
+        if number > CUTS_MAX:
+            raise NoTimeline(f"it has more than {CUTS_MAX:,} clips")
+        yield number, clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

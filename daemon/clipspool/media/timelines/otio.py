@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from clipspool.media.timelines.model import CUTS_MAX, RETIMED, SWITCHED_OFF, Cut, Link, NoTimeline, mark_of
+from clipspool.media.timelines.model import RETIMED, SWITCHED_OFF, Cut, Link, NoTimeline, mark_of, numbered
 
 _KEY = "DEFAULT_MEDIA"
 _NOTES = frozenset({"prompt", "note", "comment"})
@@ -19,7 +19,7 @@ Table = dict[str, Any]
 
 def read(data: bytes) -> list[Cut]:
     """Return the clips of the video tracks. Raises NoTimeline."""
-    cuts = [_cut(number, *found) for number, found in enumerate(_clips(_loaded(data)), 1)]
+    cuts = [_cut(number, *found) for number, found in numbered(_clips(_loaded(data)))]
     if not cuts:
         raise NoTimeline("it has no clip on a video track")
     return cuts
@@ -28,7 +28,7 @@ def read(data: bytes) -> list[Cut]:
 def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     """Give each linked clip the result as its media, with the range that it has in the media's time."""
     body = _loaded(data)
-    for number, (clip, _, _) in enumerate(_clips(body), 1):
+    for number, (clip, _, _) in numbered(_clips(body)):
         if (link := links.get(number)) is None:
             continue
         _, rate = _time(_range(clip).get("start_time"))
@@ -115,7 +115,6 @@ def _tables(values: Any) -> list[Table]:
 
 def _clips(body: Table) -> Iterator[tuple[Table, tuple[Fraction, Fraction], str]]:
     """Yield each clip, how far transitions reach beyond it, and why it cannot be relinked where it stands."""
-    count = 0
     pending = [(body.get("tracks"), 0)]
     while pending:
         stack, depth = pending.pop()
@@ -128,9 +127,6 @@ def _clips(body: Table) -> Iterator[tuple[Table, tuple[Fraction, Fraction], str]
                     pending.append((child, depth + 1))
                 if not _is(child, "Clip"):
                     continue
-                count += 1
-                if count > CUTS_MAX:
-                    raise NoTimeline(f"it has more than {CUTS_MAX:,} clips")
                 before = _reach(children, at - 1, "in_offset")
                 after = _reach(children, at + 1, "out_offset")
                 yield child, (before, after), "it is in a nested sequence" if depth else ""

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from clipspool.media.timelines.model import (
-    CUTS_MAX,
     RETIMED,
     SWITCHED_OFF,
     Cut,
@@ -15,6 +14,7 @@ from clipspool.media.timelines.model import (
     NoTimeline,
     frames_of_timecode,
     mark_of,
+    numbered,
     rate_of,
 )
 from clipspool.media.timelines.tree import Element, parse, text_of, write
@@ -26,7 +26,7 @@ def read(data: bytes) -> list[Cut]:
     """Return the cuts of all video tracks. Raises NoTimeline."""
     root = parse(data)
     files = _files(root)
-    cuts = [_cut(number, item, files) for number, item in enumerate(_items(root), 1)]
+    cuts = [_cut(number, item, files) for number, item in numbered(_items(root))]
     if not cuts:
         raise NoTimeline("it has no sequence with clips on a video track; export the sequence")
     return cuts
@@ -36,7 +36,7 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     """Give each linked clip a file of its own, and count its in and out from that file's first picture."""
     root = parse(data)
     files = _files(root)
-    for number, item in enumerate(_items(root), 1):
+    for number, item in numbered(_items(root)):
         if (link := links.get(number)) is not None:
             _relink(item, f"clipspool-{number}", link, files)
     _define_again(root, files)
@@ -60,14 +60,9 @@ def ruler(data: bytes) -> Iterator[tuple[int, str | None]]:
 
 def _items(root: Element) -> Iterator[Element]:
     """Yield the clips of the video tracks of every sequence, those of nested sequences apart."""
-    count = 0
     for sequence in root.iter("sequence"):
         for track in sequence.iterfind("media/video/track"):
-            for item in track.iterfind("clipitem"):
-                count += 1
-                if count > CUTS_MAX:
-                    raise NoTimeline(f"it has more than {CUTS_MAX:,} clips")
-                yield item
+            yield from track.iterfind("clipitem")
 
 
 def _files(root: Element) -> dict[str, Element]:

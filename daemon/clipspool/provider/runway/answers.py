@@ -39,7 +39,7 @@ _STATUS_OF_WORD = {
     }.items()
     for word in words.split()
 }
-_SUCCESS = range(200, 300)
+SUCCESS = range(200, 300)
 _SHED = frozenset({502, 503})
 _ENDED = (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 _ID_KEYS = ("task_id", "taskId", "id")
@@ -67,7 +67,7 @@ def read_create(
     own = own or Own()
     reply = read_reply(status, headers, body, now or datetime.now(UTC), own)
     tree = reply.tree or {}
-    task_id, denied = (_created_id(tree), denial(tree)) if status in _SUCCESS else ("", "")
+    task_id, denied = (_created_id(tree), denial(tree)) if status in SUCCESS else ("", "")
     if task_id and not denied:
         return Created(task_id, _credits(list(_layers(tree)), is_ended=False))
     evidence: dict[str, Any] = {"http_status": status, "answer": reply.excerpt}
@@ -75,7 +75,7 @@ def read_create(
         evidence["retry_after_seconds"] = reply.retry_after_seconds
     if found := offered(reply.tree, headers, body, own):
         evidence["maybe_task_ids"] = found
-    if status in _SUCCESS:
+    if status in SUCCESS:
         if task_id:
             evidence["maybe_task_ids"] = list(dict.fromkeys([task_id, *found]))[:OFFERED_MAX]
             denied = f"HTTP {status} with a task id, yet the answer tells of a failure ({denied})"
@@ -108,7 +108,7 @@ def read_task(
     reply = read_reply(status, headers, body, now or datetime.now(UTC))
     if is_missing(reply):
         return TaskLook(TaskStatus.MISSING, _NOT_EXIST)
-    if status not in _SUCCESS:
+    if status not in SUCCESS:
         return account_fault(reply) or busy_fault(reply)
     if reply.tree is None:
         return Fault(FaultOf.MOMENT, "PROVIDER.UNREADABLE", f"HTTP {status}, but no readable JSON")

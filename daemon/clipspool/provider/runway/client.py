@@ -24,7 +24,7 @@ from clipspool.provider.protocol import (
     TaskLook,
     Unclear,
 )
-from clipspool.provider.runway.answers import busy_fault, is_missing, read_create, read_task
+from clipspool.provider.runway.answers import SUCCESS, busy_fault, is_missing, read_create, read_task
 from clipspool.provider.runway.body import Body, FileChanged, NotJson, open_body
 from clipspool.provider.runway.download import Downloader
 from clipspool.provider.runway.ids import offered
@@ -42,7 +42,6 @@ from clipspool.system.http.reply import Reply, excerpt, number, read_reply
 COMET_HOST = "api.cometapi.com"
 COMET_BALANCE_URL = "https://query.cometapi.com/user/quota"
 
-_SUCCESS = range(200, 300)
 _BRIEF = TimeLimits(connect_seconds=5.0, silence_seconds=5.0, total_seconds=10.0)
 """For calls whose answer nobody waits for."""
 _KEY_TODO = "Set CLIPSPOOL_PROVIDER__API_KEY, a systemd credential, or api_key_file."
@@ -165,7 +164,7 @@ class Runway:
         reply = self._reply("DELETE", self._task_url(task_id))
         if isinstance(reply, Fault):
             return reply
-        if (reply.status in _SUCCESS and not reply.is_html) or is_missing(reply):
+        if (reply.status in SUCCESS and not reply.is_html) or is_missing(reply):
             return None
         fault = account_fault(reply)
         if fault is not None and fault.code != WRONG_ADDRESS:

@@ -233,17 +233,8 @@ def _job_note(topic: Topic, job: Job, now: float) -> Note:
         clip = f"{clip} (part {job.part} of {job.parts[0].of})"
     why = error.message if error is not None else job.reason
     todo = error.what_to_do if error is not None else _what_to_do(topic, job)
-    facts: dict[str, Any] = {
-        "job": job.id,
-        "clip": text(job.path),
-        "part": job.part or None,
-        "inbox": job.inbox,
-        "state": job.state.value,
-        "held": None if job.held is None else job.held.value,
-        "why": why,
-        "what_to_do": todo,
-        "paid": job.paid.value,
-    }
+    held = None if job.held is None else job.held.value
+    facts = {**_facts(job, why, todo), "part": job.part or None, "held": held}
     if error is not None:
         facts |= {"code": error.code, "retryable": error.retryable}
     words = f"{clip} in {job.inbox} {_WORDS[topic]}" + (f": {why}" if why else "")
@@ -254,7 +245,14 @@ def _incomplete_note(job: Job, now: float) -> Note:
     noticed = [said for one in job.results for said in one.noticed]
     why = "; ".join([*(one.in_words() for one in job.missing), *noticed])
     todo = f"See `clipspool show {job.id}`."
-    facts: dict[str, Any] = {
+    missing = [{"output": one.number, "why": one.why} for one in job.missing]
+    facts = {**_facts(job, why, todo), "missing": missing}
+    words = f"{text(job.path)} in {job.inbox} was delivered, but {why.rstrip('.')}. {todo}"
+    return Note(Topic.INCOMPLETE, now, words, job.inbox, facts)
+
+
+def _facts(job: Job, why: str, todo: str) -> dict[str, Any]:
+    return {
         "job": job.id,
         "clip": text(job.path),
         "inbox": job.inbox,
@@ -262,19 +260,14 @@ def _incomplete_note(job: Job, now: float) -> Note:
         "why": why,
         "what_to_do": todo,
         "paid": job.paid.value,
-        "missing": [{"output": one.number, "why": one.why} for one in job.missing],
     }
-    words = f"{text(job.path)} in {job.inbox} was delivered, but {why.rstrip('.')}. {todo}"
-    return Note(Topic.INCOMPLETE, now, words, job.inbox, facts)
 
 
 def _what_to_do(topic: Topic, job: Job) -> str:
     match topic, job.held:
         case Topic.IN_DOUBT, _:
-            return (
-                f"See `clipspool show {job.id}`, look for the task at the provider, then attach, retry or "
-                "cancel it."
-            )
+            todo = "look for the task at the provider, then attach, retry or cancel it"
+            return f"See `clipspool show {job.id}`, {todo}."
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
         case _, Held.OUTBOX | Held.DISK:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clipspool.jobs.text import utc
+from clipspool.jobs.text import iso
 from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.notes import Note
 from clipspool.reporting.notify.topics import Topic
@@ -66,18 +66,18 @@ def payload_of(message: NoticeMessage, origin: str, at: float) -> dict[str, Any]
         note = message.notes[0]
         return {
             "type": "test" if message.is_test else note.topic.value,
-            "timestamp": _iso(note.at),
+            "timestamp": iso(note.at),
             "data": {"origin": origin, **_data(note)},
         }
     return {
         "type": "digest",
-        "timestamp": _iso(at),
+        "timestamp": iso(at),
         "data": {
             "origin": origin,
             "counts": {topic.value: count for topic, count in message.counts.items()},
             "left_out": message.left_out,
             "notes": [
-                {"type": note.topic.value, "timestamp": _iso(note.at), "data": _data(note)}
+                {"type": note.topic.value, "timestamp": iso(note.at), "data": _data(note)}
                 for note in message.notes
             ],
         },
@@ -87,10 +87,6 @@ def payload_of(message: NoticeMessage, origin: str, at: float) -> dict[str, Any]
 def _data(note: Note) -> Mapping[str, Any]:
     facts = {name: redact(value) if isinstance(value, str) else value for name, value in note.facts.items()}
     return {"text": redact(note.text), **facts}
-
-
-def _iso(seconds: float) -> str:
-    return utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _short(words: str, most: int) -> str:

@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME, other_status_name
+from clipspool.spool.peers import DAEMONS
 from clipspool.spool.root import Root
-from clipspool.system.atomic import OURS, NotRegular
+from clipspool.system.atomic import NotRegular
 
 _BEGIN_BYTES = 200
 _LEFTOVER_SECONDS = 86_400.0
-_DAEMONS = f"{OURS}/daemons"
-"""Where each clipspool that serves an inbox keeps its mark, by its journal's identity."""
 _NAMES = re.compile(r"_status(?:-[0-9A-Za-z_-]{1,64})?\.txt")
 _MARK = re.compile(rf"{STATUS_BEGINS} \(([0-9A-Za-z_-]+)\)[^\n]*?(?:\[([0-9a-f]{{16}})\])?(?:\n|$)")
 
@@ -98,5 +97,5 @@ class OwnFile:
     def _has_mark(self, identity: str) -> bool:
         """Whether a clipspool has a mark in the inbox, living or not."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            return any(name.startswith(identity) for name in self.root.names(_DAEMONS))
+            return any(name.startswith(identity) for name in self.root.names(DAEMONS))
         return False

@@ -20,12 +20,12 @@ from clipspool.jobs.text import text
 from clipspool.journal import Filter, Lookup
 from clipspool.reporting.status import about_json, job_json
 from clipspool.web.cache import BalanceCache, DaemonState
+from clipspool.web.context import JOB_ID
 from clipspool.web.media import MediaRoutes
 from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200
 WORD_MAX = 200
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _KEPT_EVENTS = 2000
 _REST_SECONDS = 0.2
 _ALIVE_SECONDS = 15.0
@@ -79,7 +79,7 @@ class JobAnswers:
             asked.get("q", "").strip()[:WORD_MAX],
         )
         before, limit = asked.get("before", ""), asked.get("limit", "50")
-        if before and not _ID.fullmatch(before):
+        if before and not JOB_ID.fullmatch(before):
             raise NotTaken(422, "REQUEST.BEFORE", "`before` is what the page before returned.")
         if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= PAGE_MAX:
             raise NotTaken(422, "REQUEST.LIMIT", f"`limit` is a number from 1 to {PAGE_MAX}.")
@@ -120,7 +120,7 @@ class JobAnswers:
 def job_id_of(request: Request) -> str:
     """Return the job's id in an address; raises NotTaken where it cannot be one."""
     job_id = str(request.path_params["job"])
-    if not _ID.fullmatch(job_id):
+    if not JOB_ID.fullmatch(job_id):
         raise no_job(request)
     return job_id
 
