@@ -110,6 +110,24 @@ def test_jobs_are_listed_as_on_the_command_line_a_page_at_a_time(stage, api):
 
 
 @pytest.mark.parametrize(
+    ("act", "body"),
+    [
+        ("again", {"promt": "x"}),
+        ("again", {"dryrun": True}),
+        ("retry", {"whi": "x"}),
+        ("approve", {"dry_run": True}),
+        ("attach", {"task_id": "a", "forse": True}),
+        ("choose", {"undone": True}),
+    ],
+)
+def test_a_field_that_is_not_known_is_refused_before_anything_is_done(stage, api, act, body):
+    refused = api("POST", f"jobs/clip1/{act}", body)
+    assert (refused.status, refused.json["error"]["code"]) == (422, "REQUEST.FIELD")
+    assert repr(list(body)[-1]) in refused.json["error"]["message"]
+    assert stage.commands == []
+
+
+@pytest.mark.parametrize(
     "path", ["jobs?state=nothing", "jobs?limit=0", "jobs?limit=ten", "jobs?before=a/b", "jobs?limit=100000"]
 )
 def test_a_question_that_cannot_be_is_refused_with_a_sentence(api, path):
@@ -246,7 +264,7 @@ def test_what_a_program_decides_is_done_as_the_command_line_does_it(stage, api):
     assert stage.commands[1][1]["versions"] == {"clip1": 2}
     stage.balance = {"amount": 2.5, "unit": "USD"}
     assert api("GET", "balance").json == {"balance": {"amount": 2.5, "unit": "USD", "credits": 250.0}}
-    for body in ({"prompt": 5}, {"set": []}, {"dry_run": "no"}):
+    for body in ({"prompt": 5}, {"set": []}, {"dry_run": "no"}, {"promt": "x"}, {"dryrun": True}):
         assert api("POST", "jobs/clip1/again", body).status == 422
     stage.answer = lambda _do, _given: [{"id": "clip1", "done": False, "why": "it is delivered"}]
     answer = api("POST", "jobs/clip1/retry")
@@ -474,6 +492,11 @@ WRONG_FORMS = [
     ((("inbox", "bay"), ("sidecar", WINTER)), 422, "REQUEST.FILE"),
     ((("sidecar", WINTER), ("file", "shot.mp4", CLIP)), 422, "REQUEST.ORDER"),
     ((("inbox", "nowhere"), ("file", "shot.mp4", CLIP)), 404, "INBOX.UNKNOWN"),
+    (
+        (("inbox", "bay"), ("sidecar", "seed = 4"), ("prompt", "x"), ("file", "shot.mp4", CLIP)),
+        422,
+        "REQUEST.FIELD",
+    ),
     ((("inbox", "bay"), ("file", "shot.txt", CLIP)), 415, "CLIP.KIND"),
     ((("inbox", "bay"), ("file", "shot.mp4", b"")), 422, "CLIP.PROBLEM"),
     ((("inbox", "bay"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP[:-9])), 422, "CLIP.PROBLEM"),

@@ -28,12 +28,12 @@ class Acts:
 
     async def order(self, request: Request, act: str) -> Any:
         """Retry, cancel or approve a job."""
-        given = _why(await _given(request))
+        given = _why(await _given(request, "why"))
         return await self._done(request, act, {"ids": [job_id_of(request)], "by": name_of(request), **given})
 
     async def choose(self, request: Request) -> Any:
         """Mark a delivered job as the one to use, or take that back."""
-        given = await _given(request)
+        given = await _given(request, "undo why")
         undo = given.get("undo", False)
         if not isinstance(undo, bool):
             raise NotTaken(422, "REQUEST.UNDO", "`undo` must be true or false.")
@@ -42,7 +42,7 @@ class Acts:
 
     async def again(self, request: Request) -> Any:
         """Run a clip once more, changed, as its next version."""
-        given = await _given(request)
+        given = await _given(request, "prompt set version dry_run why")
         prompt, keys, dry = given.get("prompt"), given.get("set", {}), given.get("dry_run", False)
         if not (prompt is None or isinstance(prompt, str)) or not isinstance(dry, bool):
             raise NotTaken(422, "REQUEST.TEXT", "`prompt` must be a text, and `dry_run` true or false.")
@@ -60,7 +60,7 @@ class Acts:
 
     async def attach(self, request: Request) -> Any:
         """Attach a task that was found at the provider."""
-        given = await read_json(request)
+        given = await read_json(request, "task_id force why")
         task_id, force = given.get("task_id"), given.get("force", False)
         if not isinstance(task_id, str) or not task_id.strip():
             raise NotTaken(422, "REQUEST.TASK", "`task_id` is missing: the task's id at the provider.")
@@ -89,9 +89,9 @@ class Acts:
         return {"id": job_id_of(request), **answer}
 
 
-async def _given(request: Request) -> dict[str, Any]:
+async def _given(request: Request, known: str) -> dict[str, Any]:
     """Read a body that may be left out."""
-    return await read_json(request) if int(request.headers.get("content-length", "0")) else {}
+    return await read_json(request, known) if int(request.headers.get("content-length", "0")) else {}
 
 
 def _why(given: dict[str, Any]) -> dict[str, str]:

@@ -100,6 +100,8 @@ class FormReader:
                         self._add(part, event, size)
                     case PartEnd():
                         await flush()
+        if form.fields.get("sidecar") and form.fields.get("prompt"):
+            raise NotTaken(422, "REQUEST.FIELD", "Send `sidecar` or `prompt`, not both.")
         form.digest = digest.hexdigest()
         return form
 

@@ -127,8 +127,12 @@ def key_of(request: Request) -> str | None:
     return key
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """Read a small JSON object; raises NotTaken."""
+async def read_json(request: Request, known: str) -> dict[str, Any]:
+    """Read a small JSON object with no fields but these, apart by spaces; raises NotTaken.
+
+    A field with a typing error must not be passed over: what it should have changed would be paid for
+    unchanged.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -142,6 +146,9 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise NotTaken(400, "REQUEST.JSON", "The body is not JSON.") from None
     if not isinstance(made, dict):
         raise NotTaken(422, "REQUEST.JSON", "The body must be a JSON object.")
+    if odd := next((name for name in made if name not in known.split()), None):
+        names = ", ".join(known.split())
+        raise NotTaken(422, "REQUEST.FIELD", f"There is no field {odd[:60]!a} (known: {names}).")
     return made
 
 

@@ -27,7 +27,7 @@ class PieceRoutes:
 
     async def begin(self, request: Request) -> Any:
         """Begin an upload that is sent in pieces."""
-        given = await read_json(request)
+        given = await read_json(request, "inbox folder name size")
         texts = [given.get(name, "") for name in ("inbox", "folder", "name")]
         size = given.get("size")
         if not all(isinstance(one, str) for one in texts):
@@ -89,7 +89,7 @@ class PieceRoutes:
 
     async def quote(self, request: Request) -> Any:
         """Quote an upload with a sidecar: what would be sent, what would be changed, and the price."""
-        given = await read_json(request)
+        given = await read_json(request, "sidecar folder references")
         sidecar, images = given.get("sidecar", ""), given.get("references", [])
         if not isinstance(sidecar, str) or len(sidecar) > BYTES_MAX:
             raise NotTaken(422, "REQUEST.SIDECAR", "`sidecar` must be a text of at most 64 KiB.")

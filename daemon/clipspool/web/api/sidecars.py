@@ -51,7 +51,7 @@ class SidecarRoutes:
 
     async def save(self, request: Request) -> Any:
         """Save a sidecar, unless it still has a problem or somebody else saved it meanwhile."""
-        given = await read_json(request)
+        given = await read_json(request, "inbox path text version")
         asked = [given.get(name, "") for name in ("inbox", "path", "text", "version")]
         if not all(isinstance(one, str) for one in asked):
             raise NotTaken(422, "REQUEST.TEXT", "`inbox`, `path`, `text` and `version` must be texts.")
