@@ -141,7 +141,11 @@ def approve(
         chosen = [*chosen, *(job for job in named if job not in chosen)]
         question = _approval(chosen, journal)
     if not names:
-        say(f"No jobs are held for their price, as duplicates or from_backup in {folder or inbox}.")
+        where = f"folder `{folder}` of the inbox `{inbox}`" if folder else f"inbox `{inbox}`"
+        say(
+            f"No jobs in the {where} wait to be approved: none is held for its price, as a duplicate, or "
+            "because the journal was put back from a backup."
+        )
         return
     if len(chosen) > 1 and not yes:
         question += balance_in_words(settings, price_to_approve(chosen))

@@ -101,10 +101,14 @@ def _keys(assignments: Sequence[str]) -> dict[str, Any]:
     import tomllib
 
     keys: dict[str, Any] = {}
+    seen: set[str] = set()
     for one in assignments:
         key, equals, value = (part.strip() for part in one.partition("="))
         if not equals or not key:
             raise click.UsageError(f"--set takes KEY=VALUE, as in seed=7; it was `{one}`")
+        if key in seen:
+            raise click.UsageError(f"--set gives `{key}` twice: keep one of them")
+        seen.add(key)
         first, *below = key.split(".")
         if not value:
             keys[first] = None

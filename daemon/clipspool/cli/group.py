@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from clipspool.app.settings import Needs, Settings
     from clipspool.cli.which_journal import Need
 
+_STDERR = 2
 BROKEN = "{}. The running daemon goes on with what it read before."
 
 
@@ -213,7 +215,11 @@ def command(
 
 
 def main() -> None:
-    """Run the command; a closed pipe (`| head`) ends it quietly, a missing permission with one sentence."""
+    """Run the command; a closed pipe (`| head`) ends it quietly.
+
+    A missing permission ends it with one sentence, and so does a full disk.
+    """
+    _open_standard_streams()
     # pydantic looks for plugins in every installed package, which takes 15 ms; the settings have none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
@@ -223,3 +229,21 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
     except PermissionError as error:
         fail(f"{error.filename or 'A file'}: {error.strerror}; run this as a user with the permission.")
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
+        fail(f"{error.filename or 'The output'}: cannot be written, there is no space left.")
+
+
+def _open_standard_streams() -> None:
+    """Open those of the three standard streams that the caller closed (`>&-`).
+
+    Otherwise the next files that are opened get their numbers, and what is printed ends up in them.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
