@@ -470,6 +470,18 @@ def test_captions_and_tags_that_the_container_does_not_take_are_said_to_be_lost(
     assert "SHOTLOG" in lost
 
 
+def test_a_second_video_track_and_a_cover_picture_are_said_to_be_lost(decoder, clips, tmp_path):
+    source, two = tmp_path / "source.mp4", str(clips("two_seconds.mp4"))
+    cover = ["-f", "lavfi", "-i", "color=red:s=64x64:d=1", "-map", "0:v", "-map", "1:v", "-map", "2:v"]
+    kept = ["-c:v", "copy", "-c:v:2", "mjpeg", "-frames:v:2", "1", "-disposition:v:2", "attached_pic"]
+    run(["ffmpeg", "-v", "error", "-i", two, "-i", two, *cover, *kept, str(source)])
+    _, found = finished(decoder, clips("two_seconds.mp4"), source, tmp_path)
+    (lost,) = [change for change in found.changes if change.startswith("lost from the source: ")]
+    assert "another video track (h264), a cover picture" in lost
+    with source.open("rb") as file:
+        assert decoder.probe(file.fileno()).besides == ("another video track (h264)", "a cover picture")
+
+
 @pytest.mark.parametrize(("codec", "name"), [("prores", "prores"), ("dnxhr", "dnxhd")])
 def test_a_result_becomes_a_codec_for_editing_when_asked(decoder, clips, tmp_path, codec, name):
     target, _ = finished(

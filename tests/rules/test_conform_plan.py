@@ -85,6 +85,15 @@ def test_a_result_that_lies_in_the_timeline_already_is_not_written_anew():
     assert not finish_plan(replace(CLIP, audio=Audio("aac", 2, 48_000)), CLIP).is_nothing
 
 
+def test_what_a_result_lacks_that_lies_in_the_timeline_already_is_named():
+    made = finish_plan(
+        replace(CLIP, besides=("title",)), replace(CLIP, besides=("captions (mov_text)", "title"))
+    )
+    assert made.is_nothing
+    assert made.lost == "lost from the source: captions (mov_text)"
+    assert finish_plan(CLIP, CLIP).lost == ""
+
+
 def test_a_clip_that_fits_goes_as_it_is():
     assert plan(CLIP, MODEL, 3_700_000) == AsIs()
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+import av.stream
+
 if TYPE_CHECKING:
     import av.container
-    import av.stream
     from av.container.core import Chapter
 
 TECHNICAL: Final = frozenset(
@@ -105,8 +106,12 @@ def told(
     made: av.container.InputContainer,
     part: ReplacedPart,
     reel: str | None,
+    shown: int,
 ) -> Iterator[str]:
-    """Yield in words what of the source's belongings is in what was made, and what is lost."""
+    """Yield in words what of the source's belongings is in what was made, and what is lost.
+
+    `shown` is the index of the stream whose pictures the film replaces.
+    """
     wanted, there = tags_of(source), {name.lower() for name in made.metadata}
     chapters = len(list(_chapters(source, part)))
     kept = [f"reel name {reel}"] if reel and reel_of(made) == reel else []
@@ -119,11 +124,20 @@ def told(
         kept.append(_listed(has))
     if gone := [name for name in wanted if name.lower() not in there]:
         lost.append(_listed(gone))
-    lost += _streams_lost(source)
+    lost += _streams_besides(source, shown)
     if kept:
         yield f"kept from the source: {', '.join(kept)}"
     if lost:
         yield f"lost from the source: {', '.join(lost)}"
+
+
+def besides(source: av.container.InputContainer, shown: int) -> Iterator[str]:
+    """Name what a film holds besides pictures and sound; `shown` is the index of its stream of pictures."""
+    if chapters := len(source.chapters()):
+        yield f"{chapters} chapter{'s' * (chapters > 1)}"
+    for name in tags_of(source):
+        yield name.removeprefix("com.apple.quicktime.")
+    yield from _streams_besides(source, shown)
 
 
 def _listed(names: list[str]) -> str:
@@ -146,11 +160,14 @@ def _chapters(source: av.container.InputContainer, part: ReplacedPart) -> Iterat
         }
 
 
-def _streams_lost(source: av.container.InputContainer) -> Iterator[str]:
+def _streams_besides(source: av.container.InputContainer, shown: int) -> Iterator[str]:
     has_chapters = bool(source.chapters())
     for stream in source.streams:
         name = _name_of(stream)
         match stream.type:
+            case "video" if stream.index != shown:
+                is_cover = bool(stream.disposition & av.stream.Disposition.attached_pic)
+                yield "a cover picture" if is_cover else f"another video track ({name})"
             case "subtitle":
                 # The titles of chapters are a track of text in a MOV.
                 if not (has_chapters and name in {"mov_text", "text"}):

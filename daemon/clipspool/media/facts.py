@@ -132,6 +132,8 @@ class Probe(Value):
     reel: str | None = None
     captions: bool = False
     """Whether closed captions are in its pictures."""
+    besides: tuple[str, ...] = ()
+    """What it holds besides pictures and sound, in words: tags, chapters, captions, a second video track."""
     noticed: str | None = None
     """What is odd about its pictures, in words."""
 

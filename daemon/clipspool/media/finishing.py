@@ -69,7 +69,7 @@ def write_film(
         opened(source, container_of(source)) as original,
         opened(destination, container_of(destination)) as target_again,
     ):
-        told = tuple(belongings.told(original, target_again, whole, plan.reel))
+        told = tuple(belongings.told(original, target_again, whole, plan.reel, video_stream(original).index))
         early = sound.seconds_before_pictures(original)
         if plan.audio and plan.audio_start_seconds == 0 and early * Fraction(plan.fps) >= 1:
             told = (f"{float(early):.3g} s of sound from before the first picture left out", *told)

@@ -19,7 +19,7 @@ import av.stream
 import av.video
 from av.sidedata.sidedata import Type
 
-from clipspool.media.belongings import name_no_channels, reel_of, timecode_of
+from clipspool.media.belongings import besides, name_no_channels, reel_of, timecode_of
 from clipspool.media.boxes import (
     COPYING,
     Complete,
@@ -59,6 +59,7 @@ _TAIL_BYTES = 16
 _BLACK_MAX = 24
 _BLACK_PICTURES_MAX = 300
 BLACK = "the pictures that were looked at are all black"
+_BESIDES_MAX = 64
 _MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
 """Uncompressed pictures: a black one is all zeros."""
 
@@ -239,6 +240,7 @@ def facts_of(
         timecode=timecode_of(source),
         reel=reel_of(source),
         captions=_has_captions(picture),
+        besides=tuple(islice(besides(source, stream.index), _BESIDES_MAX)),
     )
     return facts, picture
 

@@ -27,6 +27,9 @@ FinishCodec = Literal["h264", "prores", "dnxhr"]
 CODECS_SAID: dict[FinishCodec, str] = {"h264": "H.264", "prores": "ProRes 422 HQ", "dnxhr": "DNxHR HQX"}
 
 
+_SHOWN_MAX = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishPlan(Value):
     """How a result is made to match its source.
@@ -58,6 +61,8 @@ class FinishPlan(Value):
     """Whether each picture replaces one of the source, whatever rate the result is labelled with."""
     is_nothing: bool = False
     """Whether the result fits the timeline already, and nothing has to be written."""
+    lost: str = ""
+    """What a result lacks that stays as it came: a new container would cost the signature in its bytes."""
     changes: tuple[str, ...] = ()
 
 
@@ -131,7 +136,16 @@ def finish_plan(
         changes = (BY_TIME, *changes)
     is_nothing = not changes and copy_video and container == result.container
     kind = _kind_said(result, source, bare)
-    return replace(bare, changes=(*changes, kind), is_nothing=is_nothing, kind=kind)
+    return replace(
+        bare, changes=(*changes, kind), is_nothing=is_nothing, kind=kind, lost=_besides_lost(source, result)
+    )
+
+
+def _besides_lost(source: Probe, result: Probe) -> str:
+    """Return in words what a source holds and its result, which is kept as it came, does not; "" for none."""
+    gone = [name for name in source.besides if name not in result.besides]
+    more = f" and {len(gone) - _SHOWN_MAX} more" if len(gone) > _SHOWN_MAX else ""
+    return f"lost from the source: {', '.join(gone[:_SHOWN_MAX])}{more}" if gone else ""
 
 
 def _serves_as_it_is(result: Probe, plan: FinishPlan) -> bool:

@@ -108,7 +108,8 @@ class _Finishing:
                 return _faulted(result, plan)
             if plan.is_nothing:
                 # A new container would change its bytes, and lose the signature in them.
-                return replace(result, finished=("it lay in the timeline as it came", plan.kind))
+                words = ("it lay in the timeline as it came", plan.lost, plan.kind)
+                return replace(result, finished=tuple(filter(None, words)))
             return self._make(result, plan, file, source)
 
     def _told(self, _run: int, share: float) -> None:
