@@ -1347,6 +1347,53 @@ def test_while_pause_lies_in_an_inbox_clips_stay_in_it_and_its_queue_is_told_of_
     assert InboxPaused("bay", "") in b.told
 
 
+@pytest.mark.parametrize("name", ["pause", "pause.txt", "-pause"])
+def test_a_pause_that_lacks_its_underscore_pauses_as_well(bench, name):
+    b = bench()
+    b.write("day/" + name, "")
+    b.drop("day/a.mp4")
+    b.settle()
+    assert b.accepted == []
+    assert f"`day/{name}`; remove it" in b.waiting()["day/a.mp4"].reason
+    (b.path / "day" / name).unlink()
+    b.look()
+    assert b.paths == ["day/a.mp4"]
+
+
+def test_the_prompt_of_a_clip_named_pause_pauses_nothing(bench):
+    b = bench()
+    b.write("pause.txt", "snow")
+    b.drop("a.mp4")
+    b.settle()
+    assert b.accepted == []
+    b.drop("pause.mp4")
+    b.settle()
+    assert sorted(b.paths) == ["a.mp4", "pause.mp4"]
+
+
+@pytest.mark.parametrize("name", ["_defaults.toml", "_prompt.txt"])
+def test_a_folder_with_the_name_of_settings_is_told_of(bench, name):
+    b = bench()
+    (b.path / "day" / name).mkdir(parents=True)
+    b.drop("day/a.mp4")
+    b.settle()
+    assert b.accepted == []
+    assert f"day/{name} is a folder instead of a file" in b.waiting()["day/a.mp4"].reason
+    (b.path / "day" / name).rmdir()
+    b.look()
+    assert b.paths == ["day/a.mp4"]
+
+
+def test_a_name_that_would_be_one_of_our_notes_is_not_advised(bench):
+    b = bench()
+    b.write("x.error.mp4", CLIP)
+    b.settle()
+    b.look(60.0)
+    note = (b.path / "x.error.mp4.problem.txt").read_text()
+    assert "x.error.mp4.toml" in note
+    assert "x.error.toml" not in note
+
+
 def test_a_folder_named_pause_pauses_too_and_one_below_holds_back_what_lies_there(bench):
     b = bench()
     b.look()

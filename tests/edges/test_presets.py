@@ -130,6 +130,29 @@ def test_a_sample_picture_and_a_mistake_are_listed_with_their_preset(bay):
     }
 
 
+@pytest.mark.parametrize("name", ["dusk.toml.txt", "Dusk.txt", "dusk", "dusk.json"])
+def test_a_preset_under_a_name_that_is_not_read_is_named(bay, name):
+    b = bay()
+    (b.path / "_presets").mkdir()
+    (b.path / "_presets" / name).write_text('prompt = "x"')
+    b.drop("a.mp4", sidecar='preset = "dusk"\n')
+    b.settle()
+    assert b.accepted == []
+    assert f"`_presets/{name}` is not read under that name: rename it to `dusk.toml`" in b.note("a.mp4")
+
+
+def test_a_preset_of_the_configuration_is_not_taken_where_a_file_was_meant_to_replace_it(bay):
+    b = bay()
+    (b.path / "_presets").mkdir()
+    (b.path / "_presets/winter.toml.txt").write_text('prompt = "x"')
+    b.drop("a.mp4", sidecar='preset = "winter"\n')
+    b.settle()
+    assert b.accepted == []
+    (b.path / "_presets/winter.toml.txt").rename(b.path / "_presets/winter.txt")
+    b.look(60.0)
+    assert b.paths == ["a.mp4"], "a plain text may describe it"
+
+
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside.toml"])
 def test_a_preset_that_is_a_link_is_never_read(bay, target, tmp_path):
     (tmp_path / "outside.toml").write_text('prompt = "secret"\n')

@@ -4,7 +4,7 @@ import pytest
 
 from clipspool.intake.kinds import Sort, sort_of
 from clipspool.intake.names import Names
-from clipspool.intake.near import is_pause, is_typo_of, meant_as_settings, meant_as_sidecar
+from clipspool.intake.near import is_bare_pause, is_pause, is_typo_of, meant_as_settings, meant_as_sidecar
 
 NAMES = Names({".mp4", ".mov"})
 
@@ -44,6 +44,27 @@ def test_what_was_meant_as_a_folders_prompt_is_known(name):
 )
 def test_other_names_are_nobodys_settings(name):
     assert meant_as_settings(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["-defaults.toml", "\u2013defaults.toml", " _defaults.toml", "- Default.toml"]
+)
+def test_a_dash_in_place_of_the_underscore_is_a_near_miss(name):
+    assert meant_as_settings(name) == "_defaults.toml"
+    assert meant_as_settings(name.replace("efaults", "aylight").replace("efault", "aylight")) is None
+
+
+@pytest.mark.parametrize("name", ["pause", "Pause", "PAUSED", "-pause", "pause.txt", "Pause (1).txt"])
+def test_a_pause_without_its_underscore_is_known_among_files(name):
+    assert is_bare_pause(name)
+    assert not is_pause(name), "a folder of that name may hold clips"
+
+
+@pytest.mark.parametrize(
+    "name", ["pauses", "pause.toml", "pause.mp4", "pause.md", "paul", "_pause", "-", "pause 2"]
+)
+def test_few_names_pause_without_an_underscore(name):
+    assert not is_bare_pause(name)
 
 
 @pytest.mark.parametrize("name", ["_pause", "_PAUSE", "_paused", "_pause.txt", "_Pause (1).txt", "_pasue"])

@@ -22,6 +22,10 @@ def problems(text):
 
 
 SLIPS = [
+    ('prompt = "\u200b\u2060"', 1, "is empty", 'prompt = "Make it winter"'),
+    ('prompt = "\u2800 \u3164"', 1, "is empty", 'prompt = "Make it winter"'),
+    ('prompt = ["snow", "at dusk"]', 1, "has to be a text", 'prompt = "snow, at dusk"'),
+    ('prompt = "x"\nduration = 5', 2, "did you mean `length_seconds`", "length_seconds = 5"),
     ("Make it winter", 1, "needs its key", 'prompt = "Make it winter"'),
     ("Make it winter\nwith snow\n", 1, "needs its key", 'prompt = "Make it winter with snow"'),
     ("Note: make it snow", 1, "needs its key", 'prompt = "Note: make it snow"'),
@@ -172,6 +176,28 @@ def test_whoever_does_what_the_notes_say_ends_with_a_sidecar_that_is_accepted(te
             break
         text = follow(text)
     assert not problems(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words", "right"),
+    [
+        ('prompt = "x"\n[matrix]\nseed = "1-3"', 3, "has to be a list of values", "seed = [1, 2, 3]"),
+        ('prompt = "x"\n[matrix]\nseed = []', 3, "has to be a list of values", "seed = [1, 2, 3]"),
+        ('prompt = "x"\n[matrix]\nseed = 7', 3, "has to be a list of values", "seed = [7]"),
+        ('prompt = "x"\n[matrix]\nseeds = [1, 2]', 3, "did you mean `seed`", "seed = [1, 2]"),
+        ('[matrix]\nprompt = "snow"', 2, "has to be a list of values", 'prompt = ["snow"]'),
+    ],
+)
+def test_a_slip_in_a_matrix_is_told_with_a_list_to_write(text, line, words, right):
+    (problem,) = problems(text)
+    assert (problem.line, problem.right) == (line, right)
+    assert words in problem.message
+    assert not problems(f'prompt = "x"\n[matrix]\n{right}'), "what is shown as right is not accepted"
+
+
+def test_a_note_does_not_advise_what_was_written_already():
+    (problem,) = parse(b"[matrix]\nseed = [1]\n", "_defaults.toml", is_own=False).problems
+    assert (problem.text, problem.right) == ("[matrix]", "")
 
 
 def test_the_line_is_shown_as_it_was_written_and_shortened():

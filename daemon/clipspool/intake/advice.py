@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipspool.intake.kinds import PLAIN_TEXT, Sort, sort_of, stem, suffix_of
-from clipspool.intake.names import TOML, TXT, fits
-from clipspool.intake.near import FOLDER_PROMPT, meant_as_sidecar
+from clipspool.intake.names import TOML, TXT, may_name_sidecar
+from clipspool.intake.near import FOLDER_PROMPT, is_bare_pause, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
 from clipspool.system.redaction import readable
 
@@ -41,7 +41,7 @@ def in_a_row(suffixes: Sequence[str]) -> str:
 
 def what_would_serve(clip: str) -> str:
     """Return the names that a clip's sidecar may have; one of them is enough."""
-    names = [name for name in (stem(clip) + TXT, stem(clip) + TOML, clip + TOML) if fits(name)]
+    names = [name for name in (stem(clip) + TXT, stem(clip) + TOML, clip + TOML) if may_name_sidecar(name)]
     if not names:
         return "its name is too long for a sidecar beside it; shorten it"
     return f"put {' or '.join(f'`{readable(name)}`' for name in names)} beside it"
@@ -50,11 +50,12 @@ def what_would_serve(clip: str) -> str:
 def example_for(clip: str) -> str:
     """Return an example sidecar for a clip that has none."""
     text, toml = stem(clip) + TXT, stem(clip) + TOML
+    toml = toml if may_name_sidecar(toml) else clip + TOML
     lines: list[str] = []
-    if fits(text):
+    if may_name_sidecar(text):
         lines += ["Make a plain text file in this folder, named exactly", f"    {readable(text)}"]
         lines += ["that describes the change you want, for example:", f"    {_EXAMPLE}"]
-    if fits(toml):
+    if may_name_sidecar(toml):
         lines += ["Or, to choose more than the prompt, make one named exactly", f"    {readable(toml)}"]
         lines += ["with lines such as:", f'    prompt = "{_EXAMPLE}"', "    seed = 42"]
     return "\n".join(lines)
@@ -152,6 +153,11 @@ _WORDS = {
 
 
 def _about_text(name: str, similar: str) -> str:
+    if is_bare_pause(name):
+        return (
+            "no clip has its name, so it pauses this folder as `_pause` does: remove it to continue. If it "
+            f"is a prompt, it is for a clip named `{readable(stem(name))}.mp4`"
+        )
     if similar:
         return (
             f"no clip has its name. If it is the prompt of `{readable(similar)}`: "

@@ -27,6 +27,7 @@ from clipspool.intake.near import (
     DEFAULTS,
     FOLDER_PROMPT,
     folded,
+    is_bare_pause,
     is_pause,
     loose,
     meant_as_settings,
@@ -168,6 +169,8 @@ class Names:
 
 def _other_kind(name: str) -> Kind:
     """Return the kind of a file that is neither ours nor a clip nor text."""
+    if is_bare_pause(name):
+        return Kind.PAUSE
     if suffix_of(name) in TIMELINES and sort_of(name) is Sort.TIMELINE:
         return Kind.TIMELINE
     return Kind.IMAGE if name.lower().endswith(SUFFIXES) else Kind.OTHER
@@ -185,6 +188,11 @@ def _own_kind(name: str) -> Kind | None:
     if meant_as_settings(name) is not None:
         return Kind.NEAR_SETTINGS
     return Kind.PAUSE if is_pause(name) else None
+
+
+def may_name_sidecar(name: str) -> bool:
+    """Return whether a file of this name can exist, and is not one of our own notes, which are not read."""
+    return fits(name) and not name.lower().endswith(_OUR_NOTES)
 
 
 def fits(name: str) -> bool:

@@ -11,10 +11,13 @@ from clipspool.intake.kinds import TEXT_DISGUISES, suffix_of
 DEFAULTS = "_defaults.toml"
 FOLDER_PROMPT = "_prompt.txt"
 PAUSE = "_pause"
+SETTINGS_NAMES = frozenset({DEFAULTS, FOLDER_PROMPT})
 _SETTINGS = dict.fromkeys(("defaults", "default"), DEFAULTS) | dict.fromkeys(
     ("prompt", "prompts"), FOLDER_PROMPT
 )
 _PAUSES = frozenset({"pause", "paused", "pausing", "pauses"})
+_BARE_PAUSES = frozenset({"pause", "paused"})
+"""Without the leading `_` only these count, and only as files: other words may be anything."""
 _LIKENESS = 0.82
 """A name at least this similar is a misspelling: `_defauts`, `_defualts`, `_promt`."""
 _LIKENESS_OF_STEMS = 0.74
@@ -86,13 +89,14 @@ def meant_as_sidecar(name: str) -> str | None:
 def meant_as_settings(name: str) -> str | None:
     """Return the settings file whose name this one nearly is; None if it is not a near-miss.
 
-    Without the leading `_` only `defaults.toml` and `prompt.txt` themselves count: other words name clips.
+    Without the leading `_` only `defaults.toml` and `prompt.txt` themselves count, also with a dash before
+    them: other words name clips.
     """
-    if name[:1] not in "_dDpP":
+    if name[:1] not in "_dDpP -" and ord(name[0]) not in _DASHES:  # quick, for every file
         return None
     core, suffixes = _core(name)
     if not core.startswith("_"):
-        right = _SETTINGS.get(core)
+        right = _SETTINGS.get(core.lstrip("- "))
         return right if right is not None and suffixes[:1] == [suffix_of(right)] else None
     core = core.strip("_ .-")
     similar = (
@@ -101,6 +105,14 @@ def meant_as_settings(name: str) -> str | None:
         if core[:1] == word[:1] and SequenceMatcher(None, core, word).ratio() >= _LIKENESS
     )
     return _SETTINGS.get(core) or next(similar, None)
+
+
+def is_bare_pause(name: str) -> bool:
+    """Return whether a file's name is `_pause` without its `_`: `pause`, `-pause`, `Pause.txt`."""
+    if name[:1] not in "pP -" and ord(name[0]) not in _DASHES:
+        return False
+    core, suffixes = _core(name)
+    return core.lstrip("- ") in _BARE_PAUSES and suffixes in ([], [".txt"])
 
 
 def is_pause(name: str) -> bool:

@@ -6,11 +6,11 @@ import os
 import stat
 from collections.abc import Iterable
 
+from clipspool.intake import near
 from clipspool.intake.groups import LOOSE, Changes, Groups
-from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of
+from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of, stem
 from clipspool.intake.listing import NOT_REGULAR, STAMPED, listed, stamp_or_not_regular
 from clipspool.intake.names import Kind, Names
-from clipspool.intake.near import is_pause, meant_as_settings
 from clipspool.intake.pair import Entry
 from clipspool.intake.settle import LOOKS, SIZE, Settling, Stamp
 from clipspool.spool.layout import SUFFIXES
@@ -48,6 +48,10 @@ class Folder:
         self.images, self.timelines = set[str](), set[str]()
         self.pauses: set[str] = set()
         """Files and folders named `_pause`, or nearly so."""
+        self.settings_folders: set[str] = set()
+        """Folders that have the name of a file of settings."""
+        self._bare_pauses: set[str] = set()
+        """`pause.txt`: it pauses unless it is a clip's prompt."""
         self.groups = Groups(names)
         self._fresh_notes: set[str] = set()
         self._names = names
@@ -63,11 +67,8 @@ class Folder:
         self._turns: list[list[str]] = []
         """Files to look at in each of the next scans, while no name comes or goes."""
         # What is known of one file or of all, as `Settling` and `Groups` say it.
-        self.settled, self.since, self.pause = (
-            self._settling.settled,
-            self._settling.since,
-            self._settling.pause,
-        )
+        settling = self._settling
+        self.settled, self.since, self.pause = settling.settled, settling.since, settling.pause
         self.candidates, self.next_look = self._settling.candidates, self._settling.next_look
         self.bases, self.judged_names, self.kind_of = self.groups.bases, self.groups.judged, self._kinds.get
 
@@ -124,10 +125,11 @@ class Folder:
         return is_clip and self.groups.is_alone(name)
 
     def _is_new_folder(self, name: str) -> bool:
-        if name in self.below | self.bundles | self.pauses:
+        if name in self.below | self.bundles | self.pauses | self.settings_folders:
             return False
-        matters = self._names.enters(name, self.rel) or self._names.is_bundle(name, self.rel)
-        return matters or is_pause(name)
+        if near.is_pause(name) or name in near.SETTINGS_NAMES:
+            return True
+        return self._names.enters(name, self.rel) or self._names.is_bundle(name, self.rel)
 
     def _update_folders(self, below: set[str]) -> set[str]:
         """Record the folders in this one; return those that came or went."""
@@ -143,9 +145,12 @@ class Folder:
         cards = self.below & CARD_FOLDERS
         if bundles != self.bundles or cards != self._cards:
             self.bundles, self._cards, self._changes.loose = bundles, cards, True
-        pauses = self.pauses & self._kinds.keys() | {name for name in below if is_pause(name)}
+        pauses = self.pauses & self._kinds.keys() | {name for name in below if near.is_pause(name)}
         self._changes.settings |= pauses != self.pauses
         self.pauses = pauses
+        settings_folders = below & near.SETTINGS_NAMES
+        self._changes.settings |= settings_folders != self.settings_folders
+        self.settings_folders = settings_folders
         return before ^ self.below
 
     def _stat_prompts(self, fd: int, names: set[str], now: float) -> set[str]:
@@ -184,7 +189,7 @@ class Folder:
             try:
                 seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:
-                if name in self.below or name in self.bundles or name in self.pauses:
+                if name in self.below | self.bundles | self.pauses | self.settings_folders:
                     return affected, False
                 if self._settling.see(name, None, now):
                     affected.add(name)
@@ -225,12 +230,15 @@ class Folder:
         return matter
 
     def _enroll_file(self, name: str, kind: Kind, now: float) -> bool:
+        if kind is Kind.PROMPT and near.is_bare_pause(name):
+            self._bare_pauses.add(name)
+        self._changes.settings |= near.is_bare_pause(stem(name))  # or a clip whose prompt it is
         if kind in LOOSE or kind is Kind.NEAR_SETTINGS:
             self.loose[name] = now
         elif kind in {Kind.IMAGE, Kind.TIMELINE}:
             (self.images if kind is Kind.IMAGE else self.timelines).add(name)
         self._changes.loose |= kind in LOOSE or kind in {Kind.NEAR_SETTINGS, Kind.IMAGE}
-        matters = meant_as_settings(name) is not None
+        matters = near.meant_as_settings(name) is not None
         if matters:
             self._settings.add(name)
         if kind is Kind.TEMPORARY or kind in LOOSE or (kind in STAMPED and kind not in _SETTINGS):
@@ -240,26 +248,17 @@ class Folder:
     def _drop(self, names: set[str]) -> set[str]:
         for name in names:
             kind = self._kinds.pop(name, None)
-            for known in (
-                self.notes,
-                self.temporaries,
-                self.claimed,
-                self.images,
-                self.timelines,
-                self.pauses,
-                self._settings,
-            ):
+            sets = (self.notes, self.temporaries, self.claimed, self.images, self.timelines)
+            for known in (*sets, self.pauses, self._bare_pauses, self._settings):
                 known.discard(name)
-            self._changes.settings |= kind is Kind.PAUSE
+            self._changes.settings |= kind is Kind.PAUSE or near.is_bare_pause(stem(name))
             self._changes.loose |= self.loose.pop(name, None) is not None or kind is Kind.IMAGE
             self._changes.loose |= self.groups.drop(name)  # files beside a clip get their own note now
         return names
 
     def _bases_of(self, names: set[str]) -> set[str]:
         self._changes.images |= any(name.lower().endswith(SUFFIXES) for name in names)
-        self._changes.settings |= any(
-            name[:1] in "_dDpP" and meant_as_settings(name) is not None for name in names
-        )
+        self._changes.settings |= any(near.meant_as_settings(name) is not None for name in names)
         return {self._names.base(name) for name in names}
 
     def take_changes(self) -> Changes:
@@ -319,6 +318,10 @@ class Folder:
     def controls(self, clip: str) -> list[str]:
         """Return the control files that would mark a clip as incomplete."""
         return self._names.controls(clip, self.rel)
+
+    def pausing(self) -> set[str]:
+        """Return the files and folders that pause this folder and those below it."""
+        return self.pauses | {name for name in self._bare_pauses if not self.groups.has_clip(name)}
 
     def settings(self) -> list[tuple[str, Kind]]:
         """Return the `_defaults.toml` and `_prompt.txt` of this folder, and near-misses of them."""

@@ -151,7 +151,8 @@ class Tree:
     def pause_in(self, rel: Rel = "") -> Rel | None:
         """Return the `_pause` that holds back a folder's clips: one in it, or in a folder above it."""
         folders = (self.folders.get(path) for path in up_to(rel))
-        return next((join(f.rel, min(f.pauses)) for f in folders if f is not None and f.pauses), None)
+        pausing = ((f.rel, f.pausing()) for f in folders if f is not None)
+        return next((join(path, min(names)) for path, names in pausing if names), None)
 
     def affect_all(self, below: Rel = "") -> None:
         """Have everything judged again in a folder and those below it."""

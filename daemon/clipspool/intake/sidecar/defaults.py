@@ -81,6 +81,8 @@ class Defaults:
                 right = meant_as_settings(name) or DEFAULTS
                 why = near_miss(join(folder.rel, name), right)
                 yield _Blocked(why, is_prompt=right == FOLDER_PROMPT)
+        for name in sorted(folder.settings_folders):
+            yield wrong_layer(join(folder.rel, name), "is a folder instead of a file")
         for wanted, right in ((Kind.FOLDER_PROMPT, FOLDER_PROMPT), (Kind.DEFAULTS, DEFAULTS)):
             names = [name for name, kind in settings if kind is wanted]
             if len(names) > 1:

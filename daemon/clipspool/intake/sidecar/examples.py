@@ -38,6 +38,7 @@ QUOTES = (
 )
 """Characters that people use as quotes; the first two are TOML's."""
 _SHOWN_MAX = 70
+_LISTED_MAX = 5
 _RAW_MAX = 1500
 """Characters of a value that are examined: patterns take far longer for more."""
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:[.,' _\u00a0\u202f\u2019]\d{3}){1,6}(?!\d)")
@@ -118,6 +119,26 @@ def right_line(key: str, raw: str) -> str:
     return f"{name} = {quoted(bare(raw))}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else ""
 
 
+def list_line(key: str, raw: str) -> str:
+    """Return a right `key = [values]` for a key of `[matrix]`, for its values as they were written."""
+    one = right_line(key, raw.strip().strip("[]"))
+    try:
+        values = tomllib.loads(f"x = {raw}")["x"]
+    except (ValueError, RecursionError):
+        values = None
+    if key in _TABLES or not one:
+        return ""
+    if isinstance(values, list) and values:
+        each = [right_line(key, _written(value)).partition(" = ")[2] for value in values[:_LISTED_MAX]]
+        return f"{key} = [{', '.join(each)}{', …' if len(values) > _LISTED_MAX else ''}]"
+    is_example = key == "seed" and not isinstance(values, int)
+    return f"{key} = [{'1, 2, 3' if is_example else one.partition(' = ')[2]}]"
+
+
+def _written(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else str(value).lower()
+
+
 def is_right(key: str, value: str) -> bool:
     """Return whether a key accepts a value, written as TOML."""
     try:
@@ -181,9 +202,18 @@ def _candidates(key: str, raw: str) -> Iterator[str]:
         case datetime():
             yield from _moment(plain)
         case str():
-            yield from _texts(key, plain)
+            yield from _texts(key, ", ".join(_list_of_texts(raw)) or plain)
         case never:
             assert_never(never)
+
+
+def _list_of_texts(raw: str) -> list[str]:
+    """Return the texts of a list that is right in itself, where the key wants one text."""
+    try:
+        found = tomllib.loads(f"x = {raw}")["x"] if raw.lstrip()[:1] == "[" else None
+    except (ValueError, RecursionError):
+        return []
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _texts(key: str, plain: str) -> Iterator[str]:

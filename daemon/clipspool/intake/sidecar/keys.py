@@ -29,14 +29,18 @@ _DEPTH_MAX = 16
 _INTEGER_MAX = 2**63 - 1
 ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
 """Codes of web pages for some signs: text copied from a page is full of them, and no prompt means them."""
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters that show nothing: a prompt of these and of invisible characters only is empty."""
 _RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 
 SYNONYMS = {
     **dict.fromkeys(("text", "description", "prompt_text", "prompttext", "instruction"), "prompt"),
     **dict.fromkeys(("ref", "refs", "image", "images", "picture", "pictures"), "references"),
     **dict.fromkeys(("aspect", "aspect_ratio", "resolution"), "ratio"),
-    **dict.fromkeys(("start", "start_time"), "start_seconds"),
+    **dict.fromkeys(("start", "start_time", "in", "from"), "start_seconds"),
+    **dict.fromkeys(("duration", "length", "seconds", "duration_seconds"), "length_seconds"),
     **dict.fromkeys(("fps", "rate", "frame_rate", "framerate"), "frames_per_second"),
+    "codec": "finish_codec",
     **dict.fromkeys(("start_at", "send_after"), "not_before"),
 }
 """Other names of some keys; only for advice, none of them is accepted."""
@@ -130,7 +134,7 @@ def _one_of(*words: str) -> Callable[[Any], Trouble]:
 def _prompt(value: Any) -> Trouble:
     if not isinstance(value, str):
         return f"has to be a text in quotes; it is {kind_of(value)}"
-    if not value.strip():
+    if not any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in value):
         return "is empty: describe the change you want"
     units = len(value.encode("utf-16-le")) // 2
     if units > PROMPT_UNITS_MAX:

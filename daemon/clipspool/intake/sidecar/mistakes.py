@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from clipspool.intake.sidecar.examples import INVISIBLE, bare, known_key, quoted, right_line
+from clipspool.intake.sidecar.examples import INVISIBLE, bare, known_key, list_line, quoted, right_line
 from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, SYNONYMS
 from clipspool.intake.sidecar.lines import Statement, keys_with_lines, line_of, statements
 from clipspool.intake.sidecar.values import (
@@ -75,9 +75,11 @@ def placed(text: str, key: str, message: str) -> Problem:
     raw = shown.partition("=")[2].strip() if is_fine(shown) else ""
     name = SYNONYMS.get(parts[-1].lower().replace("-", "_"), parts[-1])
     meant = known_key(name) if "extra" not in parts else None
-    right = right_line(meant, raw) if meant is not None else ""
+    line_for = list_line if parts[0] == "matrix" and len(parts) > 1 else right_line
+    right = line_for(meant, raw) if meant is not None else ""
     if (key and right == f"{meant} = {raw}" == f"{parts[-1]} = {raw}") or "too long" in message:
         right = ""  # nothing shorter can be made up, and a value that is right by itself needs no other
+    right = "" if right == shown.strip() else right
     return Problem(message, key=key, line=line, text=shorten(shown), right=redact(right))
 
 

@@ -14,8 +14,9 @@ from functools import partial
 from stat import S_ISREG
 from typing import Any
 
+from clipspool.intake.kinds import TEXT_DISGUISES, suffix_of
 from clipspool.intake.names import Kind
-from clipspool.intake.near import folded
+from clipspool.intake.near import folded, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
@@ -140,9 +141,26 @@ def _find(
     if (file := files.get(folded(name))) is not None:
         return read(join(PRESETS, file))
     own = {folded(one): one for one in configured}
-    if (key := own.get(folded(name))) is not None:
+    meant = next((file for file in present if _is_meant(file, name)), None)
+    is_toml = meant is not None and suffix_of(meant_as_sidecar(meant) or "") == _SUFFIX
+    if (
+        key := own.get(folded(name))
+    ) is not None and not is_toml:  # else it would be paid for without the file
         return _of_configuration(key, configured)
+    if meant is not None:
+        message = (
+            f"names the preset `{readable(name)}`, but `{PRESETS}/{readable(meant)}` is not read under "
+            f"that name: rename it to `{readable(name)}{_SUFFIX}`"
+        )
+        return Layer(problems=(Problem(message, key="preset"),))
     return _unknown(name, [*configured, *(stem for _, stem in _with(present, (_SUFFIX,)))])
+
+
+def _is_meant(file: str, name: str) -> bool:
+    """Return whether a file beside the presets is probably this preset under a wrong suffix."""
+    suffix = split_suffix(file)[1].lower()
+    is_text = suffix in TEXT_DISGUISES or suffix in {"", ".json", ".txt", ".yaml", ".yml"}
+    return is_text and folded(split_suffix(meant_as_sidecar(file) or file)[0]) == folded(name)
 
 
 def _unknown(name: str, known: Sequence[str]) -> Layer:
