@@ -73,7 +73,7 @@ class Preforked:
         return self.returncode
 
     def wait(self, timeout=None):
-        with contextlib.suppress(ValueError):  # it is closed: another thread has read the end
+        with contextlib.suppress(ValueError, OSError):  # it is closed: another thread has read the end
             if not select.select([self._answers], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout)
         return self.poll()
