@@ -312,7 +312,7 @@ def test_a_matrix_does_not_pass_a_limit_that_each_of_it_keeps_and_a_folder_is_ap
         "Approve these? 3 jobs will be sent and charged: about 45 credits. The account has " in asked.stderr
     )
     nothing = bay.call("approve", "--inbox", "bay", "--folder", "elsewhere", "--yes").stdout
-    assert nothing.startswith("No jobs are held")
+    assert nothing.startswith("No jobs in the folder")
     assert bay.call("approve", "--inbox", "bay", "--folder", "day", "--yes").returncode == 0
     bay.until_retired(2)
     assert bay.paid == 4
