@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
+from typing import TYPE_CHECKING
 
-from clipspool.jobs.request import LongClips
 from clipspool.media.facts import ClipPart, Probe, Value, has_alpha
 from clipspool.media.rates import DEFAULT_RATE, constant_rate
+
+if TYPE_CHECKING:  # else the decoding process would load what a request is
+    from clipspool.jobs.request import LongClips
 
 AUDIO_BITS_PER_SECOND = 128_000
 BITS_PER_SECOND_MIN = 40_000
