@@ -12,7 +12,7 @@ from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of, stem
 from clipspool.intake.listing import NOT_REGULAR, STAMPED, listed, stamp_or_not_regular
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.pair import Entry
-from clipspool.intake.settle import LOOKS, SIZE, Settling, Stamp
+from clipspool.intake.settle import SIZE, Settling
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, is_claimed_name, is_temporary
@@ -70,6 +70,7 @@ class Folder:
         settling = self._settling
         self.settled, self.since, self.pause = settling.settled, settling.since, settling.pause
         self.candidates, self.next_look = self._settling.candidates, self._settling.next_look
+        self.steady = self._settling.steady
         self.bases, self.judged_names, self.kind_of = self.groups.bases, self.groups.judged, self._kinds.get
 
     # --- scanning ---------------------------------------------------------------------------------------
@@ -308,12 +309,6 @@ class Folder:
             size=stamp[SIZE],
             is_regular=stamp != NOT_REGULAR,
         )
-
-    def steady(self, name: str, now: float) -> Stamp | None:
-        """Return the stamp of a clip beside others of its name that never grew and has stood for a while."""
-        is_clip = self._kinds.get(name) is Kind.CLIP and not self.groups.is_alone(name)
-        stands = not self.pause(name) and now >= self.since(name) + self._settling.settle_seconds / LOOKS
-        return self._settling.stamps[name] if is_clip and stands else None
 
     def controls(self, clip: str) -> list[str]:
         """Return the control files that would mark a clip as incomplete."""

@@ -13,7 +13,7 @@ from math import inf
 import structlog
 
 from clipspool.intake.kinds import stem
-from clipspool.intake.names import Names
+from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
@@ -120,15 +120,14 @@ class Tree:
                 self.check_files(rel, self.folders[rel].candidates(), now)
 
     def steady_clips(self, now: float, known: Container[Rel]) -> Iterator[tuple[Rel, Stamp]]:
-        """Yield the clips that still settle and came whole, as far as it shows; none of those `known`."""
-        for rel in list(self._busy):
-            if (folder := self.folders.get(rel)) is not None:
-                names = [name for name in folder.candidates() if join(rel, name) not in known]
-                yield from (
-                    (join(rel, name), stamp)
-                    for name in names
-                    if (stamp := folder.steady(name, now)) is not None
-                )
+        """Yield the clips beside a sidecar that still settle and came whole; none of those `known`."""
+        for folder in [self.folders[rel] for rel in self._busy if rel in self.folders]:
+            for name in folder.candidates():
+                path, is_clip = join(folder.rel, name), folder.kind_of(name) is Kind.CLIP
+                if is_clip and path not in known and not folder.groups.is_alone(name):
+                    stamp = folder.steady(name, now)
+                    if stamp is not None:
+                        yield path, stamp
 
     def next_look(self, now: float) -> float:
         """Return when, in monotonic seconds, `check_unsettled` is due."""

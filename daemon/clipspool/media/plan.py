@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clipspool.media.facts import ClipPart, Probe, Value, has_alpha
 from clipspool.media.rates import DEFAULT_RATE, constant_rate
 
-if TYPE_CHECKING:  # else the decoding process would load what a request is
+if TYPE_CHECKING:  # the decoding process has no use for it
     from clipspool.jobs.request import LongClips
 
 AUDIO_BITS_PER_SECOND = 128_000
@@ -20,8 +20,10 @@ SCALE_MAX = 0.92  # a picture is made smaller by at least 8 %: less saves nothin
 FRAMES_MIN = 1.5  # fewer are a still picture
 H264_PIXELS_MAX = 36_864 * 16 * 16  # level 5.2: what decoders of H.264 take everywhere
 PLAIN_BITS = 8
-CONTAINER_BYTES = 6_000  # the index and headers of an MP4, to which each frame adds
-CONTAINER_BYTES_PER_FRAME = 24
+CONTAINER_BYTES, CONTAINER_BYTES_PER_FRAME = (
+    6_000,
+    24,
+)  # the index and headers of an MP4, and what a frame adds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
