@@ -20,10 +20,7 @@ SCALE_MAX = 0.92  # a picture is made smaller by at least 8 %: less saves nothin
 FRAMES_MIN = 1.5  # fewer are a still picture
 H264_PIXELS_MAX = 36_864 * 16 * 16  # level 5.2: what decoders of H.264 take everywhere
 PLAIN_BITS = 8
-CONTAINER_BYTES, CONTAINER_BYTES_PER_FRAME = (
-    6_000,
-    24,
-)  # the index and headers of an MP4, and what a frame adds
+CONTAINER_BYTES, CONTAINER_BYTES_PER_FRAME = 6_000, 24  # headers and index of an MP4, and what a frame adds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
