@@ -56,6 +56,9 @@ def told(bench, *lines, number=1, waiting=()):
         ((INTENT, INTENT | {"number": 2}, TASK | {"number": 1}), 2, Interrupted()),
         ((INTENT, INTENT | {"number": 2}, TASK | {"number": 2}), 2, TaskCreated("task-1")),
         ((INTENT | {"number": 2}, INTENT), 2, Interrupted()),
+        # What can be no id leads to no task: asked for, it would be another address of the API.
+        ((INTENT, TASK | {"task_id": ".."}), 1, Interrupted()),
+        ((INTENT, TASK | {"task_id": ""}), 1, Interrupted()),
     ],
 )
 def test_the_ledger_tells_how_far_it_came(bench, lines, number, event):

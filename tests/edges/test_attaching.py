@@ -65,3 +65,18 @@ def test_where_the_provider_cannot_be_asked_it_says_so_and_asks_first(desk, stud
 
 def test_to_say_that_nobody_could_be_asked_does_not_pass_an_unknown_id(desk):
     assert ordered(desk, Studio(), unasked=True)["check"] == "missing"
+
+
+@pytest.mark.parametrize("typed", ["", " ", ".", "..", "a\nb", "x" * 201])
+@pytest.mark.parametrize("how", [{}, {"unasked": True}, {"force": True}])
+def test_what_can_be_no_id_is_refused_however_it_is_ordered(desk, typed, how):
+    with pytest.raises(IndexError):  # in words: "that is no task id"
+        ordered(desk, Studio(), typed, **how)
+    assert (desk.state(), desk.job().held) == (State.IN_DOUBT, Held.IN_DOUBT)
+
+
+def test_an_id_that_was_pasted_with_spaces_around_it_is_meant_without_them(desk):
+    studio = Studio()
+    studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
+    assert ordered(desk, studio, " task-9\n")["done"]
+    assert (desk.job().held, desk.job().task.task_id) == (None, "task-9")

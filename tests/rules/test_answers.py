@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.text import is_task_id
 from clipspool.provider.protocol import Created, Refused, TaskLook, TaskStatus, Unclear
-from clipspool.provider.runway.answers import is_task_id, read_create, read_task
+from clipspool.provider.runway.answers import read_create, read_task
 from clipspool.provider.runway.failures import failure_fault
 from clipspool.system.redaction import redact_line
 

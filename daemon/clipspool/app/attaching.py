@@ -11,8 +11,8 @@ from typing import Any, Literal
 from clipspool.app.choosing import Ask
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
+from clipspool.jobs.text import is_task_id
 from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
-from clipspool.provider.runway.ids import is_task_id
 from clipspool.scheduler import commands
 from clipspool.system.process import start_thread
 
@@ -64,6 +64,7 @@ def attach(
     be unknown for minutes [PROVIDER 1.5]. Where the provider cannot be asked, `unasked` is required. With
     either the job stays held as `lost` until the provider shows the task.
     """
+    task_id = task_id.strip()  # pasted with what stood around it
 
     def attached(*, is_seen: bool) -> list[dict[str, Any]]:
         command = partial(commands.attach, job_id=job_id, task_id=task_id, by=by, why=why, is_seen=is_seen)

@@ -1,9 +1,11 @@
-"""How times, names and status files are written where people and scripts read them; pure."""
+"""How times, names, task ids and status files are written where people and scripts read them; pure."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+
+TASK_ID_LENGTH_MAX = 200
 
 
 def utc(seconds: float) -> datetime:
@@ -19,6 +21,16 @@ def iso(seconds: float) -> str:
 def text(name: str) -> str:
     """Return a name in UTF-8; bytes that are not are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_task_id(value: object) -> bool:
+    """Whether it can be a task's id: 1 to 200 printable characters, no `.` or `..`, not only spaces.
+
+    Those two would change the path. Never a UUID check: gateways use their own form [PROVIDER trap 21].
+    Slashes are harmless, since callers escape them.
+    """
+    is_text = isinstance(value, str) and 0 < len(value) <= TASK_ID_LENGTH_MAX and value.isprintable()
+    return is_text and str(value).strip() not in {"", ".", ".."}
 
 
 def sentences(*said: str) -> str:

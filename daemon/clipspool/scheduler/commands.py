@@ -22,9 +22,8 @@ from clipspool.jobs.permissions import (
     may_retry_or_release,
 )
 from clipspool.jobs.splitting import is_waiting_for_parts
+from clipspool.jobs.text import is_task_id
 from clipspool.scheduler.loop import Scheduler
-
-TASK_ID_MAX = 200
 
 
 class NotDone(Exception):
@@ -143,7 +142,8 @@ def attach(
     scheduler: Scheduler, job_id: str, task_id: str, by: str, why: str = "", *, is_seen: bool = True
 ) -> list[dict[str, Any]]:
     """Attach a task that the operator found for a job in doubt; `is_seen` where the provider knows it."""
-    if not task_id or len(task_id) > TASK_ID_MAX or not task_id.isprintable():
+    task_id = task_id.strip()
+    if not is_task_id(task_id):
         raise NotDone("that is no task id")
 
     def one(job: Job) -> Event:

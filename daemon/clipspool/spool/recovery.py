@@ -17,6 +17,7 @@ from clipspool.jobs.lifecycle import recovered, recovered_split
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
+from clipspool.jobs.text import is_task_id
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
@@ -238,7 +239,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
             case "not_submitted" if line.get("number", last) == last:
                 # A certain refusal of the newest intent alone; an older one's may be noted late.
                 task = None
-            case "task" if isinstance(task_id, str):
+            case "task" if is_task_id(task_id):
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
     if isinstance(version, int) and 0 < version <= VERSION_MAX:  # known only once the clip had been read
         job = replace(job, version=version)
@@ -288,7 +289,7 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
                     return event
             case "not_submitted" if line.get("number", ours) == ours:
                 event = NotSent()
-            case "task" if line.get("number", ours) == ours and isinstance(line.get("task_id"), str):
+            case "task" if line.get("number", ours) == ours and is_task_id(line.get("task_id")):
                 event = TaskCreated(line["task_id"]) if isinstance(event, Interrupted) else event
     is_waiting = isinstance(token, str) and token in waiting and not is_shared
     return NotSent() if isinstance(event, Interrupted) and is_waiting else event

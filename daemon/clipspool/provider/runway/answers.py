@@ -14,9 +14,10 @@ from http import HTTPStatus
 from typing import Any
 
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.text import is_task_id
 from clipspool.provider.protocol import Created, Refused, TaskLook, TaskStatus, Unclear
 from clipspool.provider.runway.failures import code_in, explained, failure_fault, words_of
-from clipspool.provider.runway.ids import OFFERED_MAX, denial, is_task_id, named_tasks, offered
+from clipspool.provider.runway.ids import OFFERED_MAX, denial, named_tasks, offered
 from clipspool.provider.runway.refusals import account_fault, create_fault, is_after_the_fact
 from clipspool.system.http.guard import URL_LENGTH_MAX
 from clipspool.system.http.own_words import Own, is_own

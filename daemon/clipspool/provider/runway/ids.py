@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clipspool.jobs.text import TASK_ID_LENGTH_MAX, is_task_id
 from clipspool.system.http.own_words import Own, folded, is_own
 from clipspool.system.http.reply import number, read_json, text_at
 from clipspool.system.redaction import redact_line
 
-TASK_ID_LENGTH_MAX = 200
 OFFERED_MAX = 3
 
 _TASK_KEYS = frozenset({"taskid", "task", "taskuuid", "generationid", "jobid", "videoid", "predictionid"})
@@ -36,16 +36,6 @@ _ENDED_BADLY = frozenset(
     {"FAILURE", "FAILED", "ERROR", "CANCELLED", "CANCELED", "CANCEL", "TASK_NOT_EXIST", "REJECTED"}
 )
 _ERROR_CODE_MIN = 300
-
-
-def is_task_id(value: object) -> bool:
-    """Whether it can be a task's id: 1 to 200 printable characters, no `.` or `..`.
-
-    Those two would change the path. Never a UUID check: gateways use their own form [PROVIDER trap 21].
-    Slashes are harmless, since callers escape them.
-    """
-    is_text = isinstance(value, str) and 0 < len(value) <= TASK_ID_LENGTH_MAX and value.isprintable()
-    return is_text and str(value).strip() not in {"", ".", ".."}
 
 
 def denial(tree: Mapping[str, Any]) -> str:
