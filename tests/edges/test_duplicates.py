@@ -265,7 +265,9 @@ def test_those_that_were_set_aside_are_served_once_the_first_is_delivered(desk):
     assert desk.shop.paid == ["clip1"]
 
 
-def test_those_that_were_set_aside_wait_for_a_person_where_nothing_is_reused(desk):
+@pytest.mark.parametrize("choices", [{}, {"other": "reuse"}])
+def test_those_that_were_set_aside_wait_for_a_person_where_nothing_is_reused(desk, choices):
+    desk.scheduler.comparison.choices = choices
     drop(desk, "clip1", "clip2")
     desk.turns(12, 60.0)
     assert sorted(str(desk.job(clip_id).held) for clip_id in ("clip1", "clip2")) == ["None", "duplicate"]

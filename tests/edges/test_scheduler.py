@@ -251,6 +251,26 @@ def test_what_may_have_been_in_flight_is_in_doubt_at_the_next_start(open_desk):
     held.set()
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_task_that_a_work_folder_names_and_another_job_follows_leaves_doubt(open_desk, is_late):
+    """Anybody may write there: one film would be delivered as both, and a task that is paid for forgotten."""
+    first = open_desk()
+    first.shop.hold(Stage.POLL)
+    first.drop("clip2")
+    other = first.until(S.RUNNING, "clip2").task.task_id
+    first.shop.hold(Stage.SUBMIT)
+    first.drop()
+    first.until(S.SUBMITTING)
+    first.journal.close()
+    second = open_desk()
+    second.shop.hold(Stage.POLL)
+    second.scheduler.begin(inboxes=() if is_late else ["bay"])
+    settle = second.scheduler.cut_short.end_doubts if is_late else second.scheduler.cut_short.settle
+    second.order(lambda _scheduler: settle({"clip1": TaskCreated(other)}))
+    assert (second.state(), second.job().held) == (S.IN_DOUBT, Held.IN_DOUBT)
+    assert second.job("clip2").task.task_id == other
+
+
 @pytest.mark.parametrize(
     ("told", "state", "paid"),
     [
