@@ -16,6 +16,7 @@ from clipspool.jobs.events import (
     NotSubmitted,
     PartlyFetched,
     StageFailed,
+    TakenOver,
     TaskCreated,
     TaskMissing,
     TaskSeen,
@@ -560,6 +561,32 @@ def test_the_days_credits_are_never_exceeded(open_desk):
     desk.turns(20, 10.0)
     assert len(desk.shop.paid) == 2
     assert desk.scheduler.spending.today == Spend(2, 30.0)
+
+
+@pytest.mark.parametrize("refused", [Failed(Error("X", "refused")), NotSubmitted(BUSY)])
+def test_what_was_refused_is_not_counted_as_spent(open_desk, refused):
+    desk = open_desk(credits_per_day=15.0)
+    desk.shop.say[Stage.SUBMIT].append(after_gate(refused))
+    desk.drop()
+    desk.turns(5)
+    assert desk.scheduler.spending.today == Spend(0, 0.0)
+    desk.drop("clip2")
+    desk.turns(20, 60.0)
+    assert desk.shop.paid.count("clip2" if isinstance(refused, Failed) else "clip1") > 0
+
+
+def test_a_clip_that_another_journal_took_over_is_given_up_only_after_its_request_was_answered(desk):
+    held = desk.shop.hold(Stage.SUBMIT)
+    desk.shop.hold(Stage.POLL)
+    desk.drop()
+    desk.until(S.SUBMITTING)
+    taken = {"clip1": TakenOver("j2", "edit-2")}
+    desk.order(operator.give_up, taken)
+    assert desk.state() is S.SUBMITTING
+    desk.release(held)
+    desk.until(S.RUNNING)
+    desk.order(operator.give_up, taken)
+    assert (desk.state(), desk.job().error.code) == (S.CANCELLED, "TAKEN_OVER")
 
 
 def test_a_job_that_is_too_dear_waits_for_a_person_and_the_others_go_on(open_desk):

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from clipspool.jobs.events import NotSent, TaskCreated
+from clipspool.jobs.events import JobHeld, NotSent, TaskCreated
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Paid, State
 from clipspool.scheduler import commands as operator
@@ -88,6 +88,20 @@ def test_it_goes_on_once_a_person_says_so_and_is_paid_once(start, stage, command
     assert desk.until(S.DELIVERED).paid is Paid.YES
     assert [*paid, *desk.shop.paid] == ["clip1"]
     assert desk.job().approved is False
+
+
+def test_a_hold_that_guards_money_is_not_replaced_by_that_for_crashes(start):
+    """To let a crash pass is no consent to pay for what an older journal may have paid for."""
+    die(start, Stage.PREPARE, "clip1")
+    die(start, Stage.PREPARE)
+    desk = start()
+    desk.shop.hold(Stage.PREPARE)
+    desk.turns(2, 60.0)
+    assert begun(desk, Stage.PREPARE)
+    held = JobHeld(Held.FROM_BACKUP, "from an older copy")
+    desk.order(lambda scheduler: scheduler.decide(scheduler.journal.job("clip1"), held))
+    desk.journal.close()
+    assert start().job().held is Held.FROM_BACKUP
 
 
 def die_retiring(start, *drops):
