@@ -526,6 +526,12 @@ def test_a_task_or_a_lost_answer_without_an_intent_is_a_bug(event):
 # --- following ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("state", [S.RENDERED, S.FETCHED])
+def test_who_lets_a_result_pass_that_is_here_approves_no_other_payment(state):
+    passed = after(in_state(state, held=Held.RESULT), Approved("ann"))
+    assert (passed.held, passed.approved) == (None, False)
+
+
 def test_a_poll_that_failed_says_nothing_about_the_task():
     job = in_state(S.RUNNING)
     for _ in range(1000):
