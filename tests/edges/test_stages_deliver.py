@@ -86,6 +86,20 @@ def test_a_result_comes_home_whole_hashed_and_named_by_its_content(bench, studio
     assert in_work(bench) == {"clip1.a1-1.mov": MOVIE + b"qt"}
 
 
+def test_what_was_paid_for_is_on_the_disk_before_it_has_its_name(bench, studio, monkeypatch):
+    """A power cut would leave an empty file under it, and the result expires."""
+    studio.finish("task-1", Film(MOVIE))
+    synced, real = [], os.fsync
+
+    def noted(fd):
+        synced.append((os.fstat(fd).st_size, sorted(name.rpartition("-")[2] for name in in_work(bench))))
+        real(fd)
+
+    monkeypatch.setattr(files.os, "fsync", noted)
+    bring(bench, studio)
+    assert (len(MOVIE), ["1.part"]) in synced
+
+
 def test_a_download_reports_how_much_of_the_announced_size_is_here(bench, studio):
     told = []
     tools = FetchTools(studio, look_into, lambda: False, always, told.append)
