@@ -47,8 +47,7 @@ class Ahead:
         """Return what is in a clip; nothing if anything is odd: that is told of a clip that has settled."""
         with suppress(Exception), self._root.open(path) as file:
             # On ext4 a read makes reserved space look like data: a copy that stopped there would seem whole.
-            if not holes_in(file.fileno(), stamp[SIZE]):
-                facts, problems = self._inspection.inspect(file.fileno())
-                if not problems and stamp_of(os.fstat(file.fileno())) == stamp:
-                    return facts
+            if stamp_of(os.fstat(file.fileno())) == stamp and not holes_in(file.fileno(), stamp[SIZE]):
+                facts, _problems = self._inspection.inspect(file.fileno())
+                return facts
         return {}
