@@ -54,7 +54,7 @@ HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
             [
                 "It will be sent to the provider and charged, despite the limit that holds it.",
                 "It may cost about 15 credits.",
-                "An older copy of the journal has it: it may have been paid for since.",
+                "It comes from an older copy of the journal, and may have been paid for since.",
             ],
         ),
     ],
@@ -78,7 +78,7 @@ def test_of_several_jobs_the_sum_is_said_and_what_of_it_is_not_known():
     assert consequences([job(), job(held=Held.FROM_BACKUP), unknown], "approve") == [
         "3 jobs will be sent and charged: about 30 credits, plus 1 of unknown price.",
         "1 of them may have been charged already, and would be charged again.",
-        "An older copy of the journal has 1 of them: they may have been paid for since.",
+        "1 of them may have been paid for since the older copy of the journal was made.",
     ]
     assert consequences([HERE, job(), job()], "approve") == [
         "1 will be delivered as downloaded, at no cost.",

@@ -114,7 +114,7 @@ class Answers:
                 self._not_put_away[clip.id] = (clip.inbox, row)
             case Retired(clip=clip, change=change):
                 self._not_put_away.pop(clip.id, None)
-                if change:  # until the next start; its note, the log and its history keep it
+                if change:  # shown until the next start; its note, the log and its history still have it
                     since = iso(self._now())
                     row = {"path": text(clip.lies_at or clip.path), "reason": change, "since": since}
                     self._changed[clip.id] = (clip.inbox, {**row, "problem": True})

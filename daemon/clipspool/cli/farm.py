@@ -42,7 +42,7 @@ def farm(context: click.Context, *, as_json: bool) -> None:
             }
         )
         return
-    console().print(_table(found) if found else "No node has joined the farm yet; `clipspool run` does.")
+    console().print(_table(found) if found else "No node has joined the farm yet: `clipspool run` joins it.")
     if found and leader is None:
         say("No node leads now: nothing is sent, and nothing is delivered.")
 

@@ -38,7 +38,7 @@ def cut_apart(names: Iterable[str], width: int, mark: str = "…") -> dict[str, 
 
 
 def _from(name: str, differs_at: int, width: int, mark: str) -> str:
-    """Return a name from where it differs on, behind a little of its beginning."""
+    """Cut a name to its first letters and the part that begins where it differs from its neighbours."""
     head = _beginning(name, min(_HEAD_MIN, width))
     room = width - cell_len(head) - 2 * cell_len(mark)
     if room <= 0:

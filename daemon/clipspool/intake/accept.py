@@ -180,7 +180,7 @@ class Acceptance:
         # What is claimed now could not be recorded, and the next leader has looked for such claims already.
         if not self._may_claim():
             raise Unsettled(pairing.clip)
-        # A control file may have come since the folder was listed: the clip beside it would be paid in part.
+        # A control file may have come since the folder was listed: its clip would be paid for in part.
         if self._watched.has_any(parent(pairing.clip), map(name_of, pairing.controls)):
             raise Unsettled(pairing.clip)
         for path, stamp in pairing.stamps.items():

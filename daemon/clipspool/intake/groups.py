@@ -1,4 +1,4 @@
-"""Groups the names in one folder: those of one clip, and those that may be meant for it; pure."""
+"""Groups the names in one folder: those of one clip, and similar ones that may belong to it; pure."""
 
 from __future__ import annotations
 

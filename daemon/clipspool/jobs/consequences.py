@@ -44,7 +44,7 @@ def _of_one(job: Job, act: str) -> list[str]:
             return ["Its result is delivered as it is. This costs nothing more."]
         case _:
             said = ["It will be sent to the provider and charged, despite the limit that holds it.", price]
-            older = "An older copy of the journal has it: it may have been paid for since."
+            older = "It comes from an older copy of the journal, and may have been paid for since."
             return [*said, older] if job.held is Held.FROM_BACKUP else said
 
 
@@ -91,6 +91,6 @@ def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
     older = sum(job.held is Held.FROM_BACKUP for job in jobs)
     counted = [
         (len(paid), f"{len(paid)} of them may have been charged already, and would be charged again."),
-        (older, f"An older copy of the journal has {older} of them: they may have been paid for since."),
+        (older, f"{older} of them may have been paid for since the older copy of the journal was made."),
     ]
     return [f"{many} will be sent and charged: {price}.", *(said for count, said in counted if count)]

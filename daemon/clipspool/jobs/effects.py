@@ -145,7 +145,7 @@ def _held(job: Job, event: on.JobHeld) -> Job:
 def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Job:
     failed = replace(job, attempts=job.attempts + 1, reason=event.message)
     if job.state is State.RUNNING:
-        # A job that is held for a person stays held: a failed poll says nothing new of the task.
+        # A job that is held for a person stays held: a failed poll says nothing new about the task.
         pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
         failed = replace(failed, due_at=now + pause)
         return replace(failed, held=Held.OVERDUE) if _is_unanswered(failed, event, now, pace) else failed

@@ -71,10 +71,10 @@ class PollPace:
     ) -> float:
         """Return the seconds to the next poll of one task, so that all together stay within the budget.
 
-        `best_age_seconds` is the best age by experience or the provider's progress, where there is any. A
-        task that only waits in the provider's queue is polled least often. Jitter is a twentieth either way,
-        and none at the least pause: it would only make each poll later, and what keeps the provider from
-        many polls at once is the budget.
+        `best_age_seconds` is the age at which a poll most likely finds the task ended, by earlier tasks or by
+        the progress that the provider shows; None where neither is known. A task that only waits in the
+        provider's queue is polled least often. Jitter is a twentieth either way, and none at the least pause:
+        it would only make each poll later, and what keeps the provider from many polls at once is the budget.
         """
         pause = self.pause(open_tasks)
         if best_age_seconds is not None and rendering:

@@ -106,9 +106,9 @@ def examine(file: Path) -> Copied:
 def restore(file: Path, journal: Path) -> Path | None:
     """Put a copy in a journal's place, and return where the former one lies now; None where there was none.
 
-    Nothing is submitted from it before a person accepts it, unless the former journal is readable, has the
-    same identity, has come no further and waits for no person itself: what the copy lacks may have been paid
-    for. Raises JournalError and OSError.
+    What the copy lacks may have been paid for, so nothing is submitted from it before a person accepts it.
+    That is not needed where the former journal can be read, has the same identity, holds nothing newer than
+    the copy, and does not wait to be accepted itself. Raises JournalError and OSError.
     """
     make_home(journal)
     lock = Lock(journal)

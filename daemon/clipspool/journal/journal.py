@@ -57,7 +57,7 @@ class Journal(Questions):
             *(self._new_clips, self._new_jobs, self._new_parts, self._changed, self._requests, self._tasks),
             *(self._prepared_clips, self._moved_clips, self._events),
         )
-        # What was last read or written, since one thread makes every change.
+        # What was last read or written. It cannot become outdated: one thread makes every change.
         self._clips_kept: OrderedDict[str, Clip] = OrderedDict()
         self._jobs_kept: OrderedDict[str, Job] = OrderedDict()
         self._soonest: float | None = None

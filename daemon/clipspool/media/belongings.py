@@ -30,7 +30,7 @@ TECHNICAL: Final = frozenset(
         *("application_platform", "material_package_umid", "project_name", "creation_time-eng"),
     )
 )
-"""Tags about the file itself, which its copy has of its own."""
+"""Tags about the file itself, not copied: the new file gets its own."""
 FREE_TAGS: Final = ("com.apple.", "com.android.")
 """Beginnings of tags of phones: with them all tags are written by their names, as phones write them."""
 _SHOWN_TAGS_MAX = 6

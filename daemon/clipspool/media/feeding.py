@@ -12,7 +12,7 @@ from typing import IO, Final
 from clipspool.system.process import start_thread
 
 MARK: Final = b"clipspool pictures\n"
-"""Comes first; a process that was restarted in the middle finds something else."""
+"""The first bytes of a feed: a process that was restarted in the middle of one finds other bytes."""
 _NAME_BYTES: Final = 2
 _LENGTH_BYTES: Final = 8
 _CHUNK_BYTES: Final = 1 << 20
@@ -63,7 +63,7 @@ def _write(pipe: IO[bytes], name: bytes, file: FileIO) -> None:
 
 
 def next_picture(reader: IO[bytes]) -> tuple[str, bytes] | None:
-    """Read one picture as it was written, in the decoding process; None where it did not come whole."""
+    """Read one picture in the decoding process; None where it did not come whole."""
     name = reader.read(int.from_bytes(reader.read(_NAME_BYTES), "big"))
     length = int.from_bytes(reader.read(_LENGTH_BYTES), "big")
     data = reader.read(length)

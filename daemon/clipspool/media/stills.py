@@ -18,7 +18,7 @@ _MARKERS_MAX = 2000
 _EXR_ATTRIBUTES_MAX = 500
 _EXR_HEADER_BYTES_MAX = 1 << 20
 _EXR_LINES: Final = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
-"""Lines of a chunk, by the number of the compression."""
+"""How many lines of pixels one chunk holds, by the number of the compression."""
 _EXR_TILED, _EXR_DEEP, _EXR_PARTS = 0x200, 0x800, 0x1000
 _DPX_VALUES: Final = {1: "printing density", 2: "linear light", 3: "logarithms"}
 """What the values of a DPX mean, where its header says that they are not those of video."""

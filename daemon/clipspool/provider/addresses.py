@@ -14,8 +14,8 @@ from clipspool.jobs.faults import Fault
 from clipspool.provider.protocol import Download, Followed, TaskLook, TaskStatus
 
 AWAY = frozenset({"NETWORK.DNS", "NETWORK.REFUSED", "NETWORK.UNREACHABLE", "NETWORK.TIMEOUT"})
-"""Faults of a connection that was never made. Later faults, and those of TLS and proxies, do not show
-that."""
+"""Faults of a connection that was never made. After later faults, and those of TLS and proxies, that is not
+certain."""
 
 
 class Reach(StrEnum):

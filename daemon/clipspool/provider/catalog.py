@@ -23,7 +23,7 @@ _ALMOST_RATIO = re.compile(r"\s*([1-9]\d{0,4})\s*[:xX\u00d7*/]\s*([1-9]\d{0,4})\
 _THRESHOLDS = ("auto", "low")
 _FRAME_SECONDS = 0.04
 _SIDE_MAX = 16_384
-"""No model takes a longer side, known or not."""
+"""No model takes a picture with a longer side, not even one that the catalogue does not have."""
 
 _USUAL_RATIO = "1280:720"
 _UNSET: Mapping[str, Any] = {

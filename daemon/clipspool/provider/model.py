@@ -108,7 +108,7 @@ class Model(BaseModel):
     uses_audio: bool = False
     """Whether the model uses sound; otherwise a converted clip has none."""
     running_max: Annotated[_Count, Field(ge=1)] | None = None
-    """The operator's limit on its tasks under way at one time; none of its own unless set."""
+    """The operator's limit on its tasks under way at one time; None: only the account's limit holds."""
     credits_per_day: _Amount | None = None
     """The operator's limit on what it may cost in a day (UTC)."""
 

@@ -70,7 +70,7 @@ def size_in_words(size: float) -> str:
 
 
 def balance_in_words(look: Mapping[str, Any]) -> str:
-    """Spell an account's balance to the last digit: the price of one task must show even in a million."""
+    """Write an account's balance with all digits, so that the price of one task shows even in a million."""
     amount = f"{look['amount']:.4f}".rstrip("0").rstrip(".")
     return f"{amount} {look['unit']}"
 

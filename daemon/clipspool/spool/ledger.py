@@ -29,8 +29,8 @@ class Ledger:
     def note(self, job_id: str, what: str, **facts: Any) -> None:
         """Add one durable line: an intent, a task id, a name about to be used. Raises OSError."""
         line = json.dumps({"job": job_id, "what": what, **facts})
-        # It starts a line of its own even after one that a full disk or a power cut tore: a task id that is
-        # joined to half a line would be lost.
+        # The first line break ends a line that a full disk or a power cut left unfinished: a task id that is
+        # written behind half a line would be lost.
         write_all(self._file, b"\n" + line.encode() + b"\n")
 
 

@@ -52,7 +52,7 @@ class UnknownFolder:
     journal: str
     """Whose it is."""
     kept: str = ""
-    """The name that remembers it, of a clip from an inbox that is only read."""
+    """The name under which the clip is remembered, where its inbox is only read; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def survey(
 ) -> Survey:
     """Read an inbox's work folders, or some; remove those that a crash left without a clip. Raises OSError.
 
-    What is in an inbox is that inbox's, whatever its manifest says: the inbox may have had another name, and
-    whoever writes here must not reach another inbox's outbox.
+    A work folder belongs to the inbox in which it lies, whatever inbox its manifest names: the inbox may have
+    had another name, and whoever can write here must not reach another inbox's outbox.
     """
     found = Survey()
     try:

@@ -44,7 +44,7 @@ def chosen(peers: Iterable[Peer], wanted: str | None, now: float) -> Sequence[st
     """
     by_id: dict[str, Peer] = {}
     for peer in peers:
-        # One inbox may show it running that is silent in another, whose file server it may not reach.
+        # A daemon may show in one inbox that it runs, and not in another, whose file server it cannot reach.
         if peer.journal not in by_id or peer.is_living:
             by_id[peer.journal] = peer
     if wanted is None:

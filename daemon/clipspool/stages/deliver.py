@@ -131,7 +131,7 @@ class _Publishing:
         return "" if is_plain else plain + suffix
 
     def _publish_portably(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
-        """Publish a result under a path that Windows and macOS open, counted as editors see it."""
+        """Publish a result under a path that Windows and macOS open, short enough where editors see it."""
         folders = self.folders
         folder = _portable_folder(folders.outbox, folder)
         there = folders.places.path(join(str(folders.outbox.path), folder))

@@ -20,7 +20,7 @@ from clipspool.system.atomic import Rel, join, name_of, temporary_name, unlink
 log = structlog.get_logger()
 
 POSTERS_MAX = 2000
-"""Beyond it the oldest go: ids sort by time."""
+"""Where there are more, the oldest are removed: ids sort by time."""
 _DRAWN_BETWEEN = 32
 """Posters drawn between two removals of older ones, about: listing all costs a fifth of drawing one."""
 

@@ -142,7 +142,7 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
             # Nothing is noted: whoever leads now has read the ledger, and decides by what was in it.
             return on.AnswerLost("the lead of the farm was lost before anything was sent", {})
         case NothingSent() | Refused():
-            # Without this line the intent stays open, and a lost journal would make a doubt of it.
+            # Without this line the intent stays open: were the journal lost, the job would be in doubt.
             gated.note("not_submitted", number=gated.number)
             return _refused(gated.fault or answer.fault)
         case Unclear():
@@ -156,11 +156,12 @@ def _send_once(call: Call, provider: Provider, gated: _Gate) -> Event:
 class _Gate:
     """Between the connection and the first byte: writes the intent into the journal, then into the ledger.
 
-    The send mark is set last, right before the first byte: a crash between the two is doubt though nothing
-    was sent. After a power cut so is one after the ledger's line, so the ledger is opened before, and in
-    between it is only checked whether the clip still is ours: a daemon that takes it over records that before
-    it reads the ledger, so that one of the two sees the other. Of two daemons with copies of one journal, the
-    one whose line is first in the ledger sends; the other's job is in doubt.
+    The send mark is set last, right before the first byte: a crash between the two leaves the job in doubt
+    though nothing was sent. So does a power cut after the ledger's line is written. To keep that time short
+    the ledger is opened before, and in between it is only checked whether the clip still is ours: a daemon
+    that takes it over records that before it reads the ledger, so that one of the two sees the other. Of two
+    daemons with copies of one journal, the one whose line is first in the ledger sends; the other's job is in
+    doubt.
     """
 
     job: Job
@@ -171,7 +172,7 @@ class _Gate:
     was_withdrawn: bool = False
     fault: Fault | None = None
     beyond: int = 0
-    """The number of a submission that the ledger has and this journal has not."""
+    """The number of a submission that is in the ledger but not in this journal; 0 for none."""
     is_lost: bool = False
     """Whether this daemon may not send any more."""
     _ledger: Ledger | None = None

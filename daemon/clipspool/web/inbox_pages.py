@@ -1,4 +1,4 @@
-"""The page of one inbox, for its editors: send clips, mend what waits, see what became of the others."""
+"""The page of one inbox, for its editors: send clips, correct those that wait, see how others ended."""
 
 from __future__ import annotations
 

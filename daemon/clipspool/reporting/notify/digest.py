@@ -25,7 +25,7 @@ class NoticeMessage:
     notes: tuple[Note, ...]
     """Oldest first."""
     counts: Mapping[Topic, int]
-    """All of them by topic, those left out included."""
+    """How many notes there were of each topic, those included that `notes` leaves out."""
     is_test: bool = False
 
     @property

@@ -74,7 +74,7 @@ class Reporter:
         self._notified: str = ""
         """The code of the trouble that was notified."""
         self._models: dict[str, str] = {}
-        """The same by model, where only its clips wait."""
+        """The code that was notified, by model, where only the clips of one model wait."""
 
     def notes_for(self, news: News, now: float) -> list[Note]:
         """Return the notes for a piece of news, mostly none."""

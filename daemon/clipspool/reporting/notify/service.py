@@ -36,7 +36,7 @@ class NotifyAddress:
             app_id="clipspool",
             app_desc="clipspool",
             app_url="",
-            async_mode=False,  # with the next, all of it runs in the thread that calls
+            async_mode=False,  # this and the next line: apprise starts no threads
             service_timeout=0,
             http_redirects=False,
             secure_logging=True,

@@ -232,7 +232,7 @@ class StatusFiles:
     def __init__(
         self, journal: Path, now: Callable[[], float] = time.time, place: Place | None = None
     ) -> None:
-        """Start without files; `place` is where the journal is, unless it is the file itself."""
+        """Start without files; `place` is where the journal is, where that is not the file `journal`."""
         self._journal, self._place = journal, place
         self._now = now
         self._files: Mapping[str, StatusFile] = {}

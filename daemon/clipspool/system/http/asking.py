@@ -41,7 +41,7 @@ class OpenAnswer:
 class Asker:
     """Sends requests without a body over kept connections; no redirect. A GET on a stale one is sent again.
 
-    It does what `FreeAdapter` does, in a third of the processor time: of what is sent, polls are the most.
+    It does what `FreeAdapter` does, in a third of the processor time: most requests are polls.
     May be used from many threads.
     """
 
