@@ -106,7 +106,8 @@ class NodeStages:
         return self._stopping() or self._membership.drained_seconds > DRAIN_SECONDS
 
     def _work(self, given: Assignment) -> Event:
-        return self.runner().work(given, _never)
+        # Its gate stays shut: what is paid for is sent by the node that leads.
+        return self.runner().work(given, lambda: False)
 
     def runner(self) -> StageRunner:
         """Return what runs stages and quotes clips here, built when first needed. Raises JournalError."""
@@ -137,8 +138,3 @@ class NodeStages:
         return StageRunner(
             tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._is_ending
         )
-
-
-def _never() -> bool:
-    """Keep the gate shut: what is paid for is sent by the node that leads."""
-    return False

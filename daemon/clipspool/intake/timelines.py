@@ -29,7 +29,7 @@ from clipspool.intake.timeline_cuts import (
     why_missing,
 )
 from clipspool.intake.timeline_media import Dropped, Made, Media, Medium
-from clipspool.intake.tree import Group, Tree, up_to
+from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Request
@@ -87,15 +87,12 @@ class Timelines:
         timeline = next((name for name, media in self._wanted.items() if path in media), None)
         if timeline is None:
             return None
-        self._tree.affected[self._group_of(timeline)] = None
+        self._tree.affected[parent(timeline), self._tree.base(name_of(timeline))] = None
         shown = f"the timeline `{readable(name_of(timeline))}` shows it"
         if has_sidecar:
             why = f"{shown}, and it has a sidecar of its own: remove one of the two"
             return Waits(path, why, is_problem=True, needs_others=True)
         return Waits(path, f"{shown}, and waits", needs_others=True)
-
-    def _group_of(self, timeline: Rel) -> Group:
-        return parent(timeline), self._tree.base(name_of(timeline))
 
     def forget(self, path: Rel) -> None:
         """Drop what is known of a timeline that is gone or accepted; its media are judged again."""

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from clipspool.jobs.events import PartsFetched, PartsSeen
-from clipspool.jobs.model import Error, Held, Job, Paid, Part, Reference, Request, State, part_id
+from clipspool.jobs.model import Held, Job, Paid, Part, Reference, Request, State, part_id
 from clipspool.jobs.nouns import replace
 
 _SHOWN_MAX = 3
@@ -86,7 +86,7 @@ class Progress:
 def progress_of(parts: Sequence[Job]) -> Progress:
     """Return how far parts have come."""
     return Progress(
-        fetched=sum(_is_there(one) for one in parts),
+        fetched=sum(one.state in {State.FETCHED, State.DELIVERED} for one in parts),
         of=len(parts),
         needing=tuple(_need(one) for one in parts if needs_person(one)),
     )
@@ -103,19 +103,12 @@ def _need(part: Job) -> str:
         case State.IN_DOUBT:
             return f"{name} is in doubt: {part.reason.rstrip('.')}"
         case State.FAILED:
-            return f"{name} failed: {_why(part.error)}; `clipspool retry {part.id}` pays for it alone"
+            why = "for an unknown reason" if part.error is None else part.error.message.rstrip(".")
+            return f"{name} failed: {why}; `clipspool retry {part.id}` pays for it alone"
         case State.CANCELLED:
             return f"{name} was cancelled; `clipspool retry {part.id}` runs it alone"
         case _:
             return f"{name} is held: {part.reason.rstrip('.')}"
-
-
-def _why(error: Error | None) -> str:
-    return "for an unknown reason" if error is None else error.message.rstrip(".")
-
-
-def _is_there(part: Job) -> bool:
-    return part.state in {State.FETCHED, State.DELIVERED}
 
 
 def paid_of(whole: Job, parts: Sequence[Job]) -> Paid:

@@ -77,7 +77,8 @@ def _clear_left(sums: Path, name: str) -> None:
 
 def examine(file: Path) -> Copied:
     """Check a copy: its checksum where there is one, its pages, and its schema; raises JournalError."""
-    digest = _digest(file)
+    with file.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
     with suppress(FileNotFoundError):
         match = re.match(r"[0-9a-f]{64}", _sums_of(file).read_text("ascii", "replace"))
         if match is None or match[0] != digest:
@@ -198,11 +199,6 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
 
 def _sums_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _write_new(path: Path, data: bytes) -> None:

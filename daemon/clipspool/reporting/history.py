@@ -132,11 +132,6 @@ def _failed(facts: Facts, _entry: HistoryEntry) -> str:
     return f"failed ({error.get('code', 'no code')}): {error.get('message', '')}{_credits(facts)}"
 
 
-def _files(facts: Facts, key: str) -> str:
-    results = facts.get("results") or ()
-    return ", ".join(str(one.get(key, "")) for one in results)
-
-
 def _fetched(facts: Facts, _entry: HistoryEntry) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
     sentence = f"result downloaded and verified{_with(facts, 'node', ' on ')}, {size_in_words(size)}"
@@ -215,7 +210,9 @@ _WORDS: Mapping[str, Callable[[Facts, HistoryEntry], str]] = {
     "result_gone": lambda f, _: (
         f"{f.get('file', 'the result')} is missing in the work folder; downloading it again"
     ),
-    "delivered": lambda f, _: f"delivered as {_files(f, 'name') or '?'}",
+    "delivered": lambda f, _: (
+        f"delivered as {', '.join(str(one.get('name', '')) for one in f.get('results') or ()) or '?'}"
+    ),
     "entered": lambda f, _: f"begun as part {f.get('part', '?')} of job {f.get('of', '?')}",
     "split": lambda f, _: f"cut into {len(f.get('parts') or ())} parts, each sent as a task of its own",
     "parts_seen": lambda f, _: str(f.get("message") or "its parts have come further"),

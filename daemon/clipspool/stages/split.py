@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -245,19 +245,14 @@ def _joined(
     if isinstance(made, MediaFault):
         return made
     credentials = "kept" if any(one.credentials for one in parts) else ""
-    blank = Result(name, "", 0, "", number=1, credentials=credentials, noticed=tuple(_noticed(parts)))
+    noticed = tuple(f"part {one.part}: {what}" for one in parts for what in one.noticed)
+    blank = Result(name, "", 0, "", number=1, credentials=credentials, noticed=noticed)
     film = film_of(blank, name, finish, made)
     ingredients = [
         Ingredient(file, f"{job.request.model}, task {part.task_id}", one.suffix, is_parent=part.number == 1)
         for one, part, file in zip(parts, job.parts, files, strict=True)
     ]
     return sign(film, ingredients, job, clip, folders, tools.signing)
-
-
-def _noticed(parts: Sequence[Result]) -> Iterator[str]:
-    for one in parts:
-        for what in one.noticed:
-            yield f"part {one.part}: {what}"
 
 
 def _join_plan(
