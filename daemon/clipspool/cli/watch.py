@@ -43,8 +43,8 @@ class Looker:
     ) -> None:
         """Load nothing yet: settings and the journal's driver take long, and a daemon may answer.
 
-        `served` is the journal of the daemon that runs, which can be asked without the settings; `program` is
-        how the commands begin that are suggested.
+        `served` is the journal of the daemon that runs, which can be asked without the settings. Suggested
+        commands begin with `program`.
         """
         self._settings = settings
         self._now = now

@@ -70,7 +70,7 @@ class Timelines:
         self._wanted: dict[Rel, frozenset[Rel]] = {}
         """The media of each timeline that waits."""
         self._judged: set[Rel] = set()
-        """The timelines whose media is known, or that are none."""
+        """The files whose media are known, or that turned out to be no timelines."""
 
     def wants(self, path: Rel, now: float, *, has_sidecar: bool) -> Waits | None:
         """Return why a clip waits that a timeline in the inbox shows; None for any other clip.

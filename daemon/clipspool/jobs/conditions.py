@@ -72,7 +72,7 @@ class Conditions:
         return self._why_queued(job)
 
     def why_several_wait(self, tally: Tally) -> str:
-        """Return in a word what holds several jobs in the same situation; `turn` for nothing but the others.
+        """Return in a word what holds several jobs in the same situation; `turn`: only the jobs before them.
 
         The order is that of a single job, below; what only single jobs show, their model, is left out.
         """

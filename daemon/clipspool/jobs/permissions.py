@@ -48,7 +48,7 @@ def may_deliver_as_it_is(job: Job) -> bool:
 def has_to_deliver(job: Job) -> bool:
     """Whether a paid result is fetched, and can be delivered before the job ends.
 
-    Not one that a person has to look at, nor one that crashes the process, nor that of a part.
+    A result that a person has to look at does not count, nor one that crashes the process, nor a part's.
     """
     if job.part or not job.results or job.held is Held.POISON:
         return False

@@ -47,7 +47,7 @@ def write_film(
     plan: FinishPlan,
     video: Callable[[av.container.OutputContainer], Iterator[Packet]],
 ) -> Finished:
-    """Write a film of pictures, and of the sound and belongings of their source; raises MediaError.
+    """Write a film with new pictures and the sound, tags and timecode of their source; raises MediaError.
 
     `video` adds its stream to the film, and returns its packets.
     """

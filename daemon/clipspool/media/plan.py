@@ -199,7 +199,7 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
     if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
         if probe.seconds < frame * FRAMES_MIN or not frame:
-            return Refuse("it is a single picture, not a video", "Drop a clip of several pictures.")
+            return Refuse("it is a single picture, not a video", "Use a clip that has several pictures.")
         change = (
             f"last picture held to {limits.seconds_min:g} s, the model's least (it is {probe.seconds:g} s)"
         )

@@ -62,7 +62,7 @@ class Signer:
     chain: str
     key: str = field(repr=False)
     trouble: str = ""
-    """What was wrong when it was tried out."""
+    """What was wrong when it was tried out; empty where it can be used."""
 
     def try_out(self) -> str:
         """Sign a small picture and read it back; return what is wrong, or an empty text."""
