@@ -55,7 +55,7 @@ _QUEUE_BYTES_MAX = 40
 """PostgreSQL's channels have names of 63 bytes, and procrastinate puts some of its own before ours."""
 
 KINDS = ("prepare", "fetch", "finish")
-"""What `[farm] stages` may allow: to fetch a result that is made to fit a timeline takes both of the last."""
+"""What `[farm] stages` may allow. A result that is made to fit a timeline needs `fetch` and `finish`."""
 
 
 def stalled_seconds(lease_seconds: float) -> float:

@@ -54,7 +54,7 @@ def _in_psycopgs_words(statement: str) -> bytes:
 
 
 def _from_arrays(columns: Mapping[str, str]) -> str:
-    """Make a table of rows that come as a list a column, `:0`, `:1`."""
+    """Return the SQL of a table whose columns are passed as one list each: `:0`, `:1` and so on."""
     arrays = (f":{at}::{kind}[]" for at, kind in enumerate(columns.values()))
     return f"unnest({', '.join(arrays)}) AS new ({', '.join(columns)})"
 

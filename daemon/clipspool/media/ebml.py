@@ -238,7 +238,7 @@ class Walk:
                 self.streams[number] = Stream(kind, codec)
 
     def _fields(self, within: Element) -> dict[int, bytes]:
-        """Read the first 32 bytes of each element in a small one."""
+        """Read the first 32 bytes of each element inside a small element, by its identity."""
         return {
             one.identity: read_at(self._file, one.data, min((one.end or one.data) - one.data, 32))
             for one in _elements(self._file, within)

@@ -14,7 +14,7 @@ from clipspool.media import memory
 
 GOOD_QUALITY = 26.0
 QUALITIES = (12.0, 50.0)
-"""Of x264's `crf`: what is good enough to look no further, and between which a trial stays."""
+"""Values of x264's `crf`: with the first no better size is looked for; trials stay between the other two."""
 QUALITY_STEPS_TO_HALF = 6.0
 """By how much `crf` grows where the bytes become half as many, about."""
 BETTER_DECIBELS = 0.15

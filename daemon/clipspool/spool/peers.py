@@ -50,7 +50,7 @@ class Mark:
     journal: str
     host: str
     place: str = ""
-    """Equal for two daemons that use the same journal file, one after the other."""
+    """Where the journal lies: a daemon that is restarted with the same journal file has the same place."""
     boot: str = ""
     pids: str = ""
     """Its PID namespace: a container has one of its own."""
