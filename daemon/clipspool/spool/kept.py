@@ -81,7 +81,7 @@ class Memory:
         return forgotten
 
     def holds(self, clip: Rel, stamps: Stamps) -> bool:
-        """Whether a clip was accepted as it is now, with the same sidecar or, if that is gone since, without."""
+        """Whether a clip was accepted as it is now, with the same sidecar or with one that is gone since."""
         name = kept_name(clip, stamps)
         is_alone = len(stamps) == 1
         return name in self._names | self._added or (is_alone and name.partition("-")[0] in self._clips)
