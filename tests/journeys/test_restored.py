@@ -49,7 +49,7 @@ def test_an_older_journal_submits_nothing_until_it_is_accepted(bay):
     assert "may have been sent and paid for since" in held["reason"]
     assert f"approve {held['id']}" in bay.call("status").stdout
     asked = bay.call("approve", "--inbox", "bay")
-    assert "it may have been paid for since" in asked.stdout + asked.stderr
+    assert "older copy of the journal, and may have been paid for since" in asked.stdout + asked.stderr
     assert bay.call("approve", "--inbox", "bay", "--yes").returncode == 0
     bay.until_retired(2)
     assert bay.paid == 2
