@@ -7,7 +7,7 @@ from bench import clips, processes, table
 from bench.provider import provide
 from bench.tools import OURS, Clipspool, SdkScript, run, until
 
-COUNT = 64
+COUNT = 48
 AT_ONCE = 16
 MODELS = (("late news, 12 s ± 5 %", 12.0, 0.05, 2), ("late news, 30 s ± 25 %", 30.0, 0.25, 1))
 """A model's render time in seconds, its spread, and how often it is measured.
