@@ -1,6 +1,7 @@
 """Notes to editors on a real disk: they appear, change and go away, and harm nothing else."""
 
 import ctypes
+import errno
 import os
 import struct
 from contextlib import contextmanager
@@ -275,3 +276,50 @@ def test_a_note_of_an_earlier_run_goes_though_the_clip_is_held_back(tmp_path):
     assert b.paths == []
     assert b.note("a.mp4") is None
     b.inbox.stop()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_no_half_written_note_and_costs_none_that_is_there(tmp_path, code, monkeypatch):
+    notes = Notes(Root(tmp_path), "bay")
+    notes.put("a.mp4", [Problem("one")])
+
+    def full(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("clipspool.spool.root.write_all", full)
+    monkeypatch.setattr("clipspool.intake.notes.write_all", full)
+    notes.put("a.mp4", [Problem("two")])
+    notes.put("b.mp4", [Problem("one")])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4.problem.txt"]
+    assert "one" in (tmp_path / "a.mp4.problem.txt").read_text()
+
+
+def test_a_note_that_found_the_disk_full_is_written_once_there_is_room(bench, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("clipspool.spool.root.write_all", full)
+        bench.drop("a.mp4", sidecar='promt = "x"\n')
+        bench.settle()
+        bench.look(60.0)
+        assert bench.note("a.mp4") is None
+    bench.look(60.0)
+    bench.look(60.0)
+    assert "unknown key `promt`" in bench.note("a.mp4")
+
+
+def test_a_note_under_its_final_name_is_not_left_cut_short(tmp_path, monkeypatch):
+    """Where no rename works a note is written so; one that breaks off would not be known as ours."""
+
+    def cut(file, data):
+        file.write(data[:10])
+        raise OSError(errno.EIO, "Input/output error")
+
+    def no_rename(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Root, "replace", no_rename)
+    monkeypatch.setattr("clipspool.intake.notes.write_all", cut)
+    Notes(Root(tmp_path), "bay").put("a.mp4", [Problem("one")])
+    assert list(tmp_path.iterdir()) == []

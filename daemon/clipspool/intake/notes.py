@@ -27,6 +27,7 @@ from clipspool.system.moves import MoveRefused
 from clipspool.system.redaction import readable, redact
 
 _DAY_NS = 86_400e9
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOTE_BYTES_MAX = 256 << 10
 _REFUSED, _UNUSED = "clipspool cannot take {} yet:", "clipspool does not use {}:"
 _BEGINNINGS = tuple(text.partition("{")[0] for text in (_REFUSED, _UNUSED))
@@ -126,8 +127,8 @@ class Notes:
         """Show the folders' paths as editors see them, in notes from now on."""
         self._places = places
 
-    def put(self, path: Rel, problems: Sequence[Problem]) -> None:
-        """Write a file's note; a file of that name that is not such a note is never replaced.
+    def put(self, path: Rel, problems: Sequence[Problem]) -> bool:
+        """Write a file's note, never over a file that is none; return False if it has to be tried again.
 
         Raises Unavailable; any other error is logged once.
         """
@@ -135,7 +136,7 @@ class Notes:
         shown = [replace(problem, message=self._places.text(problem.message)) for problem in problems]
         text = text_of(name_of(path), shown)
         if self._written.get(note) == hash(text):
-            return
+            return True
         try:
             there = self._text(note)
             if not (there or "").startswith(_BEGINNINGS) and self._root.exists(note):
@@ -149,23 +150,31 @@ class Notes:
             raise
         except OSError as error:
             self._complain(note, error)
+            if error.errno in _FULL:
+                return False
         else:
             self._is_writable = True
         self._written[note] = hash(text)
+        return True
 
     def _write(self, note: Rel, text: bytes) -> None:
         try:
             self._root.replace(note, text)
         except Unavailable:
             raise
-        except OSError:
+        except OSError as error:
+            if error.errno in _FULL:
+                raise  # a note that is there already stays
             # Where no rename works a note must say so: it is written under its final name.
             self._root.remove(note)
-            with (
-                self._root.folder(parent(note)) as folder,
-                self._root.create_in(name_of(note), folder) as file,
-            ):
-                write_all(file, text)
+            with self._root.folder(parent(note)) as folder:
+                try:
+                    with self._root.create_in(name_of(note), folder) as file:
+                        write_all(file, text)
+                except OSError as trouble:
+                    if not isinstance(trouble, FileExistsError):
+                        self._root.remove(note)  # cut short it is not known as ours, and would stay for ever
+                    raise
 
     def clear(self, path: Rel, present: Collection[str]) -> None:
         """Remove a file's note, if this run wrote one or its name is in `present`. Raises Unavailable."""
@@ -206,8 +215,7 @@ class Notes:
 
     def _complain(self, note: Rel, error: OSError) -> None:
         if self._is_writable:
-            why = str(error.strerror)
-            log.warning("note_not_written", inbox=self._inbox, note=readable(note), reason=why)
+            log.warning("note_not_written", inbox=self._inbox, note=readable(note), reason=error.strerror)
         self._is_writable = False
 
 
@@ -226,6 +234,7 @@ class WaitingFiles:
         self.waiting: dict[Rel, Waiting] = {}
         self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
         """Notes to write or, with no problems, to remove."""
+        self._unwritten: dict[Rel, Sequence[Problem]] = {}
         self._root = root
         self._tree = tree
         self._notes = notes
@@ -279,10 +288,11 @@ class WaitingFiles:
     def write_note(self) -> None:
         """Write or remove the note that has been due the longest. Raises Unavailable."""
         path, problems = self.notes_due.popitem(last=False)
-        if problems:
-            self._notes.put(path, problems)
-        else:
+        self._unwritten.pop(path, None)
+        if not problems:
             self.clear_note(path)
+        elif not self._notes.put(path, problems):
+            self._unwritten[path] = problems
 
     def clear_note(self, path: Rel) -> None:
         """Remove the note of a file, if it has one. Raises Unavailable."""
@@ -292,6 +302,7 @@ class WaitingFiles:
 
     def clear_strays(self) -> None:
         """Remove notes without a file, and half-written files that a crash left. Raises Unavailable."""
+        self.notes_due = OrderedDict({**self._unwritten, **self.notes_due})  # the disk may have room again
         if self._elsewhere is not None:
             self._clear_strays_elsewhere(self._elsewhere)
             return
