@@ -109,6 +109,14 @@ def test_jobs_are_listed_as_on_the_command_line_a_page_at_a_time(stage, api):
     assert about["history"][0]["event"]
 
 
+def test_half_a_pair_in_a_body_is_refused_before_anything_is_done(stage, api):
+    bodies = ({"prompt": "a\ud800b"}, {"set": {"extra": {"a": "\ud800"}}}, {"why": "\udcff"})
+    for body in bodies:
+        refused = api("POST", "jobs/clip1/again", body)
+        assert (refused.status, refused.json["error"]["code"]) == (400, "REQUEST.JSON")
+    assert stage.commands == []
+
+
 @pytest.mark.parametrize(
     ("act", "body"),
     [

@@ -35,6 +35,22 @@ def ask(text, *defaults):
 # --- what is fine ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": "a\udcfcb"},
+        {"prompt": "\ud800"},
+        {"prompt": "x", "extra": {"a": ["\ud800"]}},
+        {"prompt": "x", "extra": {"\ud800": 1}},
+    ],
+)
+def test_a_text_that_is_no_unicode_is_a_problem(body):
+    (problem,) = layer_of(body, "a.edl").problems
+    assert "is not UTF-8 (shown as \ufffd)" in problem.message
+    assert str(problem).isascii() or "\ufffd" in problem.message
+    (problem.message + problem.key).encode()
+
+
 def test_every_key_arrives_in_the_request():
     (draft,) = ask(
         """

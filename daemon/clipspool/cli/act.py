@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipspool.cli.group import Context, StillServed, command, yes_option
-from clipspool.cli.output import EXIT_FAILED, ask_daemon, consent, ended, fail, say
+from clipspool.cli.output import EXIT_FAILED, ask_daemon, consent, ended, fail, say, utf8
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from clipspool.jobs.model import Job
     from clipspool.journal import Journal
 
-why_option = click.option("--why", metavar="TEXT", default="", help="The reason, kept in the history.")
+why_option = click.option(
+    "--why",
+    metavar="TEXT",
+    default="",
+    callback=lambda _context, _option, value: utf8(value),
+    help="The reason, kept in the history.",
+)
 
 
 @command()

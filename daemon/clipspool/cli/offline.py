@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipspool.app import control
 from clipspool.app.settings import InboxSettings, Settings
-from clipspool.cli.output import fail
+from clipspool.cli.output import fail, utf8
 from clipspool.intake.unwatched import clips_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, text
@@ -39,7 +39,9 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
 
 def expect_inbox(settings: Settings, journal: Journal, inbox: str | None) -> None:
     """End the process with a sentence where an inbox is neither configured nor has jobs in the journal."""
-    if inbox is not None and inbox not in settings.inbox_names and not journal.ids(inbox=inbox, most=1):
+    if inbox is None or inbox in settings.inbox_names:
+        return
+    if inbox != utf8(inbox) or not journal.ids(inbox=inbox, most=1):
         fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
 
 

@@ -24,7 +24,12 @@ def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print a line with secrets redacted; names that are not UTF-8 are escaped."""
     from clipspool.system.redaction import redact_words
 
-    click.echo(redact_words(text).encode("utf-8", "backslashreplace").decode() + end, err=err, nl=False)
+    click.echo(utf8(redact_words(text)) + end, err=err, nl=False)
+
+
+def utf8(text: str) -> str:
+    """Return an argument with its bytes that are not UTF-8 escaped; without them it is the same."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def ended(sentence: str) -> str:

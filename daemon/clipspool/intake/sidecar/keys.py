@@ -31,6 +31,8 @@ ENTITY = re.compile(r"&(?:amp|quot|lt|gt|nbsp|apos|#\d{1,6}|#x[0-9A-Fa-f]{1,6});
 """Codes of web pages for some signs: text copied from a page is full of them, and no prompt means them."""
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters that show nothing: a prompt of these and of invisible characters only is empty."""
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of pairs, of which no text in UTF-8 can be made; Python also keeps bytes that are no UTF-8 so."""
 _RATIO = re.compile(r"[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 
 SYNONYMS = {
@@ -134,6 +136,8 @@ def _one_of(*words: str) -> Callable[[Any], Trouble]:
 def _prompt(value: Any) -> Trouble:
     if not isinstance(value, str):
         return f"has to be a text in quotes; it is {kind_of(value)}"
+    if damaged := _damaged(value):
+        return damaged
     if not any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in value):
         return "is empty: describe the change you want"
     units = len(value.encode("utf-16-le")) // 2
@@ -146,6 +150,14 @@ def _prompt(value: Any) -> Trouble:
         sign = html.unescape(code[0])
         return f"contains `{code[0]}`, as web pages write `{sign}`; write the sign itself"
     return None
+
+
+def _damaged(text: str) -> Trouble:
+    """Return what is wrong with a text that is no Unicode, as an EDL, an argument or JSON may hold it."""
+    if _HALVES.search(text) is None:
+        return None
+    shown_as = shown(_HALVES.sub("\ufffd", text))
+    return f"has a letter that is not UTF-8 (shown as \ufffd): `{shown_as}`; write it again, saved as UTF-8"
 
 
 def _name(value: Any) -> Trouble:
@@ -237,6 +249,9 @@ def _extra(table: Mapping[str, Any]) -> Iterator[KeyProblem]:
     pending: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in table.items()]
     while pending:
         path, value, depth = pending.pop()
+        if damaged := _damaged(path) or (_damaged(value) if isinstance(value, str) else None):
+            yield shown(path), damaged
+            continue
         if depth > _DEPTH_MAX:
             yield path, f"is nested more than {_DEPTH_MAX} deep"
         elif isinstance(value, dict):

@@ -146,6 +146,10 @@ async def read_json(request: Request, known: str) -> dict[str, Any]:
         raise NotTaken(400, "REQUEST.JSON", "The body is not JSON.") from None
     if not isinstance(made, dict):
         raise NotTaken(422, "REQUEST.JSON", "The body must be a JSON object.")
+    try:
+        json.dumps(made, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NotTaken(400, "REQUEST.JSON", "A text in the body is no Unicode: half of a pair.") from None
     if odd := next((name for name in made if name not in known.split()), None):
         names = ", ".join(known.split())
         raise NotTaken(422, "REQUEST.FIELD", f"There is no field {odd[:60]!a} (known: {names}).")
