@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.intake import timelines
 from clipspool.intake.accept import Acceptance
 from clipspool.jobs.model import Problem
 from clipspool.spool.timelines import claimed_of, home_of, plan_of
@@ -265,6 +266,52 @@ def test_xml_on_a_cameras_card_is_the_cameras(bench):
     bench.settle()
     bench.look(100)
     assert bench.note("card/CONTENTS/CLIP/0001AB.XML") is None
+
+
+def test_while_a_timelines_sidecar_has_mistakes_its_clips_are_not_paid_for_by_themselves(tmp_path):
+    defaults = {"[defaults]": {"model": "gen4_aleph", "prompt": "snow"}}
+    bench = bench_in(tmp_path / "bay", sidecar_required=False, layers=defaults)
+    drop(bench)
+    bench.write("day/cut.toml", 'promt = "x"\n')
+    bench.settle()
+    bench.look(60.0)
+    assert bench.accepted == []
+    assert "the timeline `cut.edl` shows it" in bench.waiting()["day/A001_C003.mov"].reason
+    assert "unknown key `promt`" in bench.note("day/cut.edl")
+    (bench.path / "day" / "cut.toml").unlink()
+    bench.look()
+    assert bench.accepted
+
+
+def test_a_mark_that_is_not_utf_8_is_told_of(bench):
+    drop(bench, edl=EDL.replace(b"Deep winter", b"W\xfcnter"))
+    bench.settle()
+    assert bench.accepted == []
+    assert "has a letter that is not UTF-8 (shown as \ufffd): `W\ufffdnter at dusk`" in bench.note(
+        "day/cut.edl"
+    )
+
+
+def test_a_clip_that_ends_before_it_begins_is_told_of(bench):
+    drop(bench, edl=EDL.replace(b"01:00:01:00 01:00:02:00", b"01:00:02:00 01:00:01:00"))
+    bench.settle()
+    assert "it ends where it begins, or before that" in bench.note("day/cut.edl")
+
+
+def test_a_mistake_of_ours_with_a_timeline_is_told_of_beside_it(bench, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(timelines, "placed", broken)
+    drop(bench)
+    bench.drop("other.mp4")
+    bench.settle()
+    assert "clipspool made a mistake with it" in bench.note("day/cut.edl")
+    assert [one.clip.path for one in bench.accepted] == ["other.mp4"]
+    monkeypatch.undo()
+    bench.look(60.0)
+    assert bench.note("day/cut.edl") is None
+    assert len(bench.accepted) == 3
 
 
 def test_a_timeline_waits_like_a_clip_for_a_pause_and_for_its_time(tmp_path):

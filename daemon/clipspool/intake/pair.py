@@ -14,6 +14,7 @@ from clipspool.intake.names import TOML, TXT, Kind
 from clipspool.intake.near import folded, meant_as_settings
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
+from clipspool.system.atomic import join
 from clipspool.system.redaction import readable
 
 STILL_CHANGING = "it is still changing"
@@ -340,3 +341,10 @@ def _problem(clip: Entry, reason: str) -> Waits:
 
 def _name(entry: Entry | None) -> str | None:
     return None if entry is None else entry.name
+
+
+def after_a_bug(folder: str, entries: Sequence[Entry]) -> dict[str, Waits]:
+    """Return what editors are told of files that a mistake of ours kept from being judged."""
+    reason = "clipspool made a mistake with it, so nothing is sent; the log has the details (judging_broken)"
+    paths = [join(folder, entry.name) for entry in entries if entry.kind in {Kind.CLIP, Kind.TIMELINE}]
+    return {path: Waits(path, reason, is_problem=True) for path in paths}

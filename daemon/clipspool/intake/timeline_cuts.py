@@ -111,8 +111,11 @@ def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> Planne
     first = begin - origin
     if frames == total - first + 1:  # rounded up by a program that counts in another rate
         frames -= 1
-    if frames < 1 or first < 0 or first + frames > total:
+    if frames < 1:
+        return f"{cut.in_words}: it ends where it begins, or before that"
+    if first < 0 or first + frames > total:
         shown = f"it shows frames {first} to {first + frames - 1} of its media, which has {total}"
+        shown += f" from timecode {probe.timecode} on" if probe.timecode else ""
         return f"{cut.in_words}: {shown}; is it the right file?"
     before = min(first, max(handles, ceil(cut.before * fps)))
     after = min(total - first - frames, max(handles, ceil(cut.after * fps)))

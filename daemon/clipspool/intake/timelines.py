@@ -131,7 +131,10 @@ class Timelines:
             return Waits(path, "it is still changing")
         dropped = self._dropped(folder, entry, sidecar)
         if isinstance(dropped, Waits):
-            self._expect(path, frozenset())
+            # Its clips wait also where only its sidecar has mistakes: else defaults may pay for them whole.
+            cuts = self._read[path][1] if path in self._read else ""
+            shown = [] if isinstance(cuts, str) else self._media.shown(cuts, folder.rel)[0]
+            self._expect(path, frozenset(medium.path for medium in shown))
             return dropped
         known = plan_of(self._root, dropped.id)
         claimed = claimed_of(self._root, known) if known else frozenset()

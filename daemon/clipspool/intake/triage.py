@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -16,7 +17,7 @@ from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import Kind
 from clipspool.intake.notes import WaitingFiles, in_words, subject_of
-from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, pair
+from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, after_a_bug, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sequences import Sequences
 from clipspool.intake.settle import Timers
@@ -118,21 +119,18 @@ class Judge:
 
         A claim spends most of its time waiting for the disk, so several clips are claimed at the same time.
         """
-        judged = [
-            each for group in groups if (each := self._guarded(group, partial(self._judge, group, now)))
-        ]
-        claims = [claim for each in judged for claim in each.claims]
+        judged = [self._guarded(group, partial(self._judge, group, now)) for group in groups]
+        claims = [claim for each in judged if each for claim in each.claims]
         threads_of = [(claim, start_thread(self._claim, "claim", claim)) for claim in claims[1:]]
         for claim in claims[:1] + [claim for claim, thread in threads_of if thread is None]:
             self._claim(claim)
-        for _, thread in threads_of:
-            if thread is not None:
-                thread.join()
+        for thread in filter(None, (thread for _, thread in threads_of)):
+            thread.join()
         for claim in claims:  # before anything else can go wrong: these clips have left the inbox
             if claim.outcome.exception() is None:
                 self._on_accepted(claim.outcome.result())
         lost: Unavailable | None = None
-        for each in judged:
+        for each in filter(None, judged):
             try:
                 self._guarded(each.group, partial(self._conclude, each, now))
             except Unavailable as error:
@@ -149,6 +147,8 @@ class Judge:
         except Exception:
             log.exception("judging_broken", inbox=self._rules.name, clip=readable("/".join(group)))
             self._dependent.add(group)
+            with suppress(Exception):  # these may be what is broken
+                self._record(group, after_a_bug(group[0], self._tree.folders[group[0]].entries(group[1])))
             return None
 
     def _judge(self, group: Group, now: float) -> _Judged:
