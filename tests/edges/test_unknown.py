@@ -346,6 +346,29 @@ def test_what_a_program_keeps_as_one_file_is_not_looked_into(bench):
     assert "export the clips" in b.note("Cut.fcpbundle")
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "Adobe Premiere Pro Video Previews",
+        "Adobe Premiere Pro Auto-Save",
+        "Avid MediaFiles",
+        "CacheClip",
+        "OptimizedMedia",
+        "Media Cache Files",
+    ],
+)
+def test_what_an_editing_program_keeps_for_itself_is_not_paid_for(bench, folder):
+    b = bench(sidecar_required=False, layers={"own": {"model": "m", "prompt": "x"}})
+    b.drop(f"Project/{folder}/MXF/1/a.mov", sidecar=None)
+    b.drop("Project/Media/a.mov", sidecar=None)
+    b.drop("Adobe clips/b.mov", sidecar=None)
+    b.settle()
+    b.look(60.0)
+    assert sorted(b.paths) == ["Adobe clips/b.mov", "Project/Media/a.mov"]
+    assert notes(b) == [f"Project/{folder}"]
+    assert "export the clips" in b.note(f"Project/{folder}")
+
+
 def test_a_text_file_whose_name_is_nearly_a_clips_names_that_clip(bench):
     b = bench()
     b.drop("e10_shot.mp4", sidecar=None)

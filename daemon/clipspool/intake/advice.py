@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipspool.intake.kinds import PLAIN_TEXT, Sort, sort_of, stem, suffix_of
+from clipspool.intake.kinds import BUNDLES, PLAIN_TEXT, Sort, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, may_name_sidecar
 from clipspool.intake.near import FOLDER_PROMPT, is_bare_pause, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
@@ -254,6 +254,11 @@ def about_bundle(name: str) -> str:
         return (
             f"it is a timeline's package, which is not read: put the file `{inner}` in it here instead, with "
             "the clips that it shows (macOS: right-click, Show Package Contents)"
+        )
+    if suffix_of(name) not in BUNDLES:
+        return (
+            "an editing program keeps files of its own in a folder of this name, so it is not searched for "
+            "clips: export the clips from that program, or put them into another folder"
         )
     return (
         f"it is a program's package ({suffix_of(name)}), which is not searched for clips: "

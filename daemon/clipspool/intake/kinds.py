@@ -78,6 +78,16 @@ BUNDLES = words(
     "app band dra fcpbundle fcpxmld imovielibrary imovieproj logicx otiod photoslibrary rtfd tvlibrary", "."
 )
 """Folders that one program treats as a single file; their contents are left alone."""
+_PROGRAM_FOLDER = re.compile(
+    r"""
+        adobe[ ](?:premiere[ ]pro|after[ ]effects|audition|media[ ]encoder).*(?:previews?|auto-save)
+      | media[ ]cache(?:[ ]files)? | peak[ ]files                        # Adobe
+      | cacheclip | optimizedmedia | proxymedia                          # DaVinci Resolve
+      | (?:avid|omfi)[ ]mediafiles | avid[ ]attic
+      | final[ ]cut[ ](?:pro[ ])?backups""",
+    re.VERBOSE,
+)
+"""Folders of editing programs for previews, proxies and backups: none of it is a clip that somebody chose."""
 CARD_FOLDERS = words("AVCHD AVF_INFO BDMV BPAV CLIPS001 CONTENTS DCIM M4ROOT MP_ROOT PRIVATE VIDEO_TS XDROOT")
 """Names that cameras give to the folders on their cards; in capitals, which no editor writes by chance."""
 _SILENT_STEMS = words("authors autorun changelog copying ehthumbs licence license mediapro") | {"icon\r"}
@@ -153,8 +163,8 @@ def runs_of(names: Iterable[str]) -> list[list[str]]:
 
 
 def is_bundle(name: str) -> bool:
-    """Return whether a program treats this folder as a single file."""
-    return suffix_of(name) in BUNDLES
+    """Return whether a program treats this folder as a single file, or keeps its own files in it."""
+    return suffix_of(name) in BUNDLES or _PROGRAM_FOLDER.fullmatch(name.strip().lower()) is not None
 
 
 def card_in(rel: str) -> str | None:
