@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import replace
+from io import FileIO
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from clipspool.media.reading import BLACK
 from clipspool.media.timeline import FinishChoices, finish_plan
 from clipspool.stages.finish import judge
 from clipspool.stages.retire import keep_results
+from clipspool.stages.runner import StageRunner
 from fakes import Bench, a_job, a_task, lying
 from media_clips import ffprobe, run
 
@@ -164,6 +167,22 @@ def test_as_many_pictures_are_placed_one_by_one_where_they_have_to_be_coded_agai
     seen = ffprobe(target, "stream=nb_frames,avg_frame_rate,duration")
     assert seen == {"nb_frames": "75", "avg_frame_rate": "25/1", "duration": "3.000000"}
     assert len(set(frames_of(target))) == 75, "none stands twice"
+
+
+@pytest.mark.parametrize("moov", ["first", "last"])
+def test_a_film_of_which_a_server_lost_a_part_is_noticed(decoder, tmp_path, moov):
+    whole = film(tmp_path / "whole.mp4", extra=["-movflags", "+faststart"] if moov == "first" else [])
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 2 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 2)
+    lost = tmp_path / "lost.mp4"
+    lost.write_bytes(data)
+    runner = StageRunner(SimpleNamespace(), decoder, None, lambda: 0.0, lambda: True)
+    for path, noticed in ((whole, False), (lost, True)):
+        with FileIO(path) as file:
+            seen = runner._look_into(file)
+        assert (seen.suffix, bool(seen.film.noticed)) == (".mp4", noticed)
+    assert "nothing but zeros from byte" in seen.film.noticed
+    assert "copied" not in seen.film.noticed
 
 
 def test_a_film_that_is_all_black_is_noticed_and_one_that_begins_black_is_not(decoder, tmp_path):
