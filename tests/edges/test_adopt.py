@@ -7,7 +7,7 @@ from clipspool.jobs.model import State
 from clipspool.spool import recovery as adopt
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import note, submissions_beyond
-from clipspool.spool.recovery import adoptable, what_came_of
+from clipspool.spool.recovery import adoptable, survey, what_came_of
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import read_manifest
 from fakes import Bench, a_job, a_task
@@ -113,6 +113,32 @@ def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
     (bench.work / "ledger.jsonl").unlink()
     assert told(bench) == Interrupted()
     assert what_came_of(Root(tmp_path / "nowhere"), submitting(), {"token1"}) == Interrupted()
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ((), State.QUEUED),
+        ((INTENT,), State.IN_DOUBT),
+        ((INTENT, REFUSED), State.QUEUED),
+        ((INTENT, REFUSED | {"number": 1}), State.QUEUED),
+        ((INTENT, TASK), State.RUNNING),
+        # What a daemon that was frozen notes late is of its own request: the newer one may be paid for.
+        ((INTENT, INTENT | {"number": 2}, REFUSED | {"number": 1}), State.IN_DOUBT),
+        ((INTENT, INTENT | {"number": 2}, REFUSED | {"number": 2}), State.QUEUED),
+        ((INTENT, TASK | {"task_id": ".."}), State.IN_DOUBT),
+    ],
+)
+def test_a_lost_journals_job_is_in_the_state_that_its_ledger_proves(bench, lines, state):
+    told(bench, *lines)
+    (one,) = adoptable("bay", bench.bay.inbox, "j2", set(), none, {"j1"})
+    assert [job.state for job in one.jobs] == [state]
+
+
+def test_a_clip_whose_ledger_cannot_be_read_is_told_of_and_not_adopted(bench):
+    (bench.work / "ledger.jsonl").write_bytes(b"\n" * ((16 << 20) + 1))
+    found = survey("bay", bench.bay.inbox, "j1", set())
+    assert (found.damaged, found.ours, found.foreign) == (["clip1"], [], [])
 
 
 def none(_ids):

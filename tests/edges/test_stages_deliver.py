@@ -685,6 +685,14 @@ def test_a_result_that_is_gone_from_the_work_folder_is_told_of(bench):
     assert films(bench) == {}
 
 
+def test_what_was_delivered_already_and_is_gone_since_is_delivered_again(bench):
+    """Another output was found gone meanwhile, and an editor has moved the first one away."""
+    job = fetched(bench)
+    named = replace(job, results=tuple(replace(one, name="day/shot.mp4") for one in job.results))
+    assert publish(bench, named) == ["day/shot.mp4"]
+    assert films(bench) == {"day/shot.mp4": MOVIE}
+
+
 def test_a_published_film_that_somebody_changed_is_not_taken_for_ours(bench):
     job = fetched(bench)
     publish(bench, job)
