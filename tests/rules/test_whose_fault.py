@@ -241,6 +241,8 @@ def test_a_code_given_after_the_upstream_may_have_taken_the_task_leaves_doubt(st
         (200, {"code": 500, "msg": "failed", "data": {"task_id": ID}}),
         (200, {"code": "500", "data": {"id": ID}}),
         (200, {"code": -1, "data": {"id": ID}}),
+        (200, {"id": ID, "errors": [{"message": "no channel"}]}),
+        (200, {"code": "success", "data": {"task_id": ID, "fail_reason": "the upstream refused it"}}),
         (200, {"code": "success", "data": {"task_id": ID, "status": "FAILURE", "fail_reason": "timeout"}}),
         (201, {"success": False, "id": ID}),
         (200, {"code": "success", "data": {"task_id": ID, "data": {"status": "ERROR"}}}),
