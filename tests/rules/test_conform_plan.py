@@ -94,6 +94,12 @@ def test_what_a_result_lacks_that_lies_in_the_timeline_already_is_named():
     assert finish_plan(CLIP, CLIP).lost == ""
 
 
+def test_a_start_behind_the_end_of_a_clip_that_needs_no_cut_is_refused():
+    assert isinstance(plan(CLIP, MODEL, None, long_clips="trim", start_seconds=CLIP.seconds), Refuse)
+    assert plan(CLIP, MODEL, 3_700_000, long_clips="trim", start_seconds=CLIP.seconds / 2) == AsIs()
+    assert plan(CLIP, MODEL, 3_700_000, start_seconds=99) == AsIs(), "only `trim` uses it"
+
+
 def test_a_clip_that_fits_goes_as_it_is():
     assert plan(CLIP, MODEL, 3_700_000) == AsIs()
 

@@ -476,3 +476,21 @@ def test_keyframes_are_images_with_a_time_and_a_provenance_asks_for_them_again()
 def test_a_wrong_keyframe_is_told_of(text, words):
     (problem,) = parse(f'prompt = "x"\n{text}\n'.encode(), "a.toml").problems
     assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    "line", ['finish_codec = "prores"', 'finish_size = "source"', 'finish_timing = "time"']
+)
+def test_what_is_asked_of_a_finished_film_is_a_problem_where_none_is_made(line):
+    def slips(text, **above):
+        return drafts(
+            [layer_of({"model": "m", **above}, "[defaults]")],
+            parse(f'prompt = "x"\n{text}\n'.encode(), "a.toml"),
+        )[1]
+
+    (problem,) = slips(line)
+    assert problem.message.startswith('changes nothing without `finish = "timeline"`')
+    assert (problem.file, problem.line, problem.text) == ("a.toml", 2, line)
+    assert not slips(line + '\nfinish = "timeline"')
+    assert not slips(line, finish="timeline")
+    assert not slips(line + '\n[result]\nname = "a.mp4"'), "a provenance names all that was in force"

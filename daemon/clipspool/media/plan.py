@@ -200,27 +200,27 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
     if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
         if probe.seconds < frame * FRAMES_MIN or not frame:
             return Refuse("it is a single picture, not a video", "Use a clip that has several pictures.")
-        change = (
-            f"last picture held to {limits.seconds_min:g} s, the model's least (it is {probe.seconds:g} s)"
-        )
-        return replace(whole, seconds=limits.seconds_min, own_seconds=probe.seconds, changes=(change,))
-    if limits.seconds_max is None or probe.seconds <= limits.seconds_max + frame / 2:
+        own, least = probe.seconds, limits.seconds_min
+        change = f"last picture held to {least:g} s, the model's least (it is {own:g} s)"
+        return replace(whole, seconds=least, own_seconds=own, changes=(change,))
+    most = probe.seconds if limits.seconds_max is None else limits.seconds_max
+    if probe.seconds <= most + frame / 2 and (long_clips != "trim" or start_seconds < probe.seconds):
         return whole
     if long_clips == "split":
         raise ValueError("a part of a clip that is split is planned, not the clip")
     if long_clips == "refuse":
         return Refuse(
-            f"the clip is {probe.seconds:g} s long and the model takes at most {limits.seconds_max:g} s",
-            f'Cut it to {limits.seconds_max:g} s, or write `long_clips = "trim"` ("split": all, in parts).',
+            f"the clip is {probe.seconds:g} s long and the model takes at most {most:g} s",
+            f'Cut it to {most:g} s, or write `long_clips = "trim"` ("split": all, in parts).',
         )
     # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
     rate = constant_rate(probe)
     wanted, start_seconds = start_seconds, float(round(Fraction(start_seconds) * rate) / rate)
-    seconds = min(limits.seconds_max, probe.seconds - start_seconds)
+    seconds = min(most, probe.seconds - start_seconds)
     if start_seconds < 0 or seconds < max(limits.seconds_min or 0.0, frame):
         return Refuse(
             f"`start_seconds = {wanted:g}` leaves too little of a clip of {probe.seconds:g} s",
-            f"Choose a start between 0 and {max(0.0, probe.seconds - limits.seconds_max):g}.",
+            f"Choose a start between 0 and {max(0.0, probe.seconds - most):g}.",
         )
     frame_of = f", frame {round(start_seconds * rate)}" if start_seconds != wanted else ""
     change = f"cut to {seconds:g} s from {start_seconds:g} s on{frame_of} (it was {probe.seconds:g} s)"

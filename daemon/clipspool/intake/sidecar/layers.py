@@ -123,7 +123,7 @@ def drafts(
         if missing := _missing(effective, last, variant):
             return (), missing
         made.append(Draft(variant, effective, _images(effective), tuple(laid)))
-    slips = (*_repeated(made, last), *_idle_start(made, own))
+    slips = (*_repeated(made, last), *_idle_start(made, own), *_idle_finish(made, own))
     return (() if slips else tuple(made)), slips
 
 
@@ -155,6 +155,17 @@ def _idle_start(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem
                 'changes nothing without `long_clips = "trim"` or `length_seconds`: add one, or delete it'
             )
             yield located(Problem(message, key="start_seconds"), [layer], "")
+
+
+def _idle_finish(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
+    """Yield what a clip's own sidecar asks of a finished film where none is made."""
+    if not made or any(one.keys.get("finish", "as_is") != "as_is" for one in made):
+        return
+    for layer in own:
+        for key in ("finish_size", "finish_codec", "finish_timing"):
+            if key in layer.keys and line_of(layer.text, "result") is None:
+                message = 'changes nothing without `finish = "timeline"`: add that, or delete it'
+                yield located(Problem(message, key=key), [layer], "")
 
 
 def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:
