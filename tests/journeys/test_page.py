@@ -215,7 +215,7 @@ def test_dropped_folders_keyframes_and_a_matrix_are_priced_and_sent_as_one(bay, 
     fresh.one("select[name=model] option[value=aleph2]").click()
     assert not fresh.one("#drop-images").is_displayed()
     fresh.one("select[name=target_aspect] option[value='16:9']").click()
-    fresh.one("select[name=finish] option[value=as_is]").click()
+    fresh.one("select[name=finish] option[value=timeline]").click()
     fresh.one("select[name=finish_codec] option[value=prores]").click()
     fresh.one("input[name=seed]").send_keys("1, 2")
     fresh.one("input[name=per_line]").click()
