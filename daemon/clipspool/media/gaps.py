@@ -17,7 +17,7 @@ from itertools import islice
 from typing import BinaryIO, Final
 
 from clipspool.media import ebml
-from clipspool.media.boxes import COPYING, Complete, completeness
+from clipspool.media.boxes import COPYING, Complete
 from clipspool.media.fragments import Fragments
 from clipspool.media.recorders import RECORDERS
 from clipspool.media.tables import Movie, read_at
@@ -113,15 +113,13 @@ def gap_in(file: BinaryIO, size: int, whole: Complete, holes: Sequence[Span]) ->
     return doubt
 
 
-def zeros_in_result(descriptor: int) -> str:
+def zeros_in_film(descriptor: int, whole: Complete) -> str:
     """Return where a whole film's pictures are nothing but zeros; empty where they are not.
 
     A server may have lost a part of it, which its boxes, its first picture and its last packet do not show.
     """
-    size = os.fstat(descriptor).st_size
-    with open(descriptor, "rb", closefd=False) as file:  # buffered: the headers lie side by side
-        whole = completeness(file, size)
-        gap = gap_in(file, size, whole, ()) if isinstance(whole, Complete) else None
+    with open(descriptor, "rb", closefd=False) as file:  # buffered: the beginnings of pictures are short
+        gap = gap_in(file, os.fstat(descriptor).st_size, whole, ())
     return gap.reason.removesuffix(COPYING).rstrip() if gap is not None and gap.is_certain else ""
 
 

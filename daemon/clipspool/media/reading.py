@@ -29,6 +29,7 @@ from clipspool.media.boxes import (
     completeness,
 )
 from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
+from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
 from clipspool.media.timing import rate_of, seconds_of
@@ -86,14 +87,19 @@ def foreign_errors(doing: str) -> Iterator[None]:
 
 
 def container_of(file: int) -> Container:
-    """Return the container of a whole clip; raise MediaError for one that is cut, useless or none."""
+    """Return the container of a whole clip by its first bytes; raises MediaError."""
+    return _whole(file).container
+
+
+def _whole(file: int) -> Complete:
+    """Return what its headers say of a whole clip; raise MediaError for one that is cut, useless or none."""
     with open(file, "rb", closefd=False) as reader:  # buffered: the headers lie side by side
         size = os.fstat(file).st_size
         match completeness(reader, size):
-            case Complete(container=name) as whole:
-                if name != "zip":
+            case Complete() as whole:
+                if whole.container != "zip":
                     refuse_what_cannot_be_used(reader, size, whole)
-                return name
+                return whole
             case Incomplete(reason=reason):
                 # A file in a work folder is not being copied.
                 said = f"the file is not whole: {reason.removesuffix(COPYING).rstrip()}"
@@ -137,16 +143,16 @@ def probe(file: int) -> Probe:
 
 
 def verify(file: int) -> Probe:
-    """Read a clip's facts and check its first picture and its last packet; raises MediaError."""
-    name = container_of(file)
-    if name == "zip":
+    """Read a clip's facts and check its first picture, its last packet and for zeros; raises MediaError."""
+    whole = _whole(file)
+    if whole.container == "zip":
         return verify_archive(file)
-    with opened(file, name) as source:
-        facts, picture = facts_of(source, name, os.fstat(file).st_size)
+    with opened(file, whole.container) as source:
+        facts, picture = facts_of(source, whole.container, os.fstat(file).st_size)
         stream = video_stream(source)
         _reach_last_packet(source, stream, facts)
         is_black = _is_dark(picture) and _is_black(source, stream)
-        return replace(facts, noticed=BLACK) if is_black else facts
+        return replace(facts, noticed=BLACK if is_black else zeros_in_film(file, whole) or None)
 
 
 def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream) -> bool:

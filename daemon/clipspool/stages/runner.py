@@ -19,7 +19,6 @@ from clipspool.jobs.working import ReportWork, Working
 from clipspool.media import boxes
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
-from clipspool.media.gaps import zeros_in_result
 from clipspool.media.kinds import has_credentials, other_kind
 from clipspool.media.plan import Bounds
 from clipspool.media.signing import Signer
@@ -287,8 +286,6 @@ class StageRunner:
         seen = self.decoder.verify(file.fileno())
         if isinstance(seen, MediaFault):
             return Probed("", seen.message)
-        if kind != "zip" and (lost := zeros_in_result(file.fileno())):
-            seen = replace(seen, noticed=lost)
         is_signed = has_credentials(file)
         film = None if kind == "zip" else seen
         return Probed(f".{kind}", film=film, credentials="kept" if is_signed else "")
