@@ -5,7 +5,6 @@ The way of a clip, and the room that holds each step:
     a file in an inbox     intake/inbox            one thread an inbox: scans, and has files judged
                            intake/watch, scan      file-system events are hints, the rescan is the truth
                            intake/settle           waits until a file has stopped changing
-                           intake/ahead            has the decoder look into it while it settles
                            intake/triage           judges the files of one name, by the next three
                            intake/pair, sidecar/   finds its sidecar and defaults, and reads them
                            intake/examine, media/  checks that it is whole; a note says what is wrong

@@ -71,19 +71,6 @@ def bench(tmp_path):
     one.inbox.stop()
 
 
-def test_a_start_looks_into_none_of_the_clips_that_were_accepted_before(bench):
-    bench.drop("a.mp4")
-    bench.settle()
-    assert bench.paths == ["a.mp4"]
-    looks = []
-    bench._inspect = looks.append
-    bench.begin()
-    bench.look()
-    for _ in range(8):
-        bench.look(1.0)
-    assert looks == []
-
-
 def test_a_clip_is_accepted_once_as_a_copy_and_nothing_is_written_into_the_inbox(bench):
     bench.write("look.png", b"png")
     bench.drop("day/a.mp4", sidecar=SIDECAR + 'references = ["look.png"]\n')

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
-from clipspool.intake.ahead import Ahead
 from clipspool.intake.names import TXT
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Waits
@@ -97,13 +96,13 @@ class Examination:
     """Makes all checks of a clip between pairing and acceptance, for one inbox."""
 
     def __init__(
-        self, root: Root, rules: Rules, images: Images, deaths: Deaths, inspection: Inspection, ahead: Ahead
+        self, root: Root, rules: Rules, images: Images, deaths: Deaths, inspection: Inspection
     ) -> None:
         self._images = images
         self._deaths = deaths
         self._root = root
         self._rules = rules
-        self._inspection, self._ahead = inspection, ahead
+        self._inspection = inspection
         self._inspected: dict[Rel, tuple[Stamp, _Inspected]] = {}
         self._unsure: dict[Rel, _Unsure] = {}
         self._wholeness = Wholeness(rules, root.path)
@@ -242,10 +241,8 @@ class Examination:
                 case Complete("zip"):
                     problems.append(Problem("it is a ZIP archive, not a video"))
                 case Complete():
-                    facts = self._ahead.facts(pairing.clip, pairing.stamp)
-                    if not facts:
-                        with self._deaths.paused():  # another process does that, and may take long
-                            facts, problems = self._inspection.inspect(file.fileno())
+                    with self._deaths.paused():  # another process does that, and may take long
+                        facts, problems = self._inspection.inspect(file.fileno())
                 case _:
                     assert_never(verdict)
             if _stamp(file.fileno()) != pairing.stamp:
@@ -272,7 +269,6 @@ class Examination:
         self._inspected.pop(path, None)
         self._unsure.pop(path, None)
         self._wholeness.forget(path)
-        self._ahead.forget(path)
 
     def _find_references(
         self, pairing: Pairing, made: Sequence[Draft], problems: list[Problem], now: float

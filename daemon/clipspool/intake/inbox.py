@@ -12,7 +12,6 @@ from typing import Literal
 import structlog
 
 from clipspool.intake.accept import Acceptance
-from clipspool.intake.ahead import Ahead
 from clipspool.intake.examine import Examination
 from clipspool.intake.notes import Notes, WaitingFiles
 from clipspool.intake.poison import Deaths
@@ -104,14 +103,13 @@ class Inbox:
         self._tree = Tree(self._root, rules, self._follow)
         elsewhere = None if self._home is self._root else self._home
         self._waiting_files = WaitingFiles(self._root, self._tree, self._notes, self._now, elsewhere)
-        self._ahead = Ahead(self._root, self._tree, self._inspection, self._monotonic)
         images = Images(self._tree)
         self._unknown = UnknownFiles(self._root, rules, self._tree, self._waiting_files, images.is_used)
         self._judge = Judge(
             self._root,
             rules,
             self._tree,
-            Examination(self._root, rules, images, self._deaths, self._inspection, self._ahead),
+            Examination(self._root, rules, images, self._deaths, self._inspection),
             self._acceptance,
             self._waiting_files,
             on_accepted=self._outgoing.append,
@@ -208,8 +206,6 @@ class Inbox:
                 self._update(now)
                 self._judge_all(now)
                 self._write_notes()
-                if self._acceptance.memory is None:  # else each start would look into all that was accepted
-                    self._ahead.work(now)
         except OSError as error:  # errors of single files were handled there
             self._go_offline(error, now)
         if (waiting := self._waiting_files.take_waiting()) is not None:

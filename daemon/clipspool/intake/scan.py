@@ -70,7 +70,6 @@ class Folder:
         settling = self._settling
         self.settled, self.since, self.pause = settling.settled, settling.since, settling.pause
         self.candidates, self.next_look = self._settling.candidates, self._settling.next_look
-        self.steady = self._settling.steady
         self.bases, self.judged_names, self.kind_of = self.groups.bases, self.groups.judged, self._kinds.get
 
     # --- scanning ---------------------------------------------------------------------------------------

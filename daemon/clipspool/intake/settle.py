@@ -97,11 +97,6 @@ class Settling:
         """Return the longest time in seconds that was seen between two growths of a file."""
         return self._pauses.get(name, 0.0)
 
-    def steady(self, name: str, now: float) -> Stamp | None:
-        """Return the stamp of a file that still settles, never grew and has stood for a while, else None."""
-        stood = now >= self._since[name] + self.settle_seconds / LOOKS
-        return self._stamps[name] if stood and not self.pause(name) else None
-
     @property
     def stamps(self) -> Mapping[str, Stamp]:
         """Last stamp of every known file."""

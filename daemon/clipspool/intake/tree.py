@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from math import inf
@@ -13,11 +13,10 @@ from math import inf
 import structlog
 
 from clipspool.intake.kinds import stem
-from clipspool.intake.names import Kind, Names
+from clipspool.intake.names import Names
 from clipspool.intake.near import folded, loose
 from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
-from clipspool.intake.settle import Stamp
 from clipspool.intake.types import Rules
 from clipspool.intake.unwatched import with_clips
 from clipspool.spool.guard import Unavailable
@@ -118,16 +117,6 @@ class Tree:
         for rel in list(self._busy):
             if rel in self.folders:
                 self.check_files(rel, self.folders[rel].candidates(), now)
-
-    def steady_clips(self, now: float, known: Container[Rel]) -> Iterator[tuple[Rel, Stamp]]:
-        """Yield the clips beside a sidecar that still settle and came whole; none of those `known`."""
-        for folder in [self.folders[rel] for rel in self._busy if rel in self.folders]:
-            for name in folder.candidates():
-                path, is_clip = join(folder.rel, name), folder.kind_of(name) is Kind.CLIP
-                if is_clip and path not in known and not folder.groups.is_alone(name):
-                    stamp = folder.steady(name, now)
-                    if stamp is not None:
-                        yield path, stamp
 
     def next_look(self, now: float) -> float:
         """Return when, in monotonic seconds, `check_unsettled` is due."""
