@@ -1,4 +1,4 @@
-"""Nodes of a farm over one bay, each held to its own share of the processor, and a PostgreSQL beside them."""
+"""Nodes of a farm over one bay, each held to a share of a processor, and a PostgreSQL beside them."""
 
 import os
 import shutil
@@ -62,20 +62,15 @@ def farm(kit, provider, count, **figures):
 
 
 @contextmanager
-def held_to_a_share(nodes):
-    """Hold each node to a core of its own, or to its share of one; says which."""
-    if (os.cpu_count() or 1) > len(nodes):
-        for core, node in enumerate(nodes):
-            for pid in processes.tree(node.process.pid):
-                os.sched_setaffinity(pid, {core})
-        yield "a core each"
-        return
-    groups = [_group(f"clipspool-bench-{os.getpid()}-{node.name}") for node in nodes]
+def held_to_a_share(nodes, most):
+    """Hold each node, its decoding processes too, to the same share however many there are, up to `most`."""
+    share = 1.0 if (os.cpu_count() or 1) > most else SHARE
+    groups = [_group(f"clipspool-bench-{os.getpid()}-{node.name}", share) for node in nodes]
     try:
         for group, node in zip(groups, nodes, strict=True):
             for pid in processes.tree(node.process.pid):
                 (group / "cgroup.procs").write_text(str(pid))
-        yield f"{SHARE:g} of a core each"
+        yield
     finally:
         for node in nodes:
             node.kill()
@@ -85,19 +80,19 @@ def held_to_a_share(nodes):
                 group.rmdir()
 
 
-def _group(name):
+def _group(name, share):
     """Make a group of processes that gets its share of a core; raises OSError where that may not be."""
     period = 100_000
     if (V1 / "cpu.cfs_quota_us").exists():
         group = V1 / name
         group.mkdir()
         (group / "cpu.cfs_period_us").write_text(str(period))
-        (group / "cpu.cfs_quota_us").write_text(str(int(period * SHARE)))
+        (group / "cpu.cfs_quota_us").write_text(str(int(period * share)))
         (group / "cpu.shares").write_text(str(_WEIGHT))
         return group
     group = V2 / name
     group.mkdir()
-    (group / "cpu.max").write_text(f"{int(period * SHARE)} {period}")
+    (group / "cpu.max").write_text(f"{int(period * share)} {period}")
     (group / "cpu.weight").write_text("10000")
     return group
 

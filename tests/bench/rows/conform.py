@@ -31,7 +31,7 @@ def measure(kit):
         source = kit.home / f"clip{number}.mov"
         subprocess.run([*FFMPEG, "-f", "lavfi", "-i", recipe, *coding, str(source)], check=True)
         kinds = {OURS: partial(ours, kit, source, room), TWO: partial(two_passes, kit, source, room)}
-        found = kit.compare(kinds, name, usual=3)
+        found = kit.compare(kinds, name, usual=2)
         row = f"{name}, made to fit {room / 1e6:g} MB"
         for what, unit in (("time", "s"), ("processor time", "s")):
             lines.append(table.at_most(row, what, found[OURS][what], unit, found[TWO][what], TWO, GOAL))

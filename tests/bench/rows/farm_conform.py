@@ -42,7 +42,7 @@ def race(kit, master, count, _repeat):
     with (
         provide(result, "--seconds", 0.5) as provider,
         farm(kit, provider, count, top=SMALLER) as (bay, _, nodes),
-        held_to_a_share(nodes),
+        held_to_a_share(nodes, most=3),
     ):
         made = []
         (bay.home / "made").mkdir()

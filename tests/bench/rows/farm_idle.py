@@ -8,7 +8,7 @@ from bench import clips, processes, table
 from bench.farm import farm, transactions
 from bench.provider import provide
 
-SECONDS = float(os.environ.get("BENCH_IDLE_SECONDS", "60"))
+SECONDS = float(os.environ.get("BENCH_IDLE_SECONDS", "40"))
 REST_SECONDS = 10.0
 COUNTS = (1, 2, 10)
 
