@@ -104,7 +104,7 @@ def by_row(rows):
     axes.barh(places, [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
     axes.set(xscale="log", xlim=(1 / _RATIO_MAX, _RATIO_MAX), ylim=(0.3, len(rows) + 0.7))
     axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8])
-    axes.set_xticklabels(["8x better", "4x", "2x", "equal", "2x", "4x", "8x worse"])
+    axes.set_xticklabels(["8x\nbetter", "4x", "2x", "equal", "2x", "4x", "8x\nworse"])
     axes.minorticks_off()
     axes.set_yticks(list(places), names, fontsize=7)
     axes.axvline(1, color="black", linewidth=0.8)

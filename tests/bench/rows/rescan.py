@@ -63,13 +63,10 @@ def measure(kit):
         shutil.rmtree(folder)
         row = f"rescan of {count:,} files"
         ours = found[OURS]["wall"] * 1000
-        itself, polling = found["find -newer"]["wall"] * 1000, found["PollingObserver"]["wall"] * 1000
         for whose, ratio in (("find -newer", 1.3), ("PollingObserver", 0.1)):
             lines.append(
                 table.at_most(row, "one pass", ours, "ms", found[whose]["wall"] * 1000, whose, ratio)
             )
-        # Where this is above a tenth, asking the kernel about each file already is.
-        lines.append(table.Line(row, "`find -newer` itself", itself, "ms", polling, "PollingObserver"))
     return lines
 
 
