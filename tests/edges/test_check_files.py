@@ -137,6 +137,9 @@ def test_a_file_elsewhere_is_judged_by_the_inbox_that_is_named(check):
         ("bay/a.toml", 'prompt = "x"\npreset = "wintr"\n', "did you mean `winter`?"),
         ("bay/a.toml", 'prompt = "x"\nreferences = ["no.png"]\n', "`no.png`, which is not in the inbox"),
         ("bay/_presets/own.toml", "seed = -1\n", "_presets/own.toml, line 1: `seed` has to be"),
+        ("bay/_presets/own.toml", 'preset = "winter"\n', "a preset cannot be made of another"),
+        ("bay/_presets/own.toml.txt", "seed = 1\n", "rename it to `_presets/own.toml`"),
+        ("bay/_presets/more/own.toml", "seed = 1\n", "rename it to `_presets/own.toml`"),
         ("bay/day/_defaults.toml", "again = true\n", "belongs in the sidecar of a clip"),
         ("bay/_default.toml", "seed = 1\n", "rename it to `_defaults.toml`"),
         ("bay/a.toml.txt", 'prompt = "x"\n', "rename it to `a.toml`"),
@@ -221,9 +224,13 @@ def test_a_timeline_is_priced_by_its_marked_clips_with_their_handles(home, check
     assert "line 1: `model` names the unknown model `aleph3`" in next(iter(lines(check("bay/day/cut.edl"))))
     (home / "bay/day/cut.toml").write_text("handle_frames = 0\n")
     assert check("bay/day/cut.edl").quote.jobs[0].request.length_seconds == 1.0
+    own = check("bay/day/cut.toml")
+    assert (own.clip, own.quote.jobs[0].request.length_seconds) == ("cut.edl", 1.0), "it is the timeline's"
     (home / "bay/_presets").mkdir()
     (home / "bay/_presets/tight.toml").write_text("handle_frames = 3\n")
     (home / "bay/day/cut.toml").write_text('preset = "tight"\n')
     assert check("bay/day/cut.edl").quote.jobs[0].request.length_seconds == 1.25
+    (found,) = lines(check("bay/day/cut.edl", EDL.replace("fog", "f" * 1001)))
+    assert "clip 1 `A001_C003.mp4`: its prompt is too long: 1,001 characters, at most 1,000" in found
     (found,) = lines(check("bay/day/cut.edl", EDL.replace("* COMMENT", "* X")))
     assert "no clip in it is marked" in found

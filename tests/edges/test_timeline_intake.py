@@ -8,8 +8,9 @@ import pytest
 from clipspool.intake import timelines
 from clipspool.intake.accept import Acceptance
 from clipspool.jobs.model import Problem
+from clipspool.jobs.text import local_time
 from clipspool.spool.timelines import claimed_of, home_of, plan_of
-from inboxes import CLIP, Bench, box
+from inboxes import CLIP, EPOCH, Bench, box
 
 EDL = (Path(__file__).parents[1] / "timelines" / "resolve.edl").read_bytes()
 XML = (Path(__file__).parents[1] / "timelines" / "premiere.xml").read_bytes()
@@ -83,6 +84,26 @@ def test_the_sidecar_of_a_timeline_says_what_all_its_clips_have_in_common(bench)
     assert bench.lying() == []
 
 
+def test_a_sidecar_of_another_letter_case_is_the_timelines(bench):
+    drop(bench)
+    bench.write("day/Cut.TOML", "handle_frames = 0\n")
+    bench.settle()
+    assert [cut[2:] for cut in cuts_of(bench)] == [(25, 25), (75, 25), (5, 25)]
+
+
+@pytest.mark.parametrize("name", ["cut.toml.txt", "cut.edl.toml.rtf", "cut.tml"])
+def test_settings_under_a_name_that_is_not_read_are_not_passed_over(bench, name):
+    drop(bench)
+    bench.write(f"day/{name}", "handle_frames = 0\n")
+    bench.settle()
+    bench.look(60)
+    assert bench.accepted == []
+    assert f"did you mean `{name}`? It is not read under that name" in bench.note("day/cut.edl")
+    (bench.path / "day" / name).rename(bench.path / "day/cut.toml")
+    bench.settle()
+    assert len(cuts_of(bench)) == 3
+
+
 def test_a_preset_may_say_how_long_handles_are_below_the_sidecar(bench):
     drop(bench)
     bench.write("_presets/tight.toml", "handle_frames = 1\n")
@@ -135,7 +156,8 @@ def test_defaults_do_not_pay_for_media_that_a_timeline_shows(tmp_path):
         (EDL.replace(b"01:00:03:00 01:00:04:00", b"01:00:08:00 01:00:09:00"), "it shows frames 200 to 224"),
         (EDL.replace(b"01:00:03:00 01:00:04:00", b"01:00:03:27 01:00:04:27"), "cannot be read at 25 frames"),
         (b"TITLE: x\n", "it cannot be read as a timeline"),
-        (EDL.replace(b"fog", b"f" * 1001), "is too long"),
+        (EDL.replace(b"fog", b"f" * 1001), "clip 3 `A001_C003.mov`: its prompt is too long: 1,001"),
+        (EDL.replace(b"rain at night", b"r" * 1001), "clip 2 `A001_C004.mov`: its prompt is too long"),
     ],
 )
 def test_what_is_wrong_with_a_timeline_is_said_and_costs_nothing(bench, edl, why):
@@ -149,6 +171,128 @@ def test_what_is_wrong_with_a_timeline_is_said_and_costs_nothing(bench, edl, why
     bench.look(1)
     assert len(cuts_of(bench)) == 3
     assert bench.note("day/cut.edl") is None
+
+
+@pytest.fixture
+def eager(tmp_path):
+    """An inbox whose defaults serve every clip."""
+    defaults = {"[defaults]": {"model": "gen4_aleph", "prompt": "snow"}}
+    return bench_in(tmp_path / "bay", sidecar_required=False, layers=defaults)
+
+
+def link(bench):
+    (bench.path / "cut.edl").write_bytes(EDL)
+    (bench.path / "day").mkdir()
+    (bench.path / "day" / "cut.edl").symlink_to("../cut.edl")
+    (bench.path / "cut.edl").unlink()
+
+
+@pytest.mark.parametrize("edl", [b"TITLE: x\n", b"\xff\xfe", link, b""])
+def test_beside_a_timeline_that_cannot_be_read_no_clip_is_paid_for_by_defaults_alone(eager, edl):
+    if edl is link:
+        link(eager)
+        eager.drop("day/A001_C003.mov", unlike("3"), sidecar=None)
+    else:
+        drop(eager, "A001_C003.mov", edl=edl)
+    eager.drop("day/cards/other.mp4", unlike("other"), sidecar=None)
+    eager.drop("day/own.mp4", unlike("own"))
+    eager.drop("apart.mp4", unlike("apart"), sidecar=None)
+    eager.settle()
+    for _ in range(3):
+        eager.look(30)
+    assert sorted(eager.paths) == ["apart.mp4", "day/own.mp4"]
+    for name in ("day/A001_C003.mov", "day/cards/other.mp4"):
+        assert "`cut.edl` cannot be read, and may show it" in eager.waiting()[name].reason
+        assert eager.note(name) is None
+    assert eager.note("day/cut.edl")
+    (eager.path / "day/cut.edl").unlink()
+    eager.look(30)
+    eager.look(30)
+    assert len(eager.paths) == 4
+
+
+def test_an_xml_of_another_kind_holds_no_clip_back(eager):
+    eager.write("day/C0001M01.XML", b'<?xml version="1.0"?><NonRealTimeMeta/>')
+    eager.drop("day/C0001.mp4", sidecar=None)
+    eager.settle()
+    eager.look(30)
+    assert eager.paths == ["day/C0001.mp4"]
+
+
+def test_an_empty_timeline_is_told_of_and_holds_no_clip_with_a_sidecar_for_ever(bench):
+    bench.write("day/cut.edl", b"")
+    bench.drop("day/own.mp4")
+    bench.settle()
+    assert bench.accepted == [], "it may be on its way"
+    assert bench.note("day/cut.edl") is None
+    bench.look(60)
+    bench.look(3)
+    assert "it is empty (0 bytes)" in bench.note("day/cut.edl")
+    assert bench.paths == ["day/own.mp4"]
+    assert bench.inbox.is_idle, "a run until all is done ends"
+
+
+def test_a_timeline_with_an_empty_sidecar_is_told_of(bench):
+    drop(bench)
+    bench.write("day/cut.toml", "")
+    bench.settle()
+    bench.look(60)
+    assert "its sidecar `cut.toml` is empty (0 bytes)" in bench.note("day/cut.edl")
+    assert bench.accepted == []
+
+
+def test_a_clip_that_comes_between_two_scans_is_known_to_its_timeline_before_defaults_serve_it(eager):
+    drop(eager, "A001_C003.mov")
+    eager.settle()
+    eager.drop("day/A001_C004.mov", unlike("4"), sidecar=None)
+    eager.inbox._watch._hints.add(str(eager.path / "day/A001_C004.mov"))
+    for _ in range(5):
+        eager.seconds += 4.0
+        eager.inbox.run_pass(eager.seconds)
+    assert len(cuts_of(eager)) == 3
+    assert {job.request.prompt for one in eager.accepted for job in one.jobs} == {
+        "Deep winter at dusk",
+        "rain at night",
+        "fog",
+    }
+
+
+def test_a_clip_that_a_model_does_not_take_is_named_by_its_number(tmp_path):
+    def check(request, _media):
+        return [Problem("longer than it takes")] if request.prompt == "fog" else []
+
+    bench = bench_in(tmp_path / "bay", check=check)
+    drop(bench)
+    bench.settle()
+    bench.look(1)
+    assert "  - clip 3 `A001_C003.mov`: longer than it takes\n" in bench.note("day/cut.edl")
+    alone = EDL.replace(b"rain at night", b"fog").replace(b"* COMMENT: fog\n\n004", b"\n004")
+    drop(bench, edl=alone)
+    bench.settle()
+    bench.look(1)
+    assert "  - clip 2 `A001_C004.mov`: longer than it takes\n" in bench.note("day/cut.edl")
+
+
+def test_two_clips_of_the_same_frames_prompt_and_seed_are_not_both_paid_for(bench):
+    twice = EDL.replace(b"01:00:03:00 01:00:04:00 01:00:02", b"01:00:01:00 01:00:02:00 01:00:02")
+    drop(bench, edl=twice.replace(b"fog", b"Deep winter at dusk"))
+    bench.write("day/cut.toml", "seed = 7\n")
+    bench.settle()
+    bench.look(1)
+    assert "clip 3 `A001_C003.mov`: it shows what clip 1 `A001_C003.mov` shows" in bench.note("day/cut.edl")
+    assert bench.accepted == []
+    bench.write("day/cut.toml", "handle_frames = 12\n")  # each draws a seed of its own
+    bench.settle()
+    assert len(cuts_of(bench)) == 3
+
+
+def test_what_its_other_files_say_is_not_said_of_a_single_clip(bench):
+    drop(bench)
+    bench.write("day/cut.toml", "overlap_frames = 12\n")
+    bench.settle()
+    bench.look(1)
+    note = bench.note("day/cut.edl")
+    assert "cut.toml, line 1: `overlap_frames` changes nothing, since the clips of a timeline" in note
 
 
 def test_a_clip_with_a_sidecar_of_its_own_is_not_taken_for_the_timeline(bench):
@@ -318,7 +462,8 @@ def test_a_timeline_waits_like_a_clip_for_a_pause_and_for_its_time(tmp_path):
     bench = bench_in(tmp_path / "bay", hold_seconds=60.0)
     drop(bench)
     bench.settle()
-    assert "all is well; it is accepted in" in bench.waiting()["day/cut.edl"].reason
+    due = local_time(EPOCH + 60)  # a count of seconds would be wrong a second later
+    assert f"all is well; it is accepted at {due}" in bench.waiting()["day/cut.edl"].reason
     bench.write("_pause", b"")
     bench.look(100)
     assert bench.accepted == []

@@ -494,3 +494,17 @@ def test_what_is_asked_of_a_finished_film_is_a_problem_where_none_is_made(line):
     assert not slips(line + '\nfinish = "timeline"')
     assert not slips(line, finish="timeline")
     assert not slips(line + '\n[result]\nname = "a.mp4"'), "a provenance names all that was in force"
+
+
+def test_an_overlap_without_parts_and_handles_without_a_timeline_are_problems():
+    def slips(text):
+        own = parse(f'prompt = "x"\n{text}\n'.encode(), "a.toml")
+        return drafts([layer_of({"model": "m"}, "[defaults]")], own)[1]
+
+    (problem,) = slips("overlap_frames = 12")
+    assert (problem.key, problem.line) == ("overlap_frames", 2)
+    assert 'without `long_clips = "split"`' in problem.message
+    assert not slips('overlap_frames = 12\nlong_clips = "split"')
+    (problem,) = slips("handle_frames = 12")
+    assert "only in that of a timeline" in problem.message
+    assert not slips('overlap_frames = 12\nhandle_frames = 12\n[result]\nname = "a.mp4"')

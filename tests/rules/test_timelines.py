@@ -9,7 +9,7 @@ import pytest
 from clipspool.media import timelines
 from clipspool.media.facts import Probe
 from clipspool.media.plan import Bounds, Conform, Refuse, plan
-from clipspool.media.timelines import Link, NoTimeline
+from clipspool.media.timelines import Link, NoTimeline, OtherXml
 from clipspool.media.timelines.model import frames_of_timecode, mark_of
 from clipspool.stages.relink import file_url
 
@@ -231,6 +231,19 @@ FILE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><fcpxml>&a;</fcpxm
 def test_what_is_no_timeline_or_would_harm_is_refused_in_words(data, suffix, why):
     with pytest.raises(NoTimeline, match=why):
         timelines.read(data.encode(), suffix)
+
+
+def test_an_xml_in_utf_16_is_read_as_well():
+    (cuts, data) = read("premiere.xml")
+    wide = data.decode().replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16")
+    assert timelines.read(wide, ".xml") == cuts
+
+
+def test_only_an_xml_of_another_kind_shows_no_clips_for_certain():
+    for data, suffix, kind in ((b"<a/>", ".xml", OtherXml), (b"<a/>", ".fcpxml", NoTimeline)):
+        with pytest.raises(NoTimeline) as caught:
+            timelines.read(data, suffix)
+        assert type(caught.value) is kind
 
 
 def test_an_edl_is_changed_in_its_names_alone_and_without_timecode_in_its_times():

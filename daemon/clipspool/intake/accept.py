@@ -15,6 +15,7 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import PICTURES_SOURCE, Clip, Job, job_id, new_id
 from clipspool.jobs.nouns import replace
+from clipspool.jobs.text import local_time
 from clipspool.spool import claims
 from clipspool.spool.claims import claim
 from clipspool.spool.guard import Unavailable
@@ -62,6 +63,10 @@ class Acceptance:
         """Accept by these rules from now on."""
         self._rules = rules
         self._sequences = Sequences(self._root, rules)
+
+    def moment(self, seconds: float) -> str:
+        """Return when it is in so many seconds, in local time, for people who wait for it."""
+        return local_time(self._now() + seconds)
 
     def accept(self, ready: Ready) -> Accepted:
         """Claim a clip. Raises Unsettled, or OSError if it could not be claimed and is still in the inbox.

@@ -113,7 +113,6 @@ class Inbox:
             self._acceptance,
             self._waiting_files,
             on_accepted=self._outgoing.append,
-            now=self._now,
         )
         self._rescan_at = -inf
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from clipspool.intake.kinds import stem
+from clipspool.intake.advice import did_you_mean
+from clipspool.intake.kinds import Sort, sort_of, stem
 from clipspool.intake.names import TOML, Kind
+from clipspool.intake.near import folded
 from clipspool.intake.pair import Entry
+from clipspool.intake.sidecar.layers import of_cut
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.references import spellings
 from clipspool.media.facts import Probe
@@ -22,6 +26,7 @@ from clipspool.system.atomic import Rel
 from clipspool.system.redaction import readable
 
 HANDLE_FRAMES = 12
+_VARIANT = re.compile(r"variant\.(\d+)\.")
 NAMED_MAX = 8
 NO_TIMELINES = "timelines are not taken from an inbox that is only read: write sidecars for its clips instead"
 HOW_TO_MARK = (
@@ -31,13 +36,32 @@ HOW_TO_MARK = (
 
 
 def timelines_in(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry | None]]:
-    """Yield the timelines of a group with their sidecars: `cut.edl.toml`, or `cut.toml` if no clip has it."""
-    files = {entry.name: entry for entry in entries if entry.kind is Kind.SIDECAR}
-    has_clip = any(entry.kind in {Kind.CLIP, Kind.TEMPORARY} for entry in entries)
+    """Yield the timelines of a group with their sidecars: `cut.edl.toml`, or `cut.toml` if no clip has it.
+
+    Letter case does not matter where only one file has the name.
+    """
+    own = [entry for entry in entries if entry.kind is Kind.SIDECAR]
+    files = {folded(entry.name): entry for entry in own} | {entry.name: entry for entry in own}
     for entry in entries:
         if entry.kind is Kind.TIMELINE:
-            beside = None if has_clip else files.get(f"{stem(entry.name)}{TOML}")
-            yield entry, files.get(f"{entry.name}{TOML}", beside)
+            names = [f"{entry.name}{TOML}", *([] if _has_clip(entries) else [f"{stem(entry.name)}{TOML}"])]
+            found = (files.get(name) or files.get(folded(name)) for name in names)
+            yield entry, next(filter(None, found), None)
+
+
+def _has_clip(entries: Sequence[Entry]) -> bool:
+    return any(entry.kind in {Kind.CLIP, Kind.TEMPORARY} for entry in entries)
+
+
+def nearly_its_sidecar(timeline: str, entries: Sequence[Entry]) -> str:
+    """Return advice on a file of its group that may be meant as its sidecar, and is not read; "" for none.
+
+    Without it the clips would be paid for with other settings.
+    """
+    near = [e.name for e in entries if e.kind is Kind.NEAR or sort_of(e.name) is Sort.SETTINGS]
+    if not near or _has_clip(entries):
+        return ""
+    return f"it has no sidecar yet; {did_you_mean(near[0], timeline)}"
 
 
 def why_missing(missing: Sequence[Cut]) -> str:
@@ -87,7 +111,12 @@ def _settings_of(timeline: Rel, marked: Sequence[Cut], cuts: Sequence[PlannedCut
     # Only a result with its source's frames can take its place, and nothing but these frames is paid for.
     body: dict[str, Any] = {"finish": "timeline", "long_clips": "trim"}
     body |= tables[0] if len(tables) == 1 else {"variant": tables}
-    return layer_of(body, timeline, is_own=True)
+    layer = layer_of(body, timeline, is_own=True)
+    names = tuple(cut.in_words for cut in marked)
+    numbers = (_VARIANT.match(problem.key) for problem in layer.problems)
+    numbered = zip(layer.problems, numbers, strict=True)
+    problems = tuple(of_cut(one, names[int(found[1]) - 1 if found else 0]) for one, found in numbered)
+    return replace(layer, problems=problems, cuts=names)
 
 
 def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> PlannedCut | str:

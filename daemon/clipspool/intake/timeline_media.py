@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from clipspool.intake.examine import Ready
 from clipspool.intake.kinds import stem, suffix_of
@@ -18,9 +19,10 @@ from clipspool.intake.sidecar.parse import Layer
 from clipspool.intake.sidecar.references import spellings
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
-from clipspool.media.timelines import Cut
+from clipspool.jobs.model import Request
+from clipspool.media.timelines import Cut, NoTimeline, OtherXml
 from clipspool.spool.root import Root
-from clipspool.spool.timelines import PlannedCut
+from clipspool.spool.timelines import Plan, PlannedCut
 from clipspool.system.atomic import Rel, join
 
 
@@ -30,6 +32,27 @@ class Medium:
 
     path: Rel
     cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a timeline: its cuts, or why it cannot be read."""
+
+    stamp: Stamp
+    cuts: Sequence[Cut] = ()
+    names: frozenset[str] = frozenset()
+    """The names of the files that it shows, folded."""
+    fault: NoTimeline | None = None
+
+    @classmethod
+    def of(cls, stamp: Stamp, cuts: Sequence[Cut]) -> Self:
+        """Return the reading of a timeline with these cuts."""
+        return cls(stamp, cuts, frozenset(name for cut in cuts for name in _names_of(cut)))
+
+    @property
+    def may_show_any(self) -> bool:
+        """Whether nothing is known of its cuts, so that it may show any clip."""
+        return self.fault is not None and not isinstance(self.fault, OtherXml)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,32 @@ class Made:
 
     ready: Ready
     cuts: tuple[PlannedCut, ...]
+
+
+def plan_for(
+    dropped: Dropped,
+    made: Sequence[Made],
+    known: Plan | None,
+    claimed: Collection[Rel],
+    price: Callable[[Request, Mapping[str, Any]], float | None],
+) -> Plan:
+    """Return what is written down of a timeline; `claimed` are media that a look before this one accepted."""
+    cuts = {cut.number: cut for cut in (known.cuts if known else ()) if cut.clip in claimed}
+    cuts |= {cut.number: cut for one in made for cut in one.cuts}
+    for cut in dropped.cuts:
+        if cut.mark is not None and cut.number not in cuts:
+            why = cut.refusal or "its media was removed before it was accepted"
+            cuts[cut.number] = PlannedCut(number=cut.number, name=cut.name, why=why)
+    prices = [price(request, one.ready.media) for one in made for _, request in one.ready.requests]
+    total = None if None in prices else sum(one or 0.0 for one in prices)
+    return Plan(
+        id=dropped.id,
+        path=dropped.path,
+        sidecar=dropped.sidecar,
+        cuts=tuple(cuts[number] for number in sorted(cuts)),
+        unmarked=sum(cut.mark is None for cut in dropped.cuts),
+        credits=known.credits if known else total,
+    )
 
 
 class Media:
@@ -98,8 +147,13 @@ class Media:
                 seen = self._tree.entry(path)
                 if seen is not None and seen.kind is Kind.CLIP:
                     return path
-        paths = [one for entry in cut.media for one in spellings(entry)]
-        names = [folded(one.rstrip("/").rpartition("/")[2]) for one in paths]
+        names = _names_of(cut)
         by_name = (index.get(name) for name in names)
         by_stem = (index.get(f"{name}/") for name in names if suffix_of(name) not in self._rules.extensions)
         return next(filter(None, (*by_name, *by_stem)), None)
+
+
+def _names_of(cut: Cut) -> list[str]:
+    """Return the file names, folded, under which a cut's media may be found."""
+    paths = [one for entry in cut.media for one in spellings(entry)]
+    return [folded(one.rstrip("/").rpartition("/")[2]) for one in paths]

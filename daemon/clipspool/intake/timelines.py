@@ -6,16 +6,16 @@ one by one, and at last it leaves the inbox itself: after a crash it lies there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
 
 import structlog
 
 from clipspool.intake.accept import Acceptance
 from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
-from clipspool.intake.kinds import card_in, suffix_of
+from clipspool.intake.kinds import card_in, stem, suffix_of
+from clipspool.intake.near import folded
 from clipspool.intake.notes import WaitingFiles
 from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.scan import Folder
@@ -25,20 +25,21 @@ from clipspool.intake.sidecar.parse import BYTES_MAX, parse
 from clipspool.intake.timeline_cuts import (
     HOW_TO_MARK,
     NAMED_MAX,
+    nearly_its_sidecar,
     placed,
     why_missing,
 )
-from clipspool.intake.timeline_media import Dropped, Made, Media, Medium
+from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for
 from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Request
 from clipspool.jobs.naming import numbered
 from clipspool.media import timelines
-from clipspool.media.timelines import Cut, NoTimeline
+from clipspool.media.timelines import NoTimeline
 from clipspool.spool.layout import DONE
 from clipspool.spool.root import Root
-from clipspool.spool.timelines import Plan, PlannedCut, claimed_of, keep, note_left, plan_of
+from clipspool.spool.timelines import Plan, claimed_of, keep, note_left, plan_of
 from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
 from clipspool.system.redaction import readable
 
@@ -66,17 +67,18 @@ class Timelines:
         self._waiting_files = waiting_files
         self._media = Media(root, rules, tree)
         self._chain_of, self._on_accepted = chain_of, on_accepted
-        self._read: dict[Rel, tuple[Stamp, Sequence[Cut] | str]] = {}
+        self._read: dict[Rel, Reading] = {}
         self._wanted: dict[Rel, frozenset[Rel]] = {}
         """The media of each timeline that waits."""
         self._judged: set[Rel] = set()
         """The files whose media are known, or that turned out to be no timelines."""
 
-    def wants(self, path: Rel, now: float, *, has_sidecar: bool) -> Waits | None:
+    def wants(self, path: Rel, answer: Matched | Waits, now: float) -> Waits | None:
         """Return why a clip waits that a timeline in the inbox shows; None for any other clip.
 
-        Its group is judged when the timeline's media changes.
+        Its group is judged when the timeline's media changes. `answer` is what the files beside it come to.
         """
+        unread = ""
         # Which clips it shows must be known before one of them is accepted for itself.
         for above in up_to(parent(path)):
             is_searched = above in self._tree.folders and card_in(above) is None
@@ -84,12 +86,20 @@ class Timelines:
                 if join(above, name) not in self._judged:
                     why = f"the timeline `{readable(name)}` is read first"
                     return Waits(path, why, look_at=now + self._rules.settle_seconds, proceeds=True)
+                reading = self._read.get(join(above, name))
+                unread = name if reading is None or reading.may_show_any else unread
         timeline = next((name for name, media in self._wanted.items() if path in media), None)
+        timeline = timeline or self._newly_shown_by(path)
         if timeline is None:
-            return None
+            # Defaults alone would pay for it whole.
+            if not unread or isinstance(answer, Waits) or answer.companions:
+                return None
+            why = f"the timeline `{readable(unread)}` cannot be read, and may show it"
+            todo = "correct or remove the timeline, or give this clip a sidecar of its own"
+            return Waits(path, f"{why}: {todo}", needs_others=True)
         self._tree.affected[parent(timeline), self._tree.base(name_of(timeline))] = None
         shown = f"the timeline `{readable(name_of(timeline))}` shows it"
-        if has_sidecar:
+        if isinstance(answer, Matched) and answer.companions:
             why = f"{shown}, and it has a sidecar of its own: remove one of the two"
             return Waits(path, why, is_problem=True, needs_others=True)
         return Waits(path, f"{shown}, and waits", needs_others=True)
@@ -99,6 +109,18 @@ class Timelines:
         self._read.pop(path, None)
         self._judged.discard(path)
         self._expect(path, frozenset())
+
+    def _newly_shown_by(self, path: Rel) -> Rel | None:
+        """Return the timeline that shows a clip which was not there yet when the timeline was judged."""
+        name = name_of(path)
+        names = {folded(name), folded(stem(name))}  # a timeline may leave out the suffix
+        for timeline, reading in self._read.items():
+            if not names.isdisjoint(reading.names) and timeline in self._judged:
+                media = frozenset(one.path for one in self._media.shown(reading.cuts, parent(timeline))[0])
+                if path in media:
+                    self._expect(timeline, media)
+                    return timeline
+        return None
 
     def _expect(self, timeline: Rel, media: frozenset[Rel]) -> None:
         before = self._wanted.pop(timeline, frozenset())
@@ -123,17 +145,16 @@ class Timelines:
 
     def _judge(self, folder: Folder, entry: Entry, sidecar: Entry | None, now: float) -> Waits | None:
         path = join(folder.rel, entry.name)
-        self._judged.add(path)
-        if not entry.is_regular or (sidecar is not None and not sidecar.is_regular):
-            return _problem(path, "it, or its sidecar, is a link or a device; put the file itself here")
-        if not entry.is_settled or (sidecar is not None and not sidecar.is_settled):
-            self._judged.discard(path)
-            return Waits(path, "it is still changing")
+        unready = self._unready(path, [one for one in (entry, sidecar) if one is not None], now)
+        # While it may still change, all clips wait for it.
+        (self._judged.add if unready is None or unready.is_problem else self._judged.discard)(path)
+        if unready is not None:
+            return unready
         dropped = self._dropped(folder, entry, sidecar)
         if isinstance(dropped, Waits):
             # Its clips wait also where only its sidecar has mistakes: else defaults may pay for them whole.
-            cuts = self._read[path][1] if path in self._read else ""
-            shown = [] if isinstance(cuts, str) else self._media.shown(cuts, folder.rel)[0]
+            cuts = self._read[path].cuts if path in self._read else ()
+            shown = self._media.shown(cuts, folder.rel)[0]
             self._expect(path, frozenset(medium.path for medium in shown))
             return dropped
         known = plan_of(self._root, dropped.id)
@@ -144,10 +165,12 @@ class Timelines:
         self._expect(path, frozenset(medium.path for medium in shown))
         if not marked:
             return _problem(path, HOW_TO_MARK)
-        if missing and not claimed:
+        beside = folder.entries(self._tree.base(entry.name)) if sidecar is None else ()
+        lacks = why_missing(missing) or nearly_its_sidecar(entry.name, beside)
+        if lacks and not claimed:
             # They may be on their way: like a clip that waits for its sidecar.
             due = folder.since(entry.name) + self._rules.sidecar_wait_seconds
-            return Waits.until(path, why_missing(missing), due, now, needs_others=True)
+            return Waits.until(path, lacks, due, now, needs_others=True)
         made: list[Made] = []
         for medium in wanted.values():
             answer = self._made(dropped, medium, now)
@@ -158,9 +181,20 @@ class Timelines:
             return _problem(path, "; ".join(f"{c.in_words}: {c.refusal}" for c in marked[:NAMED_MAX]))
         if held := self._held(dropped, made, now):
             return held
-        plan = self._plan(dropped, made, known, claimed)
+        plan = plan_for(dropped, made, known, claimed, self._examination.price)
         self._accept(dropped, plan, made, [medium.path for medium in shown if medium.path not in wanted])
         return None
+
+    def _unready(self, path: Rel, files: Sequence[Entry], now: float) -> Waits | None:
+        """Return why a timeline, or its sidecar, is not read yet."""
+        if not all(one.is_regular for one in files):
+            return _problem(path, "it, or its sidecar, is a link or a device; put the file itself here")
+        if empty := next((one for one in files if one.is_empty), None):
+            what = "it" if empty is files[0] else f"its sidecar `{readable(empty.name)}`"
+            why = f"{what} is empty (0 bytes); if it is not being copied, copy it here again"
+            return Waits.until(path, why, empty.since + self._rules.sidecar_wait_seconds, now)
+        is_settled = all(one.is_settled for one in files)
+        return None if is_settled else Waits(path, "it is still changing")
 
     def _held(self, dropped: Dropped, made: Sequence[Made], now: float) -> Waits | None:
         if pause := self._tree.pause_in(dropped.folder.rel):
@@ -171,8 +205,8 @@ class Timelines:
         due = max(since) + self._rules.hold_seconds
         if now >= due:
             return None
-        seconds = ceil(due - now)
-        why = f"all is well; it is accepted in {seconds} s. Remove it before then to take it back"
+        until = self._acceptance.moment(due - now)
+        why = f"all is well; it is accepted at {until}. Remove it before then to take it back"
         return Waits(dropped.path, why, look_at=due, proceeds=True, is_well=True)
 
     # --- the document and its media ---------------------------------------------------------------------
@@ -185,14 +219,16 @@ class Timelines:
             raise Unsettled(path)
         document = self._bytes(path, stamp, timelines.BYTES_MAX)
         known = self._read.get(path)
-        if known is None or known[0] != stamp:
+        if known is None or known.stamp != stamp:
+            self._read.pop(path, None)
             try:
-                cuts: Sequence[Cut] | str = timelines.read(document, suffix_of(entry.name))
+                known = Reading.of(stamp, timelines.read(document, suffix_of(entry.name)))
             except NoTimeline as error:
-                cuts = str(error)
-            known = self._read[path] = (stamp, cuts)
-        if isinstance(known[1], str):
-            return _problem(path, f"it cannot be read as a timeline: {known[1]}")
+                known = Reading(stamp, fault=error)
+            self._read[path] = known
+        if known.fault is not None:
+            held = "; meanwhile clips without a sidecar wait here and below" if known.may_show_any else ""
+            return _problem(path, f"it cannot be read as a timeline: {known.fault}{held}")
         settings, layer = b"", None
         if sidecar is not None and beside is not None:
             its = folder.settled(sidecar.name)
@@ -202,7 +238,7 @@ class Timelines:
             layer = parse(settings, beside, is_own=False)
             if layer.problems:
                 return Waits(path, "its sidecar has mistakes", found=layer.problems)
-        return Dropped(folder, path, stamp, beside, document, settings, layer, known[1])
+        return Dropped(folder, path, stamp, beside, document, settings, layer, known.cuts)
 
     def _bytes(self, path: Rel, stamp: Stamp, most: int) -> bytes:
         with self._root.open(path) as file:
@@ -235,10 +271,10 @@ class Timelines:
             answer = self._examination.examine(replace(pairing, made=(*own, settings)), chain.layers, now)
             if isinstance(answer, Ready):
                 return Made(answer, cuts)
-            answers.append(answer)
             if not answer.found:
-                break
-        return answers[0]
+                return answer
+            answers.append(answer)
+        return answers[-1]  # it says how long a clip is that is too long, without handles
 
     def _pairing(self, folder: Folder, path: Rel, now: float) -> Pairing | Waits:
         name = name_of(path)
@@ -256,27 +292,6 @@ class Timelines:
             raise Unsettled(path)
         controls = tuple(join(folder.rel, one) for one in folder.controls(name))
         return Pairing(path, {path: stamp}, folder.since(name), controls=controls, pause=folder.pause(name))
-
-    def _plan(
-        self, dropped: Dropped, made: Sequence[Made], known: Plan | None, claimed: Collection[Rel]
-    ) -> Plan:
-        """Return what is written down; `claimed` are media that a look before this one accepted."""
-        cuts = {cut.number: cut for cut in (known.cuts if known else ()) if cut.clip in claimed}
-        cuts |= {cut.number: cut for one in made for cut in one.cuts}
-        for cut in dropped.cuts:
-            if cut.mark is not None and cut.number not in cuts:
-                why = cut.refusal or "its media was removed before it was accepted"
-                cuts[cut.number] = PlannedCut(number=cut.number, name=cut.name, why=why)
-        prices = [self._examination.price(r, one.ready.media) for one in made for _, r in one.ready.requests]
-        total = None if None in prices else sum(price or 0.0 for price in prices)
-        return Plan(
-            id=dropped.id,
-            path=dropped.path,
-            sidecar=dropped.sidecar,
-            cuts=tuple(cuts[number] for number in sorted(cuts)),
-            unmarked=sum(cut.mark is None for cut in dropped.cuts),
-            credits=known.credits if known else total,
-        )
 
     def _accept(self, dropped: Dropped, plan: Plan, made: Sequence[Made], unmarked: Sequence[Rel]) -> None:
         """Claim its media, move away what it shows unmarked, and remove it from the inbox.

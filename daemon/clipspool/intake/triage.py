@@ -27,7 +27,6 @@ from clipspool.intake.timelines import Timelines
 from clipspool.intake.tree import Group, Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
-from clipspool.jobs.text import local_time
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.kept import Known
 from clipspool.spool.root import Root
@@ -73,9 +72,8 @@ class Judge:
         waiting_files: WaitingFiles,
         *,
         on_accepted: Callable[[Accepted], None],
-        now: Callable[[], float],
     ) -> None:
-        """`on_accepted` gets each clip as soon as it is accepted; `now` is Unix time in seconds."""
+        """`on_accepted` gets each clip as soon as it is accepted."""
         self.delayed: set[Group] = set()
         """Groups that wait only for time to pass."""
         self._root = root
@@ -86,7 +84,6 @@ class Judge:
         self._waiting_files = waiting_files
         self._sequences = Sequences(root, rules, is_only_read=acceptance.memory is not None)
         self._on_accepted = on_accepted
-        self._now = now
         self._defaults = Defaults(rules, partial(examination.read_layer, is_own=False))
         self._timelines = Timelines(
             root,
@@ -212,8 +209,7 @@ class Judge:
         if self._acceptance.memory is not None:
             return None
         name = answer.name if isinstance(answer, Waits) else answer.clip
-        has_sidecar = isinstance(answer, Matched) and bool(answer.companions)
-        return self._timelines.wants(join(folder.rel, name), now, has_sidecar=has_sidecar)
+        return self._timelines.wants(join(folder.rel, name), answer, now)
 
     def _is_kept(self, folder: Folder, answer: Matched | Waits) -> bool:
         """Whether a clip was accepted as it is, and stays: in an inbox that is only read."""
@@ -250,7 +246,7 @@ class Judge:
         due = max(since) + self._rules.hold_seconds
         if now >= due:
             return None
-        until = local_time(self._now() + due - now)
+        until = self._acceptance.moment(due - now)
         reason = f"all is well; it is accepted at {until}. Remove it before then to take it back"
         return Waits(join(folder.rel, match.clip), reason, look_at=due, proceeds=True, is_well=True)
 

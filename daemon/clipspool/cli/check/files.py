@@ -18,13 +18,14 @@ from clipspool.app.build import rules_of
 from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
-from clipspool.cli.check.gathered import quote_pictures, quote_timeline
-from clipspool.intake.names import Kind, Names
+from clipspool.cli.check.gathered import quote_pictures, quote_timeline, timeline_of
+from clipspool.intake.names import TOML, Kind, Names
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.sequences import ONLY_READ
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
+from clipspool.intake.sidecar.presets import finder
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote, QuotedJob
@@ -32,7 +33,7 @@ from clipspool.jobs.records import ClipCost
 from clipspool.jobs.sequence import pictures_of
 from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
-from clipspool.spool.layout import PRESETS
+from clipspool.spool.layout import PRESETS, SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.stages.provenance import as_sent
 from clipspool.stages.quoting import Quoting
@@ -113,8 +114,11 @@ class FileChecker:
         names = Names(rules.extensions, rules.ignore)
         folder, _, name = rel.rpartition("/")
         kind = names.kind(name, folder)
+        if kind is Kind.SIDECAR and (timeline := timeline_of(root, names, rel)):
+            rel, name, kind = join(folder, timeline), timeline, Kind.TIMELINE
         if kind in {Kind.DEFAULTS, Kind.FOLDER_PROMPT} or folder.split("/")[0] == PRESETS:
-            return Checked(str(path), inbox.name, _settings_in(root, rel, kind), is_settings=True)
+            made = _settings_in(root, rel, kind) if folder.split("/")[0] != PRESETS else _preset_in(root, rel)
+            return Checked(str(path), inbox.name, made, is_settings=True)
         if kind not in {Kind.CLIP, Kind.SIDECAR, Kind.PROMPT}:
             meant = meant_as_sidecar(name) or meant_as_settings(name)
             if meant is not None:
@@ -207,6 +211,19 @@ def _settings_in(root: Root, rel: str, kind: Kind) -> Quote:
     is_prompt = kind is Kind.FOLDER_PROMPT
     layer = parse_prompt(data, rel) if is_prompt else parse(data, rel, is_own=False)
     return Quote(problems=layer.problems)
+
+
+def _preset_in(root: Root, rel: Rel) -> Quote:
+    """Judge a file beside the presets as the daemon does: by its name, and by what it holds."""
+    folder, _, name = rel.rpartition("/")
+    if name.lower().endswith(SUFFIXES):
+        return Quote()  # a preset's sample, or a reference image
+    stem, suffix = split_suffix(meant_as_sidecar(name) or name)
+    if folder != PRESETS or name != f"{stem}{suffix}" or suffix.lower() != TOML:
+        right = f"{PRESETS}/{readable(stem)}{TOML}"
+        why = f"it is not read here under this name: if it is a preset, rename it to `{right}`"
+        return Quote(problems=(Problem(why),))
+    return Quote(problems=finder(root, {})(stem).problems)
 
 
 def lines(checked: Checked) -> Iterator[str]:

@@ -8,12 +8,19 @@ from dataclasses import replace
 
 from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.intake.kinds import suffix_of
-from clipspool.intake.names import TOML, TXT
+from clipspool.intake.names import TOML, TXT, Names
+from clipspool.intake.pair import Entry
 from clipspool.intake.sequences import not_alone, odd_count
 from clipspool.intake.sidecar.layers import preset_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse
 from clipspool.intake.sidecar.presets import finder
-from clipspool.intake.timeline_cuts import HOW_TO_MARK, placed, why_missing
+from clipspool.intake.timeline_cuts import (
+    HOW_TO_MARK,
+    nearly_its_sidecar,
+    placed,
+    timelines_in,
+    why_missing,
+)
 from clipspool.intake.timeline_media import Media, Medium
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
@@ -28,7 +35,7 @@ from clipspool.media.timelines import Cut, NoTimeline
 from clipspool.spool.root import Root
 from clipspool.spool.sources import strangers
 from clipspool.stages.film import facts_in
-from clipspool.system.atomic import Rel, name_of, parent, split_suffix
+from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
 from clipspool.system.redaction import readable
 
 
@@ -64,7 +71,7 @@ def quote_timeline(
     shown, missing = Media(root, rules, tree).shown(cuts, parent(rel))
     if missing:
         return _wrong(why_missing(missing)), (), ()
-    own, trouble = _own(root, rel)
+    own, trouble = _own(root, rules, rel)
     marked = [cut for cut in cuts if cut.mark is not None]
     refused = tuple(f"{cut.in_words}: {cut.refusal}" for cut in marked if cut.refusal)
     quotes = []
@@ -79,13 +86,28 @@ def quote_timeline(
     return Quote(tuple(job for quote in quotes for job in quote.jobs), problems), quotes, refused
 
 
-def _own(root: Root, rel: Rel) -> tuple[tuple[Layer, ...], list[Problem]]:
+def _own(root: Root, rules: Rules, rel: Rel) -> tuple[tuple[Layer, ...], list[Problem]]:
     """Read a timeline's sidecar: `cut.edl.toml`, or `cut.toml`."""
-    for name in (f"{rel}{TOML}", f"{split_suffix(rel)[0]}{TOML}"):
-        if root.exists(name):
-            layer = parse(root.read(name, BYTES_MAX), name, is_own=False)
-            return (layer,), list(layer.problems)
-    return (), []
+    beside = _beside(root, Names(rules.extensions, rules.ignore), rel)
+    own = next((own for one, own in timelines_in(beside) if one.name == name_of(rel)), None)
+    if own is None:
+        near = nearly_its_sidecar(name_of(rel), beside)
+        return (), [Problem(near)] if near else []
+    path = join(parent(rel), own.name)
+    layer = parse(root.read(path, BYTES_MAX), path, is_own=False)
+    return (layer,), list(layer.problems)
+
+
+def timeline_of(root: Root, names: Names, sidecar: Rel) -> str:
+    """Return the timeline beside a sidecar that is the timeline's, and no clip's; empty for none."""
+    found = timelines_in(_beside(root, names, sidecar))
+    return next((one.name for one, own in found if own is not None and own.name == name_of(sidecar)), "")
+
+
+def _beside(root: Root, names: Names, rel: Rel) -> list[Entry]:
+    """Return the files of a file's group, which are judged together."""
+    folder, base = parent(rel), names.base(name_of(rel))
+    return [Entry(one, names.kind(one, folder)) for one in root.names(folder) if names.base(one) == base]
 
 
 def _of_medium(
@@ -111,7 +133,7 @@ def _of_medium(
         quotes.append(quoter.quote(root, rules, medium.path, b"", facts, below=(*own, settings)))
         if not quotes[-1].problems:
             return _named(quotes[-1], medium.path)
-    return _named(quotes[0], medium.path)
+    return _named(quotes[-1], medium.path)  # it says how long a clip is that is too long, without handles
 
 
 def _named(quote: Quote, path: Rel) -> Quote:

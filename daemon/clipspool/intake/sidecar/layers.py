@@ -123,7 +123,7 @@ def drafts(
         if missing := _missing(effective, last, variant):
             return (), missing
         made.append(Draft(variant, effective, _images(effective), tuple(laid)))
-    slips = (*_repeated(made, last), *_idle_start(made, own), *_idle_finish(made, own))
+    slips = (*_repeated(made, last), *_idle_start(made, own), *_idle(made, own))
     return (() if slips else tuple(made)), slips
 
 
@@ -135,6 +135,12 @@ def _repeated(made: Sequence[Draft], last: Layer) -> Iterator[Problem]:
         order = repr((sorted(draft.keys.items()), draft.references))
         if "seed" in draft.keys and (first := seen.setdefault(order, draft.variant)) != draft.variant:
             number = draft.variant.removeprefix("_v")
+            if last.cuts:
+                same = last.cuts[int(first.removeprefix("_v")) - 1]
+                why = f"it shows what {same} shows, with the same prompt and seed"
+                todo = "it would be paid for as well: remove its marker"
+                yield of_cut(Problem(f"{why}; {todo}"), last.cuts[int(number) - 1])
+                continue
             message = (
                 f"{number} is the same as variant {first.removeprefix('_v')}, and would be paid for as well: "
                 "change its seed or its prompt, or delete it"
@@ -157,15 +163,26 @@ def _idle_start(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem
             yield located(Problem(message, key="start_seconds"), [layer], "")
 
 
-def _idle_finish(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
-    """Yield what a clip's own sidecar asks of a finished film where none is made."""
-    if not made or any(one.keys.get("finish", "as_is") != "as_is" for one in made):
+def _idle(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
+    """Yield what a clip's own sidecar says of a finished film, parts or handles where there are none."""
+    if not made:
         return
+    idle: dict[str, str] = {}
+    if all(one.keys.get("finish", "as_is") == "as_is" for one in made):
+        why = 'changes nothing without `finish = "timeline"`: add that, or delete it'
+        idle |= dict.fromkeys(("finish_size", "finish_codec", "finish_timing"), why)
+    if any(layer.cuts for layer in own):
+        idle["overlap_frames"] = "changes nothing, since the clips of a timeline are never split: delete it"
+    else:
+        idle["handle_frames"] = "changes nothing in a clip's sidecar, only in that of a timeline: delete it"
+        if all(one.keys.get("long_clips") != "split" for one in made):
+            why = 'changes nothing without `long_clips = "split"`: add that, or delete it'
+            idle["overlap_frames"] = why
     for layer in own:
-        for key in ("finish_size", "finish_codec", "finish_timing"):
+        # A provenance names all that was in force, and is a sidecar too.
+        for key, why in idle.items():
             if key in layer.keys and line_of(layer.text, "result") is None:
-                message = 'changes nothing without `finish = "timeline"`: add that, or delete it'
-                yield located(Problem(message, key=key), [layer], "")
+                yield located(Problem(why, key=key), [layer], "")
 
 
 def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:
@@ -180,11 +197,15 @@ def preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
 
 
 def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
-    """Add the file and line of its key to a problem of an effective request."""
-    if problem.file or not problem.key:
-        return problem
+    """Add the file and line of its key, or the cut of a timeline, to a problem of an effective request."""
     key = problem.key.partition(".")[0]
     number = int(variant[2:] or 0)
+    if layers and layers[-1].cuts and not problem.file:
+        timeline, cut = layers[-1], max(number - 1, 0)
+        if not key or key in timeline.keys or (number and key in timeline.variants[cut]):
+            return of_cut(problem, timeline.cuts[cut])
+    if problem.file or not problem.key:
+        return problem
     for layer in reversed(layers):
         if number and layer.variants and key in layer.variants[number - 1]:
             path = f"variant.{number}.{problem.key}"
@@ -198,6 +219,12 @@ def located(problem: Problem, layers: Sequence[Layer], variant: str) -> Problem:
         text = problem.text or ("" if line is None else shorten(layer.text.split("\n")[line - 1]))
         return replace(problem, key=path, file=layer.file, line=line, text=text)
     return replace(problem, file=layers[-1].file if layers else "")
+
+
+def of_cut(problem: Problem, cut: str) -> Problem:
+    """Return a problem of what a timeline says of one of its clips: it has no key and no line of its own."""
+    what = f"its {problem.key.rpartition('.')[2]} " if problem.key else ""
+    return replace(problem, message=f"{cut}: {what}{problem.message}", key="", file="", text="", right="")
 
 
 def _lay_over(below: dict[str, Any], above: Mapping[str, Any], layer: Layer) -> None:

@@ -71,6 +71,8 @@ class Layer:
     problems: tuple[Problem, ...] = ()
     text: str = field(default="", repr=False)
     """Its source, to find a key's line."""
+    cuts: tuple[str, ...] = ()
+    """What each of its jobs shows, in words, where it is a timeline."""
 
 
 def wrong_layer(file: Rel, *problems: Problem | str) -> Layer:

@@ -13,6 +13,7 @@ from clipspool.media.timelines import edl, fcpxml, otio, xmeml
 from clipspool.media.timelines.model import Cut as Cut
 from clipspool.media.timelines.model import Link as Link
 from clipspool.media.timelines.model import NoTimeline as NoTimeline
+from clipspool.media.timelines.model import OtherXml as OtherXml
 from clipspool.media.timelines.model import mark_of
 
 BYTES_MAX = 16 << 20
@@ -47,9 +48,10 @@ def _module(data: bytes, suffix: str) -> ModuleType:
         return edl
     if suffix == ".otio":
         return otio
-    head = data[:_HEAD_BYTES]
+    head = data[:_HEAD_BYTES].replace(b"\0", b"")  # it may be UTF-16
     if b"<xmeml" in head:
         return xmeml
     if b"<fcpxml" in head:
         return fcpxml
-    raise NoTimeline("it is an XML, but neither FCP XML (xmeml) nor FCPXML: export one of these")
+    why = "it is an XML, but neither FCP XML (xmeml) nor FCPXML: export one of these"
+    raise OtherXml(why) if suffix == ".xml" else NoTimeline(why)

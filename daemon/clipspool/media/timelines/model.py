@@ -22,6 +22,10 @@ class NoTimeline(ValueError):
     """A file cannot be read as a timeline; the message says why, and what would be right."""
 
 
+class OtherXml(NoTimeline):
+    """An XML that is no timeline at all, as cameras write one beside each clip: it shows no clips."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """One clip of a timeline: which part of which media it shows. Times are seconds."""
