@@ -1,6 +1,7 @@
 """The decoding process with real clips: what is in them, what is wrong with them, that it survives."""
 
 import io
+import math
 import os
 import re
 import signal
@@ -97,12 +98,26 @@ def test_sound_timecode_rotation_and_uneven_pictures_are_seen(decoder, clips):
     assert (prores.audio.codec, prores.audio.rate, prores.timecode) == ("pcm_s24le", 48000, "01:02:03:04")
     rotated = verified(decoder, clips("rotated.mp4"))
     assert (rotated.rotation, rotated.width, rotated.height) == (90, 180, 320)
+    assert rotated.noticed is None
     assert verified(decoder, clips("varying.mp4")).variable_frame_rate is True
     assert verified(decoder, clips("plain.mp4")).variable_frame_rate is False
     assert verified(decoder, clips("anamorphic.mp4")).width == 341
     assert verified(decoder, clips("interlaced.mp4")).interlaced
     assert verified(decoder, clips("pq.mp4")).is_hdr
     assert verified(decoder, clips("hlg.mov")).transfer == "arib-std-b67"
+
+
+def test_a_turn_that_is_no_quarter_is_noticed(decoder, clips, tmp_path):
+    data = bytearray(clips("plain.mp4").read_bytes())
+    across, down = (round(part(math.radians(37)) * 65536) for part in (math.cos, math.sin))
+    struct.pack_into(">5i", data, data.index(b"tkhd") + 44, across, down, 0, -down, across)
+    path = tmp_path / "tilted.mp4"
+    path.write_bytes(data)
+    seen = verified(decoder, path)
+    assert (seen.rotation, seen.noticed) == (
+        0,
+        "it is marked as turned by 37 degrees, and only quarter turns are applied",
+    )
 
 
 @pytest.mark.parametrize(

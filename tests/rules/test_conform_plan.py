@@ -94,10 +94,32 @@ def test_what_a_result_lacks_that_lies_in_the_timeline_already_is_named():
     assert finish_plan(CLIP, CLIP).lost == ""
 
 
-def test_a_start_behind_the_end_of_a_clip_that_needs_no_cut_is_refused():
-    assert isinstance(plan(CLIP, MODEL, None, long_clips="trim", start_seconds=CLIP.seconds), Refuse)
-    assert plan(CLIP, MODEL, 3_700_000, long_clips="trim", start_seconds=CLIP.seconds / 2) == AsIs()
+def test_a_clip_that_the_model_takes_whole_is_cut_too_where_a_start_is_named():
+    behind = plan(CLIP, MODEL, None, long_clips="trim", start_seconds=CLIP.seconds)
+    assert isinstance(behind, Refuse)
+    assert behind.what_to_do == "Choose a start between 0 and 3.9."
+    cut = plan(CLIP, MODEL, 3_700_000, long_clips="trim", start_seconds=1.51)
+    assert isinstance(cut, Conform)
+    assert (cut.start_seconds, cut.seconds) == (1.5, 2.5)
+    assert "cut to 2.5 s from 1.5 s on, frame 36 (it was 4 s)" in cut.changes
+    assert plan(CLIP, MODEL, 3_700_000, long_clips="trim", start_seconds=0.01) == AsIs(), "its first frame"
     assert plan(CLIP, MODEL, 3_700_000, start_seconds=99) == AsIs(), "only `trim` uses it"
+
+
+def test_a_start_that_leaves_less_than_the_model_takes_is_refused_with_the_last_one_that_would_do():
+    short = replace(MODEL, seconds_min=2.0)
+    refused = plan(CLIP, short, None, long_clips="trim", start_seconds=2.5)
+    assert isinstance(refused, Refuse)
+    assert refused.what_to_do == "Choose a start between 0 and 2."
+    assert isinstance(plan(CLIP, short, None, long_clips="trim", start_seconds=2), Conform)
+    less = plan(replace(CLIP, seconds=1.5), short, None, long_clips="trim", start_seconds=0.5)
+    assert isinstance(less, Refuse)
+    assert less.what_to_do == "Delete `start_seconds`."
+
+
+def test_a_turn_that_is_no_quarter_is_named_in_what_was_changed():
+    odd = replace(CLIP, container="mkv", noticed="it is marked as turned by 37 degrees")
+    assert odd.noticed in plan(odd, MODEL, None).changes
 
 
 def test_a_clip_that_fits_goes_as_it_is():
@@ -166,6 +188,8 @@ def test_a_long_clip_is_refused_with_its_length_and_the_limit_or_cut_where_the_e
     assert tail.seconds == 2
     assert isinstance(plan(clip, MODEL, None, long_clips="trim", start_seconds=12), Refuse)
     assert isinstance(plan(clip, MODEL, None, long_clips="trim", start_seconds=-1), Refuse)
+    late = plan(clip, MODEL, None, long_clips="trim", start_seconds=99)
+    assert late.what_to_do == "Choose a start between 0 and 11.9."
 
 
 def test_a_clip_one_frame_over_the_limit_is_not_long():
@@ -335,6 +359,8 @@ def test_a_result_of_another_length_is_held_or_cut_and_that_is_said():
     short, long = replace(CLIP, seconds=3.75, frames=90), replace(CLIP, seconds=4.5, frames=108)
     assert "last frame held for 6 frames to the source's length" in finish_plan(short, CLIP).changes
     assert "12 frames cut off to the source's length" in finish_plan(long, CLIP).changes
+    one = replace(CLIP, seconds=97 / 24, frames=97)
+    assert "1 frame cut off to the source's length" in finish_plan(one, CLIP).changes
     part = finish_plan(CLIP, replace(CLIP, seconds=12.0, frames=288), start_seconds=2, seconds=4.0)
     assert part.frames == 96
 

@@ -285,10 +285,10 @@ def _film(media: Mapping[str, Any]) -> str:
     if not all(media.get(name) for name in _MEDIA):
         return ""
     numerator, _, denominator = str(media["fps"]).partition("/")
-    fps = float(numerator) / float(denominator or 1)
+    fps, said = float(numerator) / float(denominator or 1), media.get("noticed")
     return (
         f"{media['container']}, {media['video_codec']}, {media['width']}x{media['height']}, "
-        f"{fps:.5g} frames a second, {media['seconds']:.5g} s"
+        f"{fps:.5g} frames a second, {media['seconds']:.5g} s" + (f"; {said}" if said else "")
     )
 
 

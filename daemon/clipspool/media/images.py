@@ -13,16 +13,16 @@ import av.error
 import av.filter
 
 from clipspool.media.facts import Cropped, MediaError, Picture
-from clipspool.media.pictures import middle, turns
+from clipspool.media.pictures import middle
 from clipspool.media.reading import (
     check_dimensions,
     container_of,
     first_picture,
     foreign_errors,
     opened,
-    orientation,
     video_stream,
 )
+from clipspool.media.turning import orientation, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,6 +11,7 @@ from math import floor
 from typing import ClassVar
 
 from clipspool.media.facts import ClipPart, Probe, Value
+from clipspool.media.lengths import frames_in_words
 from clipspool.media.rates import constant_rate
 from clipspool.media.timeline import (
     AS_USUAL,
@@ -173,7 +174,7 @@ def _meetings_said(pieces: Sequence[Piece]) -> str:
     hard = len(pieces) - 1 - len(faded)
     said = [f"{hard} at scene changes"] if hard else []
     if faded:
-        said.append(f"{len(faded)} faded into one another over {max(faded)} frames")
+        said.append(f"{len(faded)} faded into one another over {frames_in_words(max(faded))}")
     return f"joined of {len(pieces)} parts" + (f": {', '.join(said)}" if said else "")
 
 
@@ -186,8 +187,8 @@ def _lengths_said(
         for result, (start, end) in zip(results, spans, strict=True)
     ]
     for frames, what in (
-        ([each for each in more if each > 0], "last frame held for up to {} frames in {} of {} parts"),
-        ([-each for each in more if each < 0], "up to {} frames cut off in {} of {} parts"),
+        ([each for each in more if each > 0], "last frame held for up to {} in {} of {} parts"),
+        ([-each for each in more if each < 0], "up to {} cut off in {} of {} parts"),
     ):
         if frames:
-            yield what.format(max(frames), len(frames), len(results))
+            yield what.format(frames_in_words(max(frames)), len(frames), len(results))

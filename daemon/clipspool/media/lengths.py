@@ -25,7 +25,7 @@ class Length:
         if self.frames is None:
             return f"{self.seconds:.3g} s"
         rate = f" at {float(Fraction(self.fps)):.5g} frames a second" if self.fps else ""
-        return f"{self.seconds:.3g} s ({self.frames} frames{rate})"
+        return f"{self.seconds:.3g} s ({frames_in_words(self.frames)}{rate})"
 
     def at_most(self, seconds_max: float | None) -> Length:
         """Return the length of what a model uses of it."""
@@ -33,6 +33,11 @@ class Length:
             return self
         frames = round(seconds_max * Fraction(self.fps)) if self.fps else None
         return Length(seconds_max, frames, self.fps)
+
+
+def frames_in_words(count: int) -> str:
+    """Write a number of frames."""
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def is_far_from(result: Length, sent: Length) -> bool:

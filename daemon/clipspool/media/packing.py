@@ -12,8 +12,9 @@ import av.error
 from clipspool.media import memory
 from clipspool.media.facts import EXPORT_AGAIN, MediaError, Probe, Written
 from clipspool.media.feeding import MARK, next_picture
-from clipspool.media.reading import check_dimensions, orientation
+from clipspool.media.reading import check_dimensions
 from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
+from clipspool.media.turning import orientation
 from clipspool.media.writing import output
 
 if TYPE_CHECKING:

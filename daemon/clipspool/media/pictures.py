@@ -15,6 +15,7 @@ from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.reading import first_picture, foreign_errors
 from clipspool.media.tonemap import TRANSFERS
+from clipspool.media.turning import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,17 +169,6 @@ def middle(width: int, height: int, of_width: int, of_height: int) -> str:
 def _corner(width: int, height: int, of_width: int, of_height: int) -> str:
     """Return where a picture begins in the middle of a frame, on an even column and row."""
     return f"x={max(0, of_width - width) // 4 * 2}:y={max(0, of_height - height) // 4 * 2}"
-
-
-def turns(rotation: int, *, mirrored: bool) -> list[tuple[str, str]]:
-    """Return the filters that show a stored picture upright."""
-    flips = [("hflip", "")] if mirrored else []
-    turned = {
-        90: [("transpose", "dir=clock")],
-        180: [("hflip", ""), ("vflip", "")],
-        270: [("transpose", "dir=cclock")],
-    }
-    return flips + turned.get(rotation, [])
 
 
 def _cube(picture: av.VideoFrame) -> av.VideoFrame:

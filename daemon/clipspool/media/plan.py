@@ -102,9 +102,9 @@ def plan(
 ) -> AsIs | Conform | Refuse:
     """Decide what is sent for a clip: itself, a version of it that fits, or nothing.
 
-    `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds`
-    picks the part of a clip that is cut to length; it matters with `long_clips="trim"`, and with
-    `length_seconds`, which picks a part of any clip. `part` is a part of a clip that is split.
+    `bytes_max` is what the transport carries (for a data URI the bytes before encoding). `start_seconds` is
+    where the part that is sent begins, with `long_clips="trim"` or `length_seconds`. `part` is a part of a
+    clip that is split.
     """
     if part is not None:
         used: Conform | Refuse = _part(probe, part)
@@ -197,14 +197,16 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
     """Choose the part of the clip; the caller plans the rest."""
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=0.0, seconds=probe.seconds)
     frame = 1 / probe.frames_per_second if probe.fps else 0.0
-    if limits.seconds_min is not None and probe.seconds < limits.seconds_min - frame / 2:
+    rate, wanted = constant_rate(probe), start_seconds if long_clips == "trim" else 0.0
+    # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
+    start_seconds = float(round(Fraction(wanted) * rate) / rate)
+    least, most = limits.seconds_min or 0.0, limits.seconds_max or probe.seconds
+    if not start_seconds and probe.seconds < least - frame / 2:
         if probe.seconds < frame * FRAMES_MIN or not frame:
             return Refuse("it is a single picture, not a video", "Use a clip that has several pictures.")
-        own, least = probe.seconds, limits.seconds_min
-        change = f"last picture held to {least:g} s, the model's least (it is {own:g} s)"
-        return replace(whole, seconds=least, own_seconds=own, changes=(change,))
-    most = probe.seconds if limits.seconds_max is None else limits.seconds_max
-    if probe.seconds <= most + frame / 2 and (long_clips != "trim" or start_seconds < probe.seconds):
+        change = f"last picture held to {least:g} s, the model's least (it is {probe.seconds:g} s)"
+        return replace(whole, seconds=least, own_seconds=probe.seconds, changes=(change,))
+    if not start_seconds and probe.seconds <= most + frame / 2:
         return whole
     if long_clips == "split":
         raise ValueError("a part of a clip that is split is planned, not the clip")
@@ -213,15 +215,12 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
             f"the clip is {probe.seconds:g} s long and the model takes at most {most:g} s",
             f'Cut it to {most:g} s, or write `long_clips = "trim"` ("split": all, in parts).',
         )
-    # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
-    rate = constant_rate(probe)
-    wanted, start_seconds = start_seconds, float(round(Fraction(start_seconds) * rate) / rate)
-    seconds = min(most, probe.seconds - start_seconds)
-    if start_seconds < 0 or seconds < max(limits.seconds_min or 0.0, frame):
-        return Refuse(
-            f"`start_seconds = {wanted:g}` leaves too little of a clip of {probe.seconds:g} s",
-            f"Choose a start between 0 and {max(0.0, probe.seconds - most):g}.",
-        )
+    seconds, least = min(most, probe.seconds - start_seconds), max(least, frame)
+    if start_seconds < 0 or seconds < least:
+        last = floor((probe.seconds - least) * 10) / 10
+        why = f"`start_seconds = {wanted:g}` leaves too little of a clip of {probe.seconds:g} s"
+        todo = f"Choose a start between 0 and {last:g}." if last > 0 else "Delete `start_seconds`."
+        return Refuse(why, todo)
     frame_of = f", frame {round(start_seconds * rate)}" if start_seconds != wanted else ""
     change = f"cut to {seconds:g} s from {start_seconds:g} s on{frame_of} (it was {probe.seconds:g} s)"
     return replace(whole, start_seconds=start_seconds, seconds=seconds, changes=(change,))
@@ -241,7 +240,7 @@ def _piece(probe: Probe, limits: Bounds, start_seconds: float, length_seconds: f
     if limits.seconds_max is not None and seconds > limits.seconds_max + float(1 / rate) / 2:
         return Refuse(
             f"a part of {seconds:g} s is wanted and the model takes at most {limits.seconds_max:g} s",
-            f"Choose `length_seconds` up to {limits.seconds_max:g}.",
+            f"Choose a part of at most {limits.seconds_max:g} s.",
         )
     change = f"cut to {seconds:g} s from {start:g} s on, frame {first} (it was {probe.seconds:g} s)"
     whole = Conform(width=2, height=2, fps="1/1", start_seconds=start, seconds=seconds, changes=(change,))
@@ -334,6 +333,7 @@ def _changes(probe: Probe, limits: Bounds, conform: Conform, fps_change: str | N
         (conform.picture_aspect, "black bars to the aspect that the model takes"),
         (Fraction(probe.sar) != 1, f"square pixels (they were {probe.sar.replace('/', ':')})"),
         (probe.rotation, f"rotation of {probe.rotation} degrees applied"),
+        (probe.noticed, probe.noticed or ""),
         (probe.mirrored, "mirrored, as players show it"),
         (fps_change, fps_change or ""),
         (probe.interlaced, "deinterlaced"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -34,6 +33,7 @@ from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
 from clipspool.media.timing import rate_of, seconds_of
 from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
+from clipspool.media.turning import orientation, tilt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def verify(file: int) -> Probe:
         stream = video_stream(source)
         _reach_last_packet(source, stream, facts)
         is_black = _is_dark(picture) and _is_black(source, stream)
-        return replace(facts, noticed=BLACK if is_black else zeros_in_film(file, whole) or None)
+        return replace(facts, noticed=BLACK if is_black else zeros_in_film(file, whole) or facts.noticed)
 
 
 def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream) -> bool:
@@ -247,6 +247,7 @@ def facts_of(
         reel=reel_of(source),
         captions=_has_captions(picture),
         besides=tuple(islice(besides(source, stream.index), _BESIDES_MAX)),
+        noticed=tilt(picture),
     )
     return facts, picture
 
@@ -276,21 +277,6 @@ def first_picture(source: av.container.InputContainer, stream: av.video.VideoStr
                 if isinstance(picture, av.VideoFrame):
                     return picture
     raise MediaError("MEDIA.UNREADABLE", "not one picture in the file can be decoded", EXPORT_AGAIN)
-
-
-def orientation(picture: av.VideoFrame) -> tuple[int, bool]:
-    """Return (degrees clockwise to turn the stored picture, whether to mirror it left to right first)."""
-    try:
-        side = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
-    except (KeyError, ValueError):  # none, or side data of a kind that PyAV has no name for
-        return -picture.rotation % 360 // 90 * 90, False
-    a, b, _, c, d = struct.unpack("=5i", bytes(side)[:20])
-    mirrored = a * d - b * c < 0
-    if mirrored:
-        a, b = -a, -b
-    if abs(a) >= abs(b):
-        return (0 if a >= 0 else 180), mirrored
-    return (90 if b > 0 else 270), mirrored
 
 
 def check_dimensions(width: int, height: int) -> None:

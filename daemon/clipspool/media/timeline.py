@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from clipspool.media.facts import Probe, Value, has_alpha, inside
+from clipspool.media.lengths import frames_in_words
 from clipspool.media.rates import constant_rate, frames_of
 
 # what each container can hold unchanged; anything else becomes AAC
@@ -247,9 +248,9 @@ def _changes(result: Probe, source: Probe, plan: FinishPlan, bars: Bars | None) 
         said.append(f"{float(fps):.6g} frames a second (the result had {result.frames_per_second:.6g})")
     difference = 0 if plan.by_frame else plan.frames - round(result.seconds * fps)
     if difference > 0:
-        said.append(f"last frame held for {difference} frames to the source's length")
+        said.append(f"last frame held for {frames_in_words(difference)} to the source's length")
     elif difference < 0:
-        said.append(f"{-difference} frames cut off to the source's length")
+        said.append(f"{frames_in_words(-difference)} cut off to the source's length")
     shown = (plan.crop_width, plan.crop_height) if plan.crop_width else (result.width, result.height)
     if (plan.width, plan.height) != shown:
         said.append(f"scaled to {plan.width}x{plan.height} (the result was {result.width}x{result.height})")
