@@ -322,6 +322,34 @@ def test_a_default_model_that_nobody_knows_is_said(settings):
     assert "gen4_aleph" in found.what_to_do
 
 
+def test_presets_that_nobody_can_ask_for_are_said(settings):
+    named = '[presets."a/b"]\nseed = 1\n[presets.""]\nseed = 2\n[presets.snow]\nseed = 3\n'
+    slash, empty, case = worst(look(settings(named + "[presets.Snow]\nseed = 4\n")), "[presets")
+    assert (slash.what, slash.level, slash.why) == (
+        "[presets.a/b]",
+        "warn",
+        "no sidecar can ask for a preset of that name",
+    )
+    assert empty.why == slash.why
+    assert (case.what, "takes the place of [presets.snow]" in case.why) == ("[presets.Snow]", True)
+    assert worst(look(settings("[presets.snow]\nseed = 3\n")), "[presets") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_told"),
+    [
+        ('ignore = ["*"]', True),
+        ('ignore = ["*.mp4", "*.mov"]\nextensions = [".mp4", ".mov"]', True),
+        ('ignore = ["*.mp4"]', False),
+        ('ignore = ["shot*", "*_proxy.*"]', False),
+        ("", False),
+    ],
+)
+def test_an_inbox_that_ignores_every_clip_is_said(settings, lines, is_told):
+    found = [one.why for one in worst(look(settings(lines)), "inbox") if "leaves out every clip" in one.why]
+    assert len(found) == is_told
+
+
 def test_a_model_that_is_retired_is_said_with_its_successor_and_another_is_not(settings):
     (found,) = [one for one in look(settings("")) if one.what == "model"]
     assert (found.level, "left its vendor's own interface on 2026-06-10" in found.why) == ("ok", True)

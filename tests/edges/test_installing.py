@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import load
+from clipspool.cli.installing import standing
 from clipspool.cli.installing.steps import (
     _not_mounted,
     _refuse_relative_folders,
@@ -17,7 +18,7 @@ from clipspool.cli.installing.steps import (
 )
 from clipspool.cli.installing.user import account, to_make, trouble_in, trouble_reading
 from clipspool.cli.installing.wish import CannotInstall, Wish
-from clipspool.system.units import handed_over, state_of
+from clipspool.system.units import Unit, handed_over, state_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 MAIN, INSTANCE = Path("/etc/clipspool/config.toml"), Path("/etc/clipspool/bay-1.toml")
@@ -128,3 +129,32 @@ def test_secrets_that_systemd_hands_over_stand_in_for_the_environments(monkeypat
         "CLIPSPOOL_JOURNAL__PASSWORD": "of-the-database",
     }
     assert "CLIPSPOOL_WEB__TOKEN" not in handed_over(config, {"CLIPSPOOL_WEB__TOKEN": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        (MAIN, "clipspool service install"),
+        (Path("/srv/my clips/c.toml"), "clipspool service install -c '/srv/my clips/c.toml'"),
+    ],
+)
+def test_without_a_service_one_line_says_what_to_type_for_this_very_configuration(
+    monkeypatch, config, command
+):
+    monkeypatch.setattr(standing, "unit_of", lambda _config: None)
+    monkeypatch.setattr(standing, "serving", lambda _config: None)
+    runs, lines = standing.standing(Wish(config), [], f"{config}: cannot be read")
+    assert (runs, lines) == (False, [f"No service is installed for {config}: `{command}` installs it."])
+
+
+def test_what_keeps_a_service_from_running_is_said_with_what_to_type(monkeypatch):
+    failed = "ActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=226\n"
+    unit = Unit("clipspool@bay-1.service", Path("/x"), INSTANCE, "films")
+    monkeypatch.setattr(standing, "unit_of", lambda _config: unit)
+    monkeypatch.setattr(standing, "serving", lambda _config: None)
+    monkeypatch.setattr(standing, "asked", lambda *_words: failed)
+    runs, lines = standing.standing(Wish(INSTANCE), [], "a key is unknown")
+    todo = "`clipspool service install -c /etc/clipspool/bay-1.toml --user films` creates it"
+    assert not runs
+    assert lines[0].endswith(f"(exit-code, exit code 226); a folder that it needs does not exist: {todo}.")
+    assert lines[-1] == "a key is unknown"

@@ -59,7 +59,8 @@ def install(
     """
     _root_and_systemd()
     from clipspool.cli.installing.steps import has_key, left_out, steps
-    from clipspool.cli.installing.wish import Wish
+    from clipspool.cli.installing.wish import CONFIG, Wish
+    from clipspool.cli.suggestions import program
 
     file = _config_of(context, config)
     if not file.exists():
@@ -80,7 +81,8 @@ def install(
     elif not count:
         say(f"Everything is installed for {file}; nothing was changed.")
     else:
-        say(f"Done: `systemctl status {wish.unit}`, `clipspool status`, `clipspool check`.")
+        begins = program(None if file == CONFIG else file)
+        say(f"Done: `systemctl status {wish.unit}`, `{begins} status`, `{begins} check`.")
 
 
 @service.command()
@@ -122,8 +124,8 @@ def status(context: Context, *, config: Path | None) -> None:
         folders = folders_of(load(wish.config, looks=False, needs="none"))
     except SettingsError as error:
         trouble = str(error)
-    runs, lines = standing(wish, folders)
-    say("\n".join([*lines, *([trouble] if trouble else [])]))
+    runs, lines = standing(wish, folders, trouble)
+    say("\n".join(lines))
     if not runs:
         sys.exit(EXIT_FAILED)
 

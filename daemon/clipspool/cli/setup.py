@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -80,8 +81,8 @@ def init(folder: Path) -> None:
         fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
     say(f"Created {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
     say("Next: set CLIPSPOOL_PROVIDER__API_KEY, then run")
-    say(f"  clipspool check -c {config}")
-    say(f"  clipspool run -c {config}")
+    say(f"  clipspool check -c {shlex.quote(str(config))}")
+    say(f"  clipspool run -c {shlex.quote(str(config))}")
 
 
 @command()

@@ -23,6 +23,7 @@ from clipspool.cli.check.setup import (
     look_at_hooks,
     look_at_journal,
     look_at_key,
+    look_at_names,
     look_at_process,
     look_at_provider,
     look_at_proxy,
@@ -45,6 +46,7 @@ def look(
     unit = None if settings.file is None else unit_of(settings.file)
     yield from look_at_process(unit=unit)
     yield from look_at_defaults(settings)
+    yield from look_at_names(settings)
     yield from look_at_proxy(settings)
     yield from look_at_hooks(settings)
     yield from look_at_credentials(settings)

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import secrets
+import shlex
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -136,9 +137,8 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str
             todo = f"mount it again, or create it and type `clipspool resume {inbox.name}`"
             yield Finding("bad", what, f"{folder} is missing, and was there before", todo)
         elif folder.parent.is_dir():
-            yield Finding(
-                "warn", what, f"{folder} does not exist yet", "create it, or let `clipspool init` create it"
-            )
+            todo = f"create it: mkdir {shlex.quote(str(folder))}"
+            yield Finding("warn", what, f"{folder} does not exist yet", todo)
         else:
             yield Finding(
                 "bad", what, f"{folder} and its parent folder are missing", "create it, or mount its disk"

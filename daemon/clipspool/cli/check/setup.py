@@ -16,14 +16,20 @@ from clipspool.app.settings.wording import KEY_PLACES
 from clipspool.app.shipping import signer_of
 from clipspool.cli.check.finding import Finding, look_at_file, why_of
 from clipspool.cli.check.folders import look_at_space
+from clipspool.intake.names import Kind, Names
+from clipspool.intake.near import folded
+from clipspool.intake.sidecar.keys import accepts
 from clipspool.jobs.faults import Fault
 from clipspool.journal.files import SQLITE
 from clipspool.provider.catalog import DEFAULT_MODEL, Catalog
 from clipspool.provider.protocol import Provider
 from clipspool.system import mounts
+from clipspool.system.redaction import readable
 from clipspool.system.units import Unit
 
 _BUILT = datetime(2026, 9, 1, tzinfo=UTC)
+_CLIPS = ("shot010", "Z-7 k")
+"""Names of clips that have nothing in common: a pattern for both is one for any."""
 
 
 def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None = None) -> Iterator[Finding]:
@@ -130,6 +136,27 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
             "it does not end in /v1, as the addresses of all known providers do",
             "give the whole prefix, up to and including /v1",
         )
+
+
+def look_at_names(settings: Settings) -> Iterator[Finding]:
+    """Check for presets that no sidecar can ask for, and for inboxes that ignore every clip."""
+    first: dict[str, str] = {}
+    for name in settings.presets:
+        what = f"[presets.{readable(name)}]"
+        if not name or not accepts("preset", name):
+            why = "no sidecar can ask for a preset of that name"
+            todo = "rename it: visible characters without `/`, and none of `.`, `_` and `~` at its beginning"
+            yield Finding("warn", what, why, todo)
+        elif (other := first.setdefault(folded(name), name)) != name:
+            why = f"letter case does not matter, so it takes the place of [presets.{readable(other)}]"
+            yield Finding("warn", what, why, "rename one of the two")
+    for inbox in settings.inbox:
+        names = Names(inbox.extensions, inbox.ignore)
+        clips = [f"{stem}{suffix}" for stem in _CLIPS for suffix in inbox.extensions]
+        if all(names.kind(clip) is Kind.IGNORED for clip in clips):
+            patterns = ", ".join(f'"{readable(one)}"' for one in inbox.ignore)
+            why = f"`ignore` ({patterns}) leaves out every clip: nothing would be sent, and nobody told"
+            yield Finding("warn", f"inbox {inbox.name}", why, "let its patterns name only what is no clip")
 
 
 def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None) -> Iterator[Finding]:
