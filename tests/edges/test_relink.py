@@ -119,6 +119,16 @@ def test_a_node_that_lost_its_lead_after_a_source_was_moved_writes_no_timeline(t
     assert timeline.there() == (["day/cut.edl", "day/cut.edl.txt"] if leads_on else [])
 
 
+def test_where_editors_have_windows_it_lies_beside_its_results_under_a_path_that_opens_there(timeline):
+    inbox = timeline.bench.bay.inbox
+    timeline.plan = replace(timeline.plan, path="day?/cut:1.edl")
+    keep(inbox, timeline.plan, EDL, b"")
+    timeline.bench.bay = replace(timeline.bench.bay, is_portable=True)
+    timeline.end(ONE, timeline.job(ONE, "_v1"), timeline.job(ONE, "_v2"))
+    timeline.end(OTHER, timeline.job(OTHER, clip="c2"), clip="c2")
+    assert timeline.there() == ["day_/cut_1.edl", "day_/cut_1.edl.txt"]
+
+
 def test_a_job_that_failed_leaves_its_clip_as_it_was_and_a_retry_writes_the_timeline_again(timeline):
     timeline.end(OTHER, timeline.job(OTHER, clip="c2"), clip="c2")
     good, bad = timeline.job(ONE, "_v1"), timeline.job(ONE, "_v2", state=State.FAILED)

@@ -133,7 +133,7 @@ class _Publishing:
     def _publish_portably(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
         """Publish a result under a path that Windows and macOS open, short enough where editors see it."""
         folders = self.folders
-        folder = _portable_folder(folders.outbox, folder)
+        folder = portable_folder(folders.outbox, folder)
         there = folders.places.path(join(str(folders.outbox.path), folder))
         room = PATH_UNITS_MAX - units(there) - 1
         if room < _ROOM_MIN:
@@ -192,7 +192,7 @@ class _Publishing:
         raise OSError(errno.EEXIST, f"no free name for the result of {clip.path}")
 
 
-def _portable_folder(root: Root, folder: Rel) -> Rel:
+def portable_folder(root: Root, folder: Rel) -> Rel:
     """Return a folder's path that every machine opens; one that exists in another letter case is used."""
     made: Rel = ""
     for part in parts(folder):

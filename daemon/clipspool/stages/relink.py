@@ -42,7 +42,7 @@ from clipspool.spool.timelines import (
 )
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import error_note_of
-from clipspool.stages.deliver import names
+from clipspool.stages.deliver import names, portable_folder
 from clipspool.system.atomic import Rel, join, name_of, parent, split_suffix
 from clipspool.system.redaction import redact
 
@@ -198,8 +198,10 @@ class _Relinking:
         """Write the timeline under a free name, its text first; one that a crash left half is completed."""
         outbox, folder = self.folders.outbox, parent(self.plan.path)
         stem = split_suffix(name_of(self.plan.path))[0]
+        if self.folders.is_portable:  # beside the results, which lie under such a path too
+            folder, stem = portable_folder(outbox, folder), portable(stem)
         outbox.make_folders(folder)
-        for name in names(portable(stem) if self.folders.is_portable else stem, suffix):
+        for name in names(stem, suffix):
             rel, beside = join(folder, name), join(folder, name + REPORT)
             report = self._report(told).encode("utf-8", "backslashreplace")
             if self._holds(rel, made) and self._holds(beside, report):
