@@ -52,7 +52,7 @@ HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
             "approve",
             job(held=Held.FROM_BACKUP),
             [
-                "It will be sent to the provider and charged, despite the limit that holds it.",
+                "It will be sent to the provider and charged.",
                 "It may cost about 15 credits.",
                 "It comes from an older copy of the journal, and may have been paid for since.",
             ],
@@ -61,6 +61,36 @@ HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
 )
 def test_what_an_order_for_one_job_may_cost_or_lose(act, one, said):
     assert consequences([one], act) == said
+
+
+@pytest.mark.parametrize(
+    ("held", "despite"),
+    [
+        (Held.BUDGET, ", despite the limit that holds it"),
+        (None, ", despite the limit that holds it"),  # its inbox's hours, or the day's limit
+        (Held.DUPLICATE, ", although it looks like a duplicate"),
+        (Held.POISON, ", although clipspool crashed while working on it"),
+        (Held.REFUSED, ", although the provider refused it before"),
+        (Held.VETO, ", although the before_submit hook stopped it"),
+    ],
+)
+def test_an_approval_says_what_it_passes_over(held, despite):
+    assert consequences([job(held=held)], "approve") == [
+        f"It will be sent to the provider and charged{despite}.",
+        "It may cost about 15 credits.",
+    ]
+
+
+def test_what_was_sent_before_clipspool_crashed_over_it_is_not_said_to_be_charged_again():
+    begun = job(state=State.RENDERED, held=Held.POISON, paid=Paid.YES)
+    for act in ("approve", "retry"):  # either releases it
+        assert consequences([begun], act) == ["It goes on where it stopped. This costs nothing more."]
+        assert consequences([begun, job()], act) == [
+            "1 goes on where it stopped, at no cost.",
+            "1 job will be sent and charged: about 15 credits.",
+        ]
+        assert price_of_all([begun, job()], act) == 15.0
+    assert price_of_all([begun, HERE, job()], "approve") == 15.0
 
 
 def test_a_doubt_is_looked_up_before_it_is_paid_for_again():

@@ -30,4 +30,10 @@ def test_what_is_wrong_stands_before_what_is_counted():
 def test_many_inboxes_and_long_reasons_leave_room_for_the_rest():
     told = headline({}, {}, {f"bay-{n}": "x" * 500 for n in range(9)}, [], "", [])
     assert "6 more inboxes offline" in told
+    assert "1 more inbox offline" in headline({}, {}, {f"bay-{n}": "x" for n in range(4)}, [], "", [])
     assert len(told) < 400
+
+
+def test_states_and_reasons_are_words():
+    told = headline({State.IN_DOUBT: 1}, {Held.IN_DOUBT: 1}, {}, [], "", [])
+    assert told == "1 in doubt; 1 held (in doubt)"

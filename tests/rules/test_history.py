@@ -48,7 +48,7 @@ def test_a_former_event_name_has_a_current_one_that_is_no_former_name(former, cu
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        (entry("accepted", size=246_958), "accepted: moved out of the inbox, 241 KB"),
+        (entry("accepted", size=246_958), "accepted: moved out of the inbox, 247 kB"),
         (entry("task_seen", status="RUNNING", progress=0.43), "the provider says RUNNING, 43%"),
         (
             entry("not_submitted", fault={"message": "Too many requests"}),
@@ -61,7 +61,7 @@ def test_a_former_event_name_has_a_current_one_that_is_no_former_name(former, cu
         (entry("delivered", results=[{"name": "a.mp4"}, {"name": "b.mp4"}]), "delivered as a.mp4, b.mp4"),
         (
             entry("prepared", changes=["scaled to 1280 x 720"], sent_size=3_000_000, way="bucket"),
-            "clip read and checked, converted: scaled to 1280 x 720 (2.9 MB); uploaded through bucket",
+            "clip read and checked, converted: scaled to 1280 x 720 (3.0 MB); uploaded through bucket",
         ),
         (
             entry("stage_failed", before="fetched", after="fetched", message="No space left"),
@@ -111,7 +111,8 @@ def test_a_span_is_spelled_as_people_say_it(seconds, spelled):
 
 
 @pytest.mark.parametrize(
-    ("size", "spelled"), [(7, "7 bytes"), (2048, "2.0 KB"), (30 << 20, "30 MB"), (3 << 30, "3.0 GB")]
+    ("size", "spelled"),
+    [(7, "7 bytes"), (1, "1 byte"), (2048, "2.0 kB"), (30_000_000, "30 MB"), (3_000_000_000, "3.0 GB")],
 )
 def test_a_size_is_spelled_as_people_say_it(size, spelled):
     assert size_in_words(size) == spelled

@@ -455,3 +455,6 @@ def test_clips_that_a_dead_machine_left_are_told_with_what_to_type():
     assert (note.inbox, note.facts["clips"], note.facts["journal"]) == ("bay", 29, "aa01")
     for said in ("edit-9", "29 accepted clips", "it has ended", "clipspool recover --from aa01"):
         assert said in note.text
+    (note,) = Reporter().notes_for(PeerLost(replace(peer, clips=1), "it has ended"), NOON)
+    assert note.text.startswith("1 accepted clip of ")
+    assert "in bay waits: it has ended. Start it again, or take it over:" in note.text

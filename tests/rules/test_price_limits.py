@@ -1,5 +1,7 @@
 """What would hold a clip is said with its price, before it is ordered."""
 
+from dataclasses import replace
+
 import pytest
 
 from clipspool.jobs.conditions import Conditions
@@ -7,7 +9,7 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.records import ClipCost, Spend
 from clipspool.jobs.shares import Share, Shares
-from fakes import NOON
+from fakes import NOON, a_job, a_request
 
 ALEPH = "gen4_aleph"
 SPENT = Spend(2, 70.0, {("bay", ALEPH): 60.0, ("hall", "aleph2"): 10.0})
@@ -76,3 +78,28 @@ def test_a_paused_inbox_and_one_outside_its_hours_are_named_too():
 )
 def test_what_is_left_of_the_day_is_the_least_of_its_limits(limits, left):
     assert limits.credits_left(SPENT, "bay", ALEPH) == left
+
+
+DAY = Limits(credits_per_day=20.0, shares=Shares({"hall": Share(credits_per_day=10.0)}))
+
+
+@pytest.mark.parametrize(("inbox", "most"), [("bay", 20), ("hall", 10)])
+def test_a_job_that_is_dearer_than_any_day_is_not_said_to_go_on_tomorrow(inbox, most):
+    job = a_job(inbox=inbox, credits_estimated=25.0)
+    word, reason = Conditions(NOON, limits=DAY).why_waiting(job)
+    said = f"it would cost about 25 credits, and a day may cost {most}"
+    assert (word, reason) == (
+        "budget",
+        f"{said}; it is sent after `clipspool approve`, or with a higher limit",
+    )
+    word, reason = Conditions(NOON, limits=DAY).would_hold(inbox, [(ALEPH, 25.0)], is_whole=True)
+    assert (word, reason) == ("budget", f"{said}; it waits until an operator approves it")
+
+
+def test_parts_may_be_sent_on_several_days():
+    assert "continues tomorrow" in Conditions(NOON, limits=DAY).would_hold("bay", [(ALEPH, 25.0)])[1]
+    split = a_job(request=replace(a_request(), long_clips="split"), credits_estimated=25.0)
+    assert "continues tomorrow" in Conditions(NOON, limits=DAY).why_waiting(split)[1]
+    just = a_job(credits_estimated=20.0)
+    assert Conditions(NOON, limits=DAY).why_waiting(just)[0] is None
+    assert Conditions(NOON, limits=DAY).why_waiting(a_job(credits_estimated=25.0, approved=True))[0] is None

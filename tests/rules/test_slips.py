@@ -17,6 +17,16 @@ from patience import patient
 DIGITS = "write a number as digits only, without a unit, spaces or marks between thousands"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _in_utc():
+    """Times without a zone are this machine's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def problems(text):
     return parse(text.encode(), "shot.toml").problems
 
@@ -307,6 +317,25 @@ def test_straightening_changes_curly_quotes_alone_and_nothing_that_is_toml_alrea
         return
     layer = parse(text.encode(), "shot.toml")
     assert layer.problems or layer.keys == keys
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("2026-12-01 22:00", "2026-12-01T22:00:00+01:00"),
+        ("01.07.2026, 10 pm", "2026-07-01T22:00:00+02:00"),
+        ("2026-12-01 22:00Z", "2026-12-01T22:00:00Z"),
+        ("2026-12-01 22:00 UTC", "2026-12-01T22:00:00Z"),
+        ("2026-12-01T22:00-0800", "2026-12-01T22:00:00-08:00"),
+    ],
+)
+def test_a_time_without_a_zone_is_taken_for_that_of_the_clock_on_the_wall(monkeypatch, written, right):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        found = right_line("not_before", written)
+    time.tzset()
+    assert found == f"not_before = {right}"
 
 
 # --- what must hold for any text ------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The words of `_status.txt`: what an editor reads."""
 
+import time
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -15,14 +16,15 @@ from clipspool.jobs.hours import read_hours
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.records import Life, OpenJobs, Peer
-from clipspool.jobs.text import STATUS_NAME
+from clipspool.jobs.records import Life, OpenJobs, Peer, Spend
+from clipspool.jobs.text import STATUS_NAME, local_time
 from clipspool.reporting.status_file.text import (
     ENDED_MOST,
     MOST,
     EndedJob,
     FolderStatus,
     body_of,
+    for_editors,
     text_of,
     without_commands,
 )
@@ -71,6 +73,19 @@ def test_an_account_that_does_not_cover_the_queue_is_told_of():
 def test_times_are_those_of_the_place():
     zone = timezone(timedelta(hours=2), "EET")
     assert "2027-01-15 14:00 (EET)" in text_of(EMPTY, NOON, zone)
+
+
+def test_a_moment_beyond_the_change_to_summer_time_is_what_the_clock_on_the_wall_will_show(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        july = datetime(2027, 7, 1, 12, tzinfo=UTC).timestamp()
+        text = text_of(under_way(a_job(due_at=july)), NOON, None)
+        assert "bay, 2027-01-15 13:00 (CET)" in text
+        assert "scheduled for 2027-07-01 14:00" in text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_needs_the_editor_stands_first_with_its_reason():
@@ -123,6 +138,28 @@ def test_outside_its_hours_an_inbox_says_when_its_clips_are_sent():
     text = told(under_way(a_job(), conditions=Conditions(NOON, limits=limits)))
     assert "Clips are sent UTC Mon-Fri 19:00-07:00; sending continues at 2027-01-15 19:00" in text
     assert "waiting for this folder's hours; it is sent from 2027-01-15 19:00 on" in text
+
+
+def test_a_day_that_is_spent_ends_at_a_moment_of_the_place_since_it_is_utcs():
+    spent = Conditions(NOON, spend=Spend(3), limits=Limits(submissions_per_day=3))
+    zone = timezone(timedelta(hours=-8), "PST")
+    text = text_of(under_way(a_job(), conditions=spent), NOON, zone)
+    assert "today's budget is used up; it continues at 2027-01-15 16:00" in text
+
+
+def test_a_clip_that_is_dearer_than_any_day_waits_for_the_operator():
+    few = Conditions(NOON, limits=Limits(credits_per_day=20.0))
+    text = told(under_way(a_job(credits_estimated=25.0), conditions=few))
+    assert "waiting for the operator: it would cost about 25 credits, and a day may cost 20" in text
+
+
+def test_on_the_page_a_moment_has_its_zone_and_a_path_is_the_editors():
+    places = Places({"/srv/bay": "Z:\\bay"})
+    assert for_editors(a_job(due_at=NOON + 3600), EMPTY.conditions, places) == (
+        f"scheduled for {local_time(NOON + 3600)}"
+    )
+    tried = a_job(due_at=NOON + 3600, reason="no room in /srv/bay/day; `clipspool show x` tells more")
+    assert for_editors(tried, EMPTY.conditions, places).endswith("no room in Z:\\bay\\day")
 
 
 @pytest.mark.parametrize(
@@ -233,3 +270,5 @@ def test_each_file_says_whose_it_is_and_what_a_dead_machine_left_without_the_ope
     assert not any("clipspool recover" in line for line in lines)
     assert any("edit-9" in line and "not running" in line for line in lines)
     assert any("edit-2 also takes clips" in line for line in lines)
+    one = told(replace(EMPTY, peers=(replace(gone, clips=1),)))
+    assert "its 1 clip waits until it runs again, or until the operator takes over." in one

@@ -137,9 +137,9 @@ def _question(quoted: Sequence[Mapping[str, Any]], *, is_changed: bool) -> str:
     if known:
         question += f" This may cost about {sum(known):,.10g} credits."
     if len(known) < len(prices):
-        question += (
-            " The price is not known." if not known else f" {len(prices) - len(known)} prices are not known."
-        )
+        unknown = len(prices) - len(known)
+        more = "1 price is not known" if unknown == 1 else f"{unknown} prices are not known"
+        question += f" {more}." if known else " The price is not known."
     held = [one["reason"] for one in quoted if one.get("held")]
     if held:
         which = "It" if len(quoted) == 1 else f"{len(held)} of them"

@@ -76,7 +76,7 @@ def _of_all(settings: Settings, since: float | None, *, as_json: bool) -> None:
                 continue
             at, clip = line["at"][:19].replace("T", " "), readable(line["clip"])
             who = f"{clip}, {entry.job_id or clip_id}"
-            say(f"{at}  {who}: {readable(line['words'])} ({readable(line['by'])})")
+            say(f"{at} UTC  {who}: {readable(line['words'])} ({readable(line['by'])})")
 
 
 def _moment(when: str) -> float:

@@ -69,9 +69,9 @@ def _show(report: Mapping[str, Any], *, as_json: bool) -> None:
 def _parts(inbox: Mapping[str, Any]) -> Iterator[str]:
     from clipspool.reporting.history import size_in_words
 
-    for kind, where in (("done", "in _done"), ("failed", "in _failed"), ("posters", "posters")):
+    for kind, where in (("done", "in _done"), ("failed", "in _failed"), ("posters", "")):
         if files := inbox[kind]["files"]:
-            what = where if kind == "posters" else f"files {where}"
+            what = f"poster{'s' * (files != 1)}" if kind == "posters" else f"file{'s' * (files != 1)} {where}"
             yield f"{files:,} {what} ({size_in_words(inbox[kind]['bytes'])})"
     if histories := inbox["histories"]:
         yield f"the history of {histories:,} clip{'s' * (histories != 1)}"

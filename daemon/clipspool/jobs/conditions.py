@@ -91,12 +91,18 @@ class Conditions:
         return "provider" if self.brake.fault is not None else "turn"
 
     def would_hold(
-        self, inbox: str, jobs: Sequence[tuple[str, float | None]], cost: ClipCost | None = None
+        self,
+        inbox: str,
+        jobs: Sequence[tuple[str, float | None]],
+        cost: ClipCost | None = None,
+        *,
+        is_whole: bool = False,
     ) -> tuple[str | None, str]:
         """Return what would hold the jobs of a clip, by model and price, if they were ordered now.
 
         In a word and in a sentence, as `why_waiting` does; `cost` is what the clip's jobs cost so far. What a
         limit would hold is said with the price, before anybody waits for a result that does not come.
+        `is_whole` says that none is sent in parts, each on a day that has room for it.
         """
         cost = cost or ClipCost()
         cost = replace(cost, waiting=(*cost.waiting, *(price for _, price in jobs)))
@@ -109,6 +115,8 @@ class Conditions:
         if why := self.why_closed(inbox):
             return "hours", f"{why}, or once an operator approves it"
         for model, price in jobs:
+            if is_whole and (why := self.limits.is_over_a_day(inbox, model, price)):
+                return budget, f"{why}; it waits until an operator approves it"
             if why := self.limits.why_spent(spend, inbox, model, price or 0.0):
                 return budget, f"{why}; it continues tomorrow (UTC), or once an operator approves it"
             spend = spend.plus(inbox, model, price or 0.0)
@@ -131,6 +139,9 @@ class Conditions:
             return "hours", f"{why}, or after `clipspool approve`"
         # A clip in parts spends nothing itself: the day's limits look at each part.
         model, price = job.request.model, 0.0 if job.is_split else job.credits_estimated or 0.0
+        is_whole = job.request.long_clips != "split"
+        if not job.approved and is_whole and (why := self.limits.is_over_a_day(job.inbox, model, price)):
+            return Held.BUDGET.value, f"{why}; it is sent after `clipspool approve`, or with a higher limit"
         if not job.approved and (why := self.limits.why_spent(self.spend, job.inbox, model, price)):
             return Held.BUDGET.value, f"{why}; it continues tomorrow (UTC), or after `clipspool approve`"
         if self.brake.fault is not None:

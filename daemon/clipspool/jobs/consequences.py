@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from clipspool.jobs.model import Held, Job, Paid
+from clipspool.jobs.model import Held, Job, Paid, State
 from clipspool.jobs.permissions import has_to_deliver, may_deliver_as_it_is, price_to_approve
 
 
 def price_of_all(jobs: Sequence[Job], act: str) -> float:
     """Return what an order for jobs costs, as far as prices are known."""
-    return price_to_approve(jobs) if act == "approve" else sum(job.credits_estimated or 0.0 for job in jobs)
+    if act == "approve":
+        return price_to_approve(jobs)
+    return sum(job.credits_estimated or 0.0 for job in jobs if not _goes_on(job, act))
 
 
 def credits_in_words(credits_: float | None) -> str:
@@ -25,6 +27,7 @@ def consequences(jobs: Sequence[Job], act: str) -> list[str]:
 
 def _of_one(job: Job, act: str) -> list[str]:
     price = credits_in_words(job.credits_estimated)
+    act = "approve" if act == "retry" and job.held is Held.POISON else act  # either releases it
     match act:
         case "retry" if job.paid is Paid.YES:
             return [price, "It was already charged, and would be charged again."]
@@ -42,10 +45,29 @@ def _of_one(job: Job, act: str) -> list[str]:
             ]
         case _ if may_deliver_as_it_is(job):
             return ["Its result is delivered as it is. This costs nothing more."]
+        case _ if _goes_on(job, act):
+            return ["It goes on where it stopped. This costs nothing more."]
         case _:
-            said = ["It will be sent to the provider and charged, despite the limit that holds it.", price]
+            despite = _DESPITE.get(job.held, ", despite the limit that holds it")
+            said = [f"It will be sent to the provider and charged{despite}.", price]
             older = "It comes from an older copy of the journal, and may have been paid for since."
             return [*said, older] if job.held is Held.FROM_BACKUP else said
+
+
+def _goes_on(job: Job, act: str) -> bool:
+    """Whether an order releases a job that was sent before: that costs nothing more."""
+    is_released = act == "approve" or (act == "retry" and job.held is Held.POISON)
+    return is_released and job.state is not State.QUEUED
+
+
+_DESPITE: Mapping[Held | None, str] = {
+    Held.DUPLICATE: ", although it looks like a duplicate",
+    Held.POISON: ", although clipspool crashed while working on it",
+    Held.REFUSED: ", although the provider refused it before",
+    Held.VETO: ", although the before_submit hook stopped it",
+    Held.FROM_BACKUP: "",
+}
+"""By what holds a job that is approved: what is passed over; else it is a limit."""
 
 
 def _cancelled(job: Job) -> list[str]:
@@ -71,6 +93,10 @@ def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
         said = f"{len(here):,} will be delivered as downloaded, at no cost."
         others = [job for job in jobs if job not in here]
         return [said, *(_of_several(others, act) if others else ())]
+    if begun := [job for job in jobs if _goes_on(job, act)]:
+        go = "1 goes on where it stopped" if len(begun) == 1 else f"{len(begun):,} go on where they stopped"
+        others = [job for job in jobs if job not in begun]
+        return [f"{go}, at no cost.", *(_of_several(others, act) if others else ())]
     many = f"{len(jobs):,} job{'s' * (len(jobs) != 1)}"
     paid = [job for job in jobs if job.paid is not Paid.NO]
     if act == "cancel":

@@ -67,6 +67,13 @@ class Limits:
         left = [most - used for most, used in limits if most is not None]
         return max(min(left), 0.0) if left else None
 
+    def is_over_a_day(self, inbox: str, model: str, credits_estimated: float | None) -> str:
+        """Return why no day will ever do for one job, so that it needs an approval; empty where one does."""
+        most = self.credits_left(Spend(), inbox, model)
+        if most is None or credits_estimated is None or credits_estimated <= most:
+            return ""
+        return f"it would cost about {credits_estimated:,.10g} credits, and a day may cost {most:,.10g}"
+
     def is_too_dear(self, credits_estimated: float | None) -> str:
         """Return why one job needs an approval first; empty where it does not."""
         most = self.credits_per_job_max

@@ -68,8 +68,8 @@ def is_held_for_approval(job: Job) -> bool:
 
 
 def price_to_approve(jobs: Iterable[Job]) -> float:
-    """Return what approving jobs costs, as far as it is known: a result that is here costs nothing more."""
-    return sum(job.credits_estimated or 0.0 for job in jobs if not may_deliver_as_it_is(job))
+    """Return what approving jobs costs, as far as it is known: what was sent before costs nothing more."""
+    return sum(job.credits_estimated or 0.0 for job in jobs if job.state is State.QUEUED)
 
 
 def may_cancel(job: Job) -> bool:

@@ -43,12 +43,12 @@ def local_time(seconds: float) -> str:
     return f"{utc(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-_DAY_SECONDS = 86_400.0
+DAY_SECONDS = 86_400.0
 
 
 def midnight(now: float) -> float:
     """Return the beginning of a moment's day, UTC, both in Unix seconds."""
-    return now // _DAY_SECONDS * _DAY_SECONDS
+    return now // DAY_SECONDS * DAY_SECONDS
 
 
 def span(seconds: float) -> str:

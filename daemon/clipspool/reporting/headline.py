@@ -38,14 +38,17 @@ def headline(
     names = list(offline)
     parts += [f"inbox {name} offline ({_short(offline[name])})" for name in names[:_NAMES_MAX]]
     if len(names) > _NAMES_MAX:
-        parts.append(f"{len(names) - _NAMES_MAX} more inboxes offline")
+        more = len(names) - _NAMES_MAX
+        parts.append(f"{more} more {'inbox' if more == 1 else 'inboxes'} offline")
     if paused:
         parts.append(f"paused: {', '.join(sorted(paused))}")
     parts += [trouble.rstrip(".") for trouble in troubles]
-    counted = ", ".join(f"{counts[s]} {s.value}" for s in State if not s.is_terminal and counts.get(s))
+    states = [(counts[s], s.value.replace("_", " ")) for s in State if not s.is_terminal and counts.get(s)]
+    counted = ", ".join(f"{count} {state}" for count, state in states)
     parts.append(counted or "idle")
     if number := sum(held.values()):
-        parts.append(f"{number} held ({', '.join(sorted(reason.value for reason in held))})")
+        why = sorted(reason.value.replace("_", " ") for reason in held)
+        parts.append(f"{number} held ({', '.join(why)})")
     return "; ".join(parts)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # `status` draws this without the database modules, which tak
 
 OURS = "clipspool"
 PROVIDER = "provider"
-_SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+_SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _THEIRS = frozenset(
     {
         *("task_created", "task_seen", "task_missing", "task_succeeded", "task_cancelled"),
@@ -62,11 +62,11 @@ def words(entry: HistoryEntry) -> str:
 
 
 def size_in_words(size: float) -> str:
-    """Spell a size in bytes for people: `241 KB`, `1.5 GB`."""
+    """Spell a size in bytes for people, by thousands as the page does: `247 kB`, `1.5 GB`."""
     for unit, name in _SIZES:
         if size >= unit:
             return f"{size / unit:.1f} {name}" if size < 10 * unit else f"{size / unit:.0f} {name}"
-    return f"{size:.0f} bytes"
+    return f"{size:.0f} byte{'s' * (round(size) != 1)}"
 
 
 def balance_in_words(look: Mapping[str, Any]) -> str:

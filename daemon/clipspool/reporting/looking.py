@@ -10,12 +10,10 @@ from clipspool.jobs.circuit_breaker import read_brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
-from clipspool.jobs.text import midnight
+from clipspool.jobs.text import DAY_SECONDS, midnight
 from clipspool.jobs.working import Working
 from clipspool.journal import UNDER_WAY, Journal
 from clipspool.reporting.status import job_json
-
-DAY_SECONDS = 86_400.0
 
 
 def conditions_in(

@@ -157,7 +157,7 @@ def evidence_lines(submitted_at: str | None, evidence: Mapping[str, Any], job_id
         lines.append(f"account balance before: {_amount(before)}")
     if after:
         others = evidence.get("other_submissions", 0)
-        beside = f"; {others} other submissions in between" if others else ""
+        beside = f"; {others} other submission{'s' * (others != 1)} in between" if others else ""
         lines.append(f"account balance {'after' if before else 'now'}: {_amount(after)}{beside}")
     return lines
 

@@ -7,7 +7,7 @@ import html
 import re
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, assert_never
 
 from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, accepts
@@ -54,6 +54,7 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _ZONE = re.compile(r"([+-])(\d{2}):?(\d{2})$")
+_UTC = re.compile(r"(?:Z|UTC|GMT)\s*$", re.IGNORECASE)
 _ITEMS = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s,;\"'][^,;\"']*)")
 _BETWEEN_NAMES = re.compile(r"(?<=\.png|\.jpg|jpeg|webp)\s+", re.IGNORECASE)
 
@@ -269,12 +270,14 @@ def _moment(plain: str) -> Iterator[str]:
         half = (time[4] or time[6] or "").lower().replace(".", "")
         if half in {"am", "pm"}:
             hour = hour % 12 + (12 if half == "pm" else 0)  # 12 am is midnight
-    zone = UTC
+    # Without a zone the clock on the wall is meant, which is most likely this machine's as well.
+    zone: tzinfo | None = UTC if _UTC.search(rest) else None
     if offset := _ZONE.search(rest):
         span = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
         zone = timezone(span if offset[1] == "+" else -span)
     try:
         moment = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=zone)
-    except (ValueError, OverflowError):
+        moment = moment if zone else moment.astimezone()
+    except (ValueError, OverflowError, OSError):
         return
     yield moment.isoformat().replace("+00:00", "Z")

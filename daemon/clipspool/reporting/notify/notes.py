@@ -290,9 +290,11 @@ def _blocked_note(fault: Fault, now: float, model: str = "") -> Note:
 
 def _peer_note(news: PeerLost, now: float) -> Note:
     peer = news.peer
-    clips = f"{peer.clips} accepted clips" if peer.clips != 1 else "1 accepted clip"
-    todo = f"Start it again, or take them over: `{peer.command}`."
-    words = f"{clips} of {peer.name} in {peer.inbox} wait: {news.silence}. {todo}"
+    clips, wait, them = f"{peer.clips:,} accepted clips", "wait", "them"
+    if peer.clips == 1:
+        clips, wait, them = "1 accepted clip", "waits", "it"
+    todo = f"Start it again, or take {them} over: `{peer.command}`."
+    words = f"{clips} of {peer.name} in {peer.inbox} {wait}: {news.silence}. {todo}"
     facts: dict[str, Any] = {
         "inbox": peer.inbox,
         "journal": peer.journal,

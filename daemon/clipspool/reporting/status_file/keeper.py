@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -20,10 +19,10 @@ from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted, Happened, InboxChanged, News, NotRetired, Retired
 from clipspool.jobs.model import State
 from clipspool.jobs.path_map import Places
-from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME
+from clipspool.jobs.text import DAY_SECONDS, STATUS_BEGINS, STATUS_NAME
 from clipspool.journal import Journal, JournalError, Place
 from clipspool.journal.looks import Window
-from clipspool.reporting.looking import DAY_SECONDS, account_in, conditions_in
+from clipspool.reporting.looking import account_in, conditions_in
 from clipspool.reporting.status_file.own import Keeper, OwnFile
 from clipspool.reporting.status_file.text import (
     DAYS,
@@ -150,15 +149,14 @@ class StatusFile:
         self._window.close()
 
     def _write(self, now: float, *, has_stopped: bool) -> bool:
-        zone = datetime.fromtimestamp(now, UTC).astimezone().tzinfo or UTC
         root = self.kept.root
         try:
             picture = self._picture(now, has_stopped=has_stopped)
-            body = body_of(picture, zone)
+            body = body_of(picture, None)
             if body == self._body and not has_stopped:
                 self._trouble = ""
                 return False
-            data = text_of(picture, now, zone).encode("utf-8", "backslashreplace")
+            data = text_of(picture, now, None).encode("utf-8", "backslashreplace")
             own = self._own()
             name, is_there = own.place()
             if not name:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import assert_never
 
 from clipspool.intake.types import Waiting
@@ -15,7 +16,7 @@ from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.records import Life, OpenJobs, Peer
-from clipspool.jobs.text import sentences, status_mark, text
+from clipspool.jobs.text import DAY_SECONDS, local_time, midnight, sentences, status_mark, text
 from clipspool.system.redaction import readable, redact
 
 DAYS = 3
@@ -70,15 +71,15 @@ class FolderStatus:
     """Whether clipspool has ended: then nothing moves."""
 
 
-def text_of(picture: FolderStatus, at: float, zone: tzinfo = UTC) -> str:
-    """Return the file's text at a moment (Unix seconds), with times in a zone."""
+def text_of(picture: FolderStatus, at: float, zone: tzinfo | None = UTC) -> str:
+    """Return the file's text at a moment (Unix seconds), with times in a zone; None: as this machine's."""
     place = f" [{picture.place}]" if picture.place else ""
     mark = status_mark(picture.kept_by)
     first = f"{mark}. Status of this folder, updated automatically; do not edit it.{place}"
     return "\n".join([first, "", *_head(picture, at, zone), *body_of(picture, zone)]) + "\n"
 
 
-def body_of(picture: FolderStatus, zone: tzinfo = UTC) -> list[str]:
+def body_of(picture: FolderStatus, zone: tzinfo | None = UTC) -> list[str]:
     """Return all lines except those with the time of writing; the file is rewritten when these change."""
     lines: list[str] = [f"Results appear in {readable(picture.places.path(picture.outbox))}"]
     if file := picture.conditions.pause_files.get(picture.inbox):
@@ -104,7 +105,7 @@ def body_of(picture: FolderStatus, zone: tzinfo = UTC) -> list[str]:
     return lines
 
 
-def _hours(picture: FolderStatus, zone: tzinfo) -> Iterator[str]:
+def _hours(picture: FolderStatus, zone: tzinfo | None) -> Iterator[str]:
     """Describe the inbox's hours, where it has any: what arrives outside them is sent later."""
     limits, now = picture.conditions.limits, picture.conditions.now
     hours = limits.hours.get(picture.inbox)
@@ -114,19 +115,18 @@ def _hours(picture: FolderStatus, zone: tzinfo) -> Iterator[str]:
         yield f"Clips are sent {hours.in_words()}{goes_on}"
 
 
-def _head(picture: FolderStatus, at: float, zone: tzinfo) -> Iterator[str]:
+def _head(picture: FolderStatus, at: float, zone: tzinfo | None) -> Iterator[str]:
     where = f", by clipspool on {readable(picture.host)}" if picture.host else ""
-    yield f"{picture.inbox}, {_time(at, zone)} ({datetime.fromtimestamp(at, zone).tzname()}){where}"
+    name = datetime.fromtimestamp(at, zone).astimezone(zone).tzname()
+    yield f"{picture.inbox}, {_time(at, zone)} ({name}){where}"
     if picture.has_stopped:
-        yield ""
-        yield "clipspool is stopped: clips are neither accepted nor sent until it runs again, and stay here."
-        yield ""
+        yield "\nclipspool is stopped: until it runs again clips stay here, and none is accepted or sent.\n"
 
 
 _Section = tuple[str, int, Iterator[list[str]]]
 
 
-def _sections(picture: FolderStatus, zone: tzinfo) -> Iterator[_Section]:
+def _sections(picture: FolderStatus, zone: tzinfo | None) -> Iterator[_Section]:
     places = picture.places
     yours = [one for one in picture.waiting if one.problem]
     entries = (_problem(one, n, places) for n, one in enumerate(yours[:NAMED_MOST]))
@@ -138,7 +138,8 @@ def _sections(picture: FolderStatus, zone: tzinfo) -> Iterator[_Section]:
     entries = (_left_behind(peer) for peer in lost)
     yield f"NEEDS THE OPERATOR ({len(lost):,}): another machine's clips", len(lost), entries
     count = picture.tally.by_state.total()
-    entries = (_row(_clip(job), _under_way(job, picture.conditions, zone)) for job in picture.under_way)
+    now, when = picture.conditions, partial(_time, zone=zone)
+    entries = (_row(_clip(job), _readable(_under_way(job, now, when), places)) for job in picture.under_way)
     yield f"UNDER WAY ({count:,})", count, entries
     coming = [one for one in picture.waiting if not one.problem]
     entries = (_row(readable(text(one.path)), _readable(one.reason, places)) for one in coming[:MOST])
@@ -158,10 +159,10 @@ def _problem(waiting: Waiting, number: int, places: Places) -> list[str]:
 
 
 def _left_behind(peer: Peer) -> list[str]:
-    clips = f"{peer.clips:,} clips" if peer.clips != 1 else "1 clip"
+    clips = f"its {peer.clips:,} clips wait" if peer.clips != 1 else "its 1 clip waits"
     # No seconds here: each change would be a write to the share.
     why = "may not be running" if peer.life is Life.UNKNOWN else "is not running"
-    said = f"its {clips} wait until it runs again, or until the operator takes them over."
+    said = f"{clips} until it runs again, or until the operator takes over."
     return _entry(f"{readable(peer.name)} {why}", [said])
 
 
@@ -179,17 +180,17 @@ def _failed(seen: EndedJob, places: Places) -> list[str]:
     return _entry(_job(job), said)
 
 
-def _delivered(job: Job, zone: tzinfo) -> str:
+def _delivered(job: Job, zone: tzinfo | None) -> str:
     names = ", ".join(readable(text(result.name)) for result in job.results if result.name)
     odd = [one.in_words() for one in job.missing] + [said for one in job.results for said in one.noticed]
     said = f" (but {redact('; '.join(odd))})" if odd else ""
     return f"{_time(job.updated_at, zone)}  {names}".rstrip() + readable(said)
 
 
-def _under_way(job: Job, conditions: Conditions, zone: tzinfo) -> str:
+def _under_way(job: Job, conditions: Conditions, moment: Callable[[float], str]) -> str:
     match job.state:
         case State.QUEUED:
-            return _queued(job, conditions, zone)
+            return _queued(job, conditions, moment)
         case State.SUBMITTING:
             return "sending"
         case State.RUNNING | State.RENDERED if job.is_split:
@@ -219,35 +220,37 @@ def for_editors(job: Job, conditions: Conditions, places: Places) -> str:
         return _held(job, places)
     if working := conditions.working.get(job.id):
         return working.in_words()
-    return _under_way(job, conditions, UTC)
+    return _readable(_under_way(job, conditions, local_time), places)
 
 
-def _queued(job: Job, conditions: Conditions, zone: tzinfo) -> str:
+def _queued(job: Job, conditions: Conditions, moment: Callable[[float], str]) -> str:
     why, reason = conditions.why_waiting(job)
     match why:
         case None:
             return "queued, waiting for its turn"
         case "paused":
-            if (file := conditions.pause_files.get(job.inbox)) and not conditions.paused:
-                return f"paused: this folder contains `{file}`; remove it to continue"
-            return "paused by the operator"
+            file = "" if conditions.paused else conditions.pause_files.get(job.inbox, "")
+            by_file = f"paused: this folder contains `{file}`; remove it to continue"
+            return by_file if file else "paused by the operator"
         case "not_before":
-            return f"scheduled for {_time(job.due_at, zone)}"
+            return f"scheduled for {moment(job.due_at)}"
         case "retry":
-            return f"will be tried again automatically at {_time(job.due_at, zone)}" + (
-                f": {job.reason}" if job.reason else ""
-            )
+            again = f"will be tried again automatically at {moment(job.due_at)}"
+            return f"{again}: {job.reason}" if job.reason else again
         case "hours":
             opens_at = conditions.limits.opens_at(job.inbox, conditions.now)
-            return f"waiting for this folder's hours; it is sent from {_time(opens_at, zone)} on"
+            return f"waiting for this folder's hours; it is sent from {moment(opens_at)} on"
+        case "budget" if "tomorrow" not in reason:  # it costs more than any day allows
+            return f"waiting for the operator: {reason}"
         case "budget":
-            return "waiting: today's budget is used up; it continues tomorrow"
+            ends_at = midnight(conditions.now) + DAY_SECONDS  # the day is UTC's
+            return f"waiting: today's budget is used up; it continues at {moment(ends_at)}"
         case "model":
             return "waiting: the provider does not offer this model now; it will be tried again automatically"
         case "provider":
             return "waiting: the provider is not accepting clips now; it continues automatically"
         case _:
-            return without_commands(reason)
+            return reason
 
 
 def _held(job: Job, places: Places) -> str:
@@ -263,9 +266,7 @@ def _held(job: Job, places: Places) -> str:
         case Held.POISON:
             return f"It is set aside; the operator has to look into it: {reason}."
         case Held.REFUSED:
-            return (
-                f"The provider refuses this clip but accepts others; the operator has to check it: {reason}."
-            )
+            return f"The provider refuses this clip but accepts others; the operator checks it: {reason}."
         case Held.VETO:
             return f"A check of the operator's stopped it: {reason}."
         case Held.OVERDUE | Held.LOST | Held.FROM_BACKUP:
@@ -327,7 +328,7 @@ def _job(job: Job) -> str:
     return f"{_clip(job)}, job {job.id}"
 
 
-def _time(at: float, zone: tzinfo) -> str:
+def _time(at: float, zone: tzinfo | None) -> str:
     return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M}"
 
 

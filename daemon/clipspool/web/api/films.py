@@ -120,7 +120,9 @@ def quote_json(quote: Quote, inbox: str, conditions: Conditions) -> dict[str, An
         for job in quote.jobs
     ]
     problems = [problem_json(problem) for problem in quote.problems]
-    held, reason = conditions.would_hold(inbox, [(job.request.model, job.credits) for job in quote.jobs])
+    prices = [(job.request.model, job.credits) for job in quote.jobs]
+    is_whole = all(job.request.long_clips != "split" for job in quote.jobs)
+    held, reason = conditions.would_hold(inbox, prices, is_whole=is_whole)
     limits, spend = conditions.limits, conditions.spend
     left = [limits.credits_left(spend, inbox, job.request.model) for job in quote.jobs]
     return {
