@@ -708,6 +708,24 @@ def test_a_job_in_doubt_shows_its_evidence_and_what_each_way_out_may_cost(stage,
     assert "there is nothing to approve" in web("GET", "/jobs/clip1/approve", BEARER).text
 
 
+@pytest.mark.parametrize(("fps", "frame"), [("30/1", 'data-frame="0.0333'), ("", 'data-frame=""')])
+def test_the_player_steps_by_the_frames_of_the_result(stage, web, fps, frame):
+    results = (replace(RESULT, name="shot.mp4", fps=fps),)
+    stage.add(state=State.DELIVERED, results=results, paid=Paid.YES, task=a_task())
+    assert frame in web("GET", "/jobs/clip1/compare/1", BEARER).text
+
+
+def test_where_some_of_several_jobs_are_refused_the_page_says_how_many_were_done(stage, web):
+    stage.answer = lambda _do, _given: [
+        {"id": "dear0", "done": True},
+        *({"id": name, "done": False, "why": "it is not held. See its page."} for name in ("dear1", "dear2")),
+    ]
+    said = web.post("/all/approve", ids="dear0,dear1,dear2").text
+    assert "Done for 1 of 3 jobs. Not done for the others: it is not held. See its page.<" in said
+    stage.answer = lambda _do, _given: [{"id": "dear1", "done": False, "why": "it is delivered"}]
+    assert "Not done: it is delivered.<" in web.post("/all/approve", ids="dear1").text
+
+
 def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts_are_not_among_them(
     stage, web
 ):

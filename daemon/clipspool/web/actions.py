@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.consequences import consequences, price_of_all
 from clipspool.jobs.model import State
+from clipspool.jobs.text import sentences
 from clipspool.reporting.eta import Timing
 from clipspool.web.context import JOB_ID, Right
 from clipspool.web.rows import APPROVED_TOGETHER, acts_of, row_of
@@ -163,7 +164,9 @@ class ActionRoutes:
         else:
             queued = seen.status["jobs"][State.QUEUED.value]
             said = [f"Submitting from {which} resumes."]
-            said.append(f"{queued:,} jobs are queued in all inboxes: they will be sent and charged in turn.")
+            many = "1 job is" if queued == 1 else f"{queued:,} jobs are"
+            then = ": what resumes is sent and charged in turn." if queued else "."
+            said.append(f"{many} queued in all inboxes{then}")
             if name != _ALL and known[name]["state"] == "offline":
                 said.append("Its folders are accepted as they are now, even if they were replaced.")
             said.append(self._budget())
@@ -205,11 +208,14 @@ class ActionRoutes:
         )
         refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
         if refusals:
-            return self._refused(request, act, "; ".join(refusals), back)
+            why, done = "; ".join(dict.fromkeys(refusals)), len(answer) - len(refusals)
+            first = f"Done for {done:,} of {len(answer):,} jobs." if done else ""
+            return self._refused(request, act, why, back, first)
         return RedirectResponse(back, 303)
 
-    def _refused(self, request: Request, act: str, why: str, back: str) -> Response:
-        return self._views.say(request, _TITLES[act], f"Not done: {why}.", back)
+    def _refused(self, request: Request, act: str, why: str, back: str, first: str = "") -> Response:
+        words = f"Not done for the others: {why}" if first else f"Not done: {why}"
+        return self._views.say(request, _TITLES[act], sentences(first, words), back)
 
     # --- log-in ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.consequences import credits_in_words
 from clipspool.jobs.model import Job
+from clipspool.jobs.text import sentences
 from clipspool.web.actions import read_form
 from clipspool.web.context import ClipDoors
 from clipspool.web.security import name_of
@@ -135,7 +136,7 @@ class VersionPages:
         except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
             why = str(error) or type(error).__name__
         if why:
-            return self._views.say(request, "Choose", f"Not done: {why}.", back)
+            return self._views.say(request, "Choose", sentences(f"Not done: {why}"), back)
         log.info("command", do="choose", by=name_of(request), of=[job_id])
         return RedirectResponse(back, 303)
 

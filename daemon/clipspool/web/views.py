@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from starlette.requests import Request
@@ -11,11 +12,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from clipspool.jobs.account import Account
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Job, State
-from clipspool.jobs.text import iso, text
+from clipspool.jobs.text import DAY_SECONDS, iso, text
 from clipspool.journal import SORTED_MAX, Look, Lookup, Page, SortBy
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
-from clipspool.reporting.looking import DAY_SECONDS
 from clipspool.reporting.status import balance_lines, evidence_lines
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import readable, redact_value
@@ -266,7 +266,9 @@ class Views:
             return self.missing(request)
         request_ = found.request
         starts = request_.start_seconds if request_.long_clips == "trim" or request_.length_seconds else 0.0
-        return self.draw(request, "compare.html", job=row, result=result, starts=starts)
+        fps = delivered(found)[number - 1].fps
+        frame = float(1 / Fraction(fps)) if fps else ""
+        return self.draw(request, "compare.html", job=row, result=result, starts=starts, frame=frame)
 
     def _about(self, job: Job) -> dict[str, Any]:
         conditions = self._conditions()

@@ -8,6 +8,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from clipspool.jobs.text import sentences
 from clipspool.web.api.jobs import job_id_of
 from clipspool.web.api.operations import key_of, read_json
 from clipspool.web.context import DaemonHandle
@@ -78,14 +79,15 @@ class Acts:
         except TimeoutError:
             raise
         except Exception as error:
-            raise NotTaken(409, "JOB.REFUSED", f"Not done: {str(error) or type(error).__name__}.") from error
+            why = sentences(f"Not done: {str(error) or type(error).__name__}")
+            raise NotTaken(409, "JOB.REFUSED", why) from error
         log.info("command", do=act, by=arguments["by"], of=job_id_of(request))
         answer: dict[str, Any] = made[0] if isinstance(made, list) and made else {"done": True}
         if not answer.get("done"):
             why = str(answer.get("why", "it cannot be done now"))
             is_missing = why == _NO_JOB
             code = "JOB.UNKNOWN" if is_missing else "JOB.REFUSED"
-            raise NotTaken(404 if is_missing else 409, code, f"Not done: {why}.")
+            raise NotTaken(404 if is_missing else 409, code, sentences(f"Not done: {why}"))
         return {"id": job_id_of(request), **answer}
 
 

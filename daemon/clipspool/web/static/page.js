@@ -132,7 +132,7 @@ function play(player) {
   const [source, result] = [player.querySelector("#source"), player.querySelector("#result")];
   const part = (id) => player.querySelector(`#${id}`);
   const starts = Number(player.dataset.starts);
-  const FRAME = 1 / 24, APART = 0.06;
+  const FRAME = Number(player.dataset.frame) || 1 / 24, APART = 0.06;
   const length = () => Number.isFinite(result.duration) ? result.duration : 0;
   let isWanted = false;
 

@@ -191,6 +191,11 @@
 
   let waiting = 0;
   function changed() {
+    // What another choice makes useless is hidden, too: the daemon would ask to delete it.
+    for (const one of form.querySelectorAll("[data-unless]")) {
+      const [name, ...values] = one.dataset.unless.split(" ");
+      one.hidden = values.includes(field(name));
+    }
     const longest = Math.max(0, ...prompts().map((one) => one.length));
     part("letters").textContent = longest ? `${longest} of ${model().prompt_utf16_max ?? 1000}${prompts().length > 1 ? `, ${prompts().length} prompts` : ""}` : "";
     form.elements.variants.disabled = seeds().length > 1;  // each seed is a result of its own
