@@ -1,14 +1,19 @@
 """A task that a person names is looked up before a job follows it."""
 
+import shutil
+
 import pytest
 
-from clipspool.app.attaching import attach
+from clipspool.app.attaching import AttachTools, attach
 from clipspool.jobs.events import AnswerLost
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, State
 from clipspool.provider.protocol import TaskLook, TaskStatus
-from fakes import Desk, Studio
+from clipspool.spool.handover import take_over
+from clipspool.spool.ledger import note, notes
+from clipspool.spool.recovery import survey
+from fakes import PROFILE, Bench, Desk, Studio
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
 
@@ -24,11 +29,12 @@ def desk(tmp_path):
     desk.close()
 
 
-def ordered(desk, studio, task_id="123", **how):
+def ordered(desk, studio, task_id="123", folders_of=lambda _inbox: None, **how):
     def ask(command):
         return desk.order(command)
 
-    return attach(ask, lambda _profile: studio, "clip1", task_id, "ann", **how)[0]
+    tools = AttachTools(ask, lambda _profile: studio, folders_of)
+    return attach(tools, "clip1", task_id, "ann", **how)[0]
 
 
 def test_an_id_that_the_provider_does_not_know_is_refused_and_the_doubt_stays(desk):
@@ -80,3 +86,53 @@ def test_an_id_that_was_pasted_with_spaces_around_it_is_meant_without_them(desk)
     studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
     assert ordered(desk, studio, " task-9\n")["done"]
     assert (desk.job().held, desk.job().task.task_id) == (None, "task-9")
+
+
+# --- a journal that is lost afterwards ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Yield the inbox of the job in doubt; its ledger has the request that may have been paid for."""
+    bench = Bench(tmp_path)
+    note(bench.bay.inbox, "clip1", "clip1", "intent", number=1, profile=PROFILE)
+    return bench
+
+
+def recovered(bench):
+    """Return the job as a journal knows it that was lost, and made again from the work folders."""
+    (folder,) = survey("bay", bench.bay.inbox, "j1", ()).ours
+    return folder.jobs[0]
+
+
+@pytest.mark.parametrize("how", [{}, {"force": True}])
+def test_a_task_that_was_attached_is_followed_though_the_journal_is_lost(desk, bench, how):
+    """In doubt once more, it would invite a person to pay a second time."""
+    assert recovered(bench).state is State.IN_DOUBT
+    studio = Studio()
+    if not how:
+        studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
+    assert ordered(desk, studio, "task-9", lambda _inbox: bench.bay, **how)["done"]
+    job = recovered(bench)
+    assert (job.state, job.task.task_id, job.task.profile) == (State.RUNNING, "task-9", PROFILE)
+    assert job.task.number == desk.job().task.number == 1
+
+
+def test_an_order_that_is_refused_leaves_nothing_in_the_ledger(desk, bench):
+    before = notes(bench.bay.inbox, "clip1")
+    assert not ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay)["done"]
+    assert notes(bench.bay.inbox, "clip1") == before
+
+
+def test_a_clip_that_another_journal_took_over_gets_no_line_of_ours(desk, bench):
+    before = notes(bench.bay.inbox, "clip1")
+    take_over(bench.bay.inbox, "clip1", "j2")
+    assert ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay, force=True)["done"]
+    assert notes(bench.bay.inbox, "clip1") == before
+
+
+def test_a_work_folder_that_is_gone_keeps_no_task_from_being_attached(desk, bench):
+    shutil.rmtree(bench.work)
+    assert ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay, force=True)["done"]
+    assert desk.job().task.task_id == "task-9"
+    assert not bench.work.exists()

@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import structlog
+
 from clipspool.app.choosing import Ask
 from clipspool.jobs.faults import Fault
 from clipspool.jobs.permissions import may_attach
 from clipspool.jobs.text import is_task_id
 from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
 from clipspool.scheduler import commands
+from clipspool.spool.handover import taker_of
+from clipspool.spool.ledger import note
+from clipspool.spool.watchfolder import Folders
 from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
 
 ASK_SECONDS = 20.0
 """How long the provider may take to answer; the operator waits meanwhile."""
@@ -47,9 +54,18 @@ def sight(task_id: str, provider: Followed | None) -> Sighting:
     return Sighting("no" if look.status is TaskStatus.MISSING else "yes", look.word)
 
 
+@dataclass(frozen=True, slots=True)
+class AttachTools:
+    """What a daemon, or a command without one, brings along."""
+
+    ask: Ask
+    follow: Follow
+    folders_of: Callable[[str], Folders | None]
+    """Returns an inbox with its outbox by its name; None where there is none."""
+
+
 def attach(
-    ask: Ask,
-    follow: Follow,
+    tools: AttachTools,
     job_id: str,
     task_id: str,
     by: str,
@@ -68,13 +84,16 @@ def attach(
 
     def attached(*, is_seen: bool) -> list[dict[str, Any]]:
         command = partial(commands.attach, job_id=job_id, task_id=task_id, by=by, why=why, is_seen=is_seen)
-        return list(ask(command))
+        answers = list(tools.ask(command))
+        if answers[0]["done"]:
+            _note_task(tools, job_id, task_id)
+        return answers
 
-    job = ask(lambda scheduler: scheduler.journal.job(job_id))
+    job = tools.ask(lambda scheduler: scheduler.journal.job(job_id))
     if job is None or not may_attach(job) or not is_task_id(task_id):
         # The command refuses it: there is nothing to ask the provider.
         return attached(is_seen=False)
-    sighting = sight(task_id, follow(job.task.profile if job.task else ""))
+    sighting = sight(task_id, tools.follow(job.task.profile if job.task else ""))
     if sighting.known == "no" and not force:
         why_not = (
             f"the provider does not know the task {task_id} ({sighting.answer}): check the id. A task "
@@ -85,3 +104,24 @@ def attach(
         why_not = f"the provider could not be asked about the task {task_id} ({sighting.answer})"
         return [{"id": job_id, "done": False, "check": "unasked", "why": f"{why_not}, so it is not checked"}]
     return attached(is_seen=sighting.known == "yes")
+
+
+def _note_task(tools: AttachTools, job_id: str, task_id: str) -> None:
+    """Write an attached task into its clip's ledger: if the journal is lost, only that leads to the task.
+
+    After the order is recorded: one that was refused must leave nothing there. A ledger that cannot be
+    written does not undo the order, which the journal has.
+    """
+    job, journal_id = tools.ask(
+        lambda scheduler: (scheduler.journal.job(job_id), scheduler.journal.fact("id"))
+    )
+    task = None if job is None else job.task
+    folders = None if job is None else tools.folders_of(job.inbox)
+    if task is None or task.task_id != task_id or folders is None:  # another order came meanwhile
+        return
+    try:
+        if not taker_of(folders.inbox, job.clip_id, str(journal_id or "")):
+            facts = {"profile": task.profile, "task_id": task_id, "number": task.number}
+            note(folders.inbox, job.clip_id, job_id, "task", **facts)
+    except OSError as error:
+        log.warning("ledger_not_written", job=job_id, inbox=job.inbox, why=str(error))

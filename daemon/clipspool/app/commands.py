@@ -87,7 +87,7 @@ class Answers:
             "recover": self._recover,
             "prune": self.housekeeping.prune,
             "reload": self._reread,
-            "attach": lambda **given: attaching.attach(scheduler.call, calls.stages.tools.follow, **given),
+            "attach": self._attach,
             "again": lambda **given: again(self._again_tools(), **given),
             "choose": lambda **given: choose(scheduler.call, calls.stages.tools.folders_of.get, **given),
             "presets": self._presets,
@@ -95,6 +95,11 @@ class Answers:
             "balance": lambda: balance_json(calls.stages.tools.provider.ask_balance()),
         }
         """Commands that need more than the scheduler, by name."""
+
+    def _attach(self, **given: Any) -> list[dict[str, Any]]:
+        tools = self._calls.stages.tools
+        attach_tools = attaching.AttachTools(self._scheduler.call, tools.follow, tools.folders_of.get)
+        return attaching.attach(attach_tools, **given)
 
     def _again_tools(self) -> AgainTools:
         tools = self._calls.stages.tools

@@ -45,13 +45,13 @@ class OperatorCommands(ExitStack):
         """Attach a task to a job, after the provider was asked about it."""
 
         def command(scheduler: Any) -> Any:
-            from clipspool.app.attaching import attach
+            from clipspool.app.attaching import AttachTools, attach
             from clipspool.app.build import follows, provider_of
 
             current, settings = provider_of(self._settings), self._settings
             follow = follows(lambda: current, partial(provider_of, settings), settings.provider.addresses)
             # No other process has this journal: asking within the turn delays nobody.
-            return attach(lambda do: do(scheduler), follow, **arguments)
+            return attach(AttachTools(lambda do: do(scheduler), follow, self._folders), **arguments)
 
         return list(self._carry_out("attach", command, arguments))
 
