@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from clipspool.jobs.model import Clip, Job, Paid, State
+from clipspool.jobs.events import Failed
+from clipspool.jobs.model import Clip, Error, Job, Paid, State
 from clipspool.jobs.text import text
 from clipspool.spool.root import Root
 from clipspool.spool.sources import digest, stamp, strangers
@@ -17,6 +18,8 @@ from clipspool.spool.workfolder import changed_note_of, folder_of
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, sha256_of
 
 _NOTE_BYTES_MAX = 64 << 10
+_DATE_NS = 2_000_000_000
+"""How far file systems round a date: FAT keeps two seconds."""
 _REPLACED = "it was replaced by something else after it was sent"
 
 
@@ -65,6 +68,34 @@ def _compare_pictures(root: Root, rel: Rel, clip: Clip) -> str:
     except NotRegular:
         return _REPLACED
     return "" if is_same else "its pictures changed after they were sent; the result shows what was sent"
+
+
+def why_another(read: Clip, clip: Clip, job: Job) -> Failed | None:
+    """Return why a clip that was read is not the one that a job is about; None where it is.
+
+    Of one that was brought back: somebody may have put another clip under its name, and the order to run the
+    job again did not mean that one. A clip that never left its work folder may still be written to, until
+    it was cut into parts.
+    """
+    if job.parts and read.sha256 != clip.sha256:
+        # Its other parts may be paid for: they show another film now.
+        changed = f"{clip.path} changed after it was cut into parts"
+        return Failed(Error("CLIP.CHANGED", changed, "Cancel the job, and drop the clip again."))
+    if clip.lies_at is None:
+        return None
+    is_same = read.sha256 == clip.sha256
+    if clip.sha256 is None:  # it retired before anybody read it
+        is_same = read.size == clip.size and abs(read.mtime_ns - clip.mtime_ns) <= _DATE_NS
+    if is_same:
+        return None
+    sizes = "" if read.size == clip.size else f": {clip.size:,} bytes then, {read.size:,} now"
+    return Failed(
+        Error(
+            "CLIP.CHANGED",
+            f"{text(clip.lies_at)} is not the clip that was accepted as {text(clip.path)}{sizes}",
+            "Put back the clip that was accepted, or drop the other one as a clip of its own.",
+        )
+    )
 
 
 def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:

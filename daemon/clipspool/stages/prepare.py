@@ -23,6 +23,7 @@ from clipspool.provider.transport import Depot
 from clipspool.spool.kept import return_copy
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
+from clipspool.stages.changed import why_another
 from clipspool.stages.film import look_at_pictures, open_film, read_pictures
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
@@ -88,10 +89,8 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             return Failed(Error("CLIP.DATE", "its date lies beyond the year 2262", "Set the clip's date."))
         if (read.size, read.mtime_ns) == (clip.size, clip.mtime_ns):
             return _make_ready(job, read, file, folders, tools, attempt)
-        if job.parts and read.sha256 != clip.sha256:
-            # Its other parts may be paid for: they show another film now.
-            changed = f"{clip.path} changed after it was cut into parts"
-            return Failed(Error("CLIP.CHANGED", changed, "Cancel the job, and drop the clip again."))
+        if other := why_another(read, clip, job):
+            return other
         looked = _look_again(read, file, tools)
         if not isinstance(looked, Clip):
             return looked
@@ -106,6 +105,8 @@ def _prepare_pictures(job: Job, clip: Clip, folders: Folders, tools: PrepareTool
     if not isinstance(read, Clip):
         return read
     is_changed = (read.size, read.mtime_ns) != (clip.size, clip.mtime_ns)
+    if is_changed and (other := why_another(read, clip, job)):
+        return other
     looked = look_at_pictures(read, job, folders, tools.decoder) if is_changed else read
     if not isinstance(looked, Clip):
         return looked
