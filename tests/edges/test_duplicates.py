@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.jobs.events import AnswerLost, Failed, Prepared, Reused
+from clipspool.jobs.events import AnswerLost, Failed, JobHeld, Prepared, Reused
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.scheduler import commands as operator
@@ -160,6 +160,50 @@ def test_a_retry_is_no_duplicate_of_itself(desk):
     desk.shop.say[Stage.PREPARE].append(ASKED)
     desk.order(operator.retry, ["clip1"], "ann")
     desk.until(S.DELIVERED)
+
+
+def test_a_clip_that_a_person_ordered_to_be_run_again_is_compared_with_nothing(desk):
+    """The order said what it may cost; it is approved by it, though the clip had not been read before."""
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    desk.shop.say[Stage.PREPARE].append(Failed(Error("X", "its disk was gone")))
+    desk.drop("clip2")
+    desk.until(S.FAILED, "clip2")
+    desk.shop.say[Stage.PREPARE].append(ASKED)
+    desk.order(operator.retry, ["clip2"], "ann")
+    desk.until(S.DELIVERED, "clip2")
+    assert desk.shop.paid == ["clip1", "clip2"]
+
+
+def test_a_duplicate_that_was_cancelled_while_it_was_read_ends_and_is_not_held(desk):
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    held = desk.shop.hold(Stage.PREPARE)
+    drop(desk, "clip2")
+    desk.turns(2)
+    desk.order(operator.cancel, ["clip2"], "ann")
+    desk.release(held)
+    assert desk.until(S.CANCELLED, "clip2").held is None
+    assert desk.shop.paid == ["clip1"]
+
+
+@pytest.mark.parametrize("choice", ["hold", "reuse"])
+def test_a_duplicate_that_an_older_journal_holds_meanwhile_says_both(desk, choice):
+    """Approved it is not compared once more, so whoever approves it has to know."""
+    desk.scheduler.comparison.choices = {"bay": choice}
+    drop(desk, "clip1")
+    desk.until(S.DELIVERED)
+    held = desk.shop.hold(Stage.PREPARE)
+    drop(desk, "clip2")
+    desk.turns(2)
+    desk.order(lambda scheduler: scheduler.decide(desk.job("clip2"), JobHeld(Held.FROM_BACKUP, "older")))
+    desk.release(held)
+    desk.turns(2)
+    job = desk.job("clip2")
+    assert (job.held, job.reuse) == (Held.FROM_BACKUP, None)
+    assert "the same clip with the same request is job clip1" in job.reason
+    assert job.reason.endswith("; older")
+    assert desk.shop.paid == ["clip1"]
 
 
 @pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.SUBMIT])

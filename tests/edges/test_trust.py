@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 
+from clipspool.jobs.events import JobHeld
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, State
 from clipspool.reporting.status import job_json, status_json
 from clipspool.scheduler import commands as operator
+from clipspool.scheduler.restore_guard import FROM_BACKUP
 from clipspool.scheduler.restore_marks import KEEP_SECONDS, Marks
 from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS
@@ -171,6 +173,43 @@ def test_what_is_queued_in_a_backup_of_an_accepted_journal_is_held_as_well(resto
     last.marks.prove("bay", inbox)
     last.turn()
     assert last.job("new1").held is Held.FROM_BACKUP
+
+
+def test_a_request_that_connects_while_an_older_journal_is_found_is_not_sent(start, inbox):
+    """Its operator accepts older journals at once, which is no consent to pay for each job in them."""
+    desk = start(accepts=True)
+    desk.marks.prove("bay", inbox)
+    desk.drop()
+    for _ in range(6):
+        if any(flying.stage is Stage.SUBMIT for flying in desk.scheduler.in_flight.values()):
+            break
+        desk.turn()
+    guard = desk.scheduler.restore_guard
+    at_gate = desk.scheduler.mailbox.receive()
+    desk.scheduler.call_soon(lambda _: guard.hold("bay", guard.begun_at + 1000))
+    for message in at_gate:
+        desk.scheduler.enqueue(message)
+    desk.turns(3, 60.0)
+    assert (desk.shop.paid, guard.restored) == ([], 0)
+    assert desk.job().held is Held.FROM_BACKUP
+    assert "may have been sent and paid for since" in desk.job().reason
+    desk.order(operator.approve, ["clip1"], "ann")
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["clip1"]
+
+
+def test_a_job_that_was_held_for_something_else_is_held_for_the_older_journal_and_says_both(start, inbox):
+    """An approval of many prices at once says nothing about requests that were sent since."""
+    desk = start(accepts=True)
+    desk.marks.prove("bay", inbox)
+    desk.drop(due_at=NOON + 600)
+    desk.turn()
+    desk.order(lambda scheduler: scheduler.decide(desk.job(), JobHeld(Held.BUDGET, "it is dear")))
+    guard = desk.scheduler.restore_guard
+    for _ in range(2):  # and once more, as after a second restore
+        desk.order(lambda _: guard.hold("bay", guard.begun_at + 1000))
+        assert desk.job().held is Held.FROM_BACKUP
+        assert desk.job().reason == f"it is dear; {FROM_BACKUP}"
 
 
 def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbox):

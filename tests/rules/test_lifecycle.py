@@ -372,6 +372,33 @@ def test_a_job_from_an_older_journal_that_is_approved_is_sent_within_its_limits_
     assert (approved.held, approved.approved, approved.reuse) == (None, False, reuse)
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        StageFailed("DISK", "it cannot be read", held=Held.DISK),
+        StageFailed("UPLOAD", "no answer came"),
+        Postponed("the daemon stops", 0.0),
+        EXAMPLES[Prepared],
+        EXAMPLES[Changed],
+        EXAMPLES[FellBack],
+        EXAMPLES[Vetted],
+    ],
+)
+def test_a_job_that_is_held_while_a_worker_has_it_stays_held_whatever_the_worker_reports(event):
+    """Let go it would be sent, though an older journal does not know what was paid for."""
+    held = after(in_state(S.QUEUED), JobHeld(Held.FROM_BACKUP, "older"))
+    moved = after(held, event)
+    assert (moved.held, moved.reason, stage_of(moved)) == (Held.FROM_BACKUP, "older", None)
+
+
+@pytest.mark.parametrize("other", [Held.DUPLICATE, Held.VETO, Held.POISON, Held.BUDGET])
+def test_no_other_hold_takes_the_place_of_the_one_for_an_older_journal(other):
+    """To approve a duplicate is no consent to pay for what may have been sent since."""
+    held = after(in_state(S.QUEUED), JobHeld(Held.FROM_BACKUP, "older"), JobHeld(other, "besides"))
+    assert (held.held, held.reason) == (Held.FROM_BACKUP, "besides; older")
+    assert after(held, Approved("ann")).approved is False
+
+
 def test_a_clip_goes_from_the_queue_to_the_outbox():
     job = after(a_job(), EXAMPLES[Prepared])
     assert (job.state, job.prepared, job.credits_estimated) == (S.QUEUED, True, 15.0)

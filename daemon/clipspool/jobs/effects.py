@@ -42,7 +42,7 @@ def apply(job: Job, event: Event, now: float, pace: Pace, open_tasks: int) -> Jo
     """Return the job, in its new state already, with all else that the event changes but `updated_at`."""
     match event:
         case on.Postponed():
-            return replace(job, due_at=now + event.seconds, reason=event.reason)
+            return replace(job, due_at=now + event.seconds, reason=_why_held(job) or event.reason)
         case on.StageFailed():
             return _stage_failed(job, event, now, pace)
         case on.JobHeld():
@@ -80,7 +80,7 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
                 prepared=True,
                 attempts=0,
                 due_at=now,
-                reason=_what_is_sent(event) if job.held is None else job.reason,
+                reason=_why_held(job) or _what_is_sent(event),
                 credits_estimated=event.credits_estimated,
                 fingerprint=event.fingerprint or job.fingerprint,
                 version=event.version or job.version,
@@ -97,7 +97,7 @@ def _in_queue(job: Job, event: QueueEvent, now: float, pace: Pace) -> Job:
             return replace(job, results=event.results, reason=f"taken over from job {event.from_job}")
         case on.Changed():
             due_at = now if event.is_settled else now + max(pace.settle_seconds, 0.1)
-            return replace(job, prepared=False, due_at=due_at, reason=event.reason)
+            return replace(job, prepared=False, due_at=due_at, reason=_why_held(job) or event.reason)
         case on.FellBack():
             return _fallen_back(job, event, now)
         case on.Vetted():
@@ -120,13 +120,21 @@ def _fallen_back(job: Job, event: on.FellBack, now: float) -> Job:
     )
     # It is made to fit and priced again, and compared with others as what it asks for now.
     changed = replace(job, request=request, prepared=False, fingerprint="", credits_estimated=None, parts=())
-    reason = f"{event.instead_of} {event.why}: {event.model} is used instead"
+    reason = _why_held(job) or f"{event.instead_of} {event.why}: {event.model} is used instead"
     # Who approved a price did not approve that of another model.
     return replace(changed, attempts=0, due_at=now, reason=reason, approved=False)
 
 
 def _as_made(parts: tuple[Part, ...], event: on.Prepared) -> tuple[Part, ...]:
     return tuple(replace(part, sent_size=event.sent_size, sent_sha256=event.sent_sha256) for part in parts)
+
+
+def _why_held(job: Job) -> str:
+    """Return why a queued job waits for a person; empty where it does not.
+
+    It may have been held while a worker had it: what the worker reports ends no hold, and hides no reason.
+    """
+    return job.reason if job.state is State.QUEUED and job.held is not None else ""
 
 
 def _what_is_sent(event: on.Prepared) -> str:
@@ -139,11 +147,14 @@ def _held(job: Job, event: on.JobHeld) -> Job:
     held = replace(job, held=event.held, reason=event.reason)
     if job.state is not State.QUEUED:
         return replace(held, due_at=NEVER)
+    if job.held is Held.FROM_BACKUP:
+        # It may have been paid for: whatever holds it besides, only an approval that says so lets it go.
+        held = replace(held, held=job.held, reason=f"{event.reason}; {job.reason}")
     return held if event.held in {Held.POISON, Held.REFUSED, Held.FROM_BACKUP} else replace(held, reuse=None)
 
 
 def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Job:
-    failed = replace(job, attempts=job.attempts + 1, reason=event.message)
+    failed = replace(job, attempts=job.attempts + 1, reason=_why_held(job) or event.message)
     if job.state is State.RUNNING:
         # A job that is held for a person stays held: a failed poll says nothing new about the task.
         pause = pace.poll.after_fault(job.attempts, event.retry_after_seconds, pace.random)
@@ -154,6 +165,8 @@ def _stage_failed(job: Job, event: on.StageFailed, now: float, pace: Pace) -> Jo
     pause = retry_seconds(job.attempts, asked, pace.random)
     # In the queue any other hold would stop the attempts; later on it only informs a person.
     held = event.held if job.state is not State.QUEUED or event.held in STILL_TRIED else None
+    if job.state is State.QUEUED and job.held is not None:
+        held = job.held
     if held in STILL_TRIED:  # an attempt costs little, and whoever makes room waits for it
         pause = min(pause, _DISK_SECONDS_MAX)
     return replace(failed, due_at=now + pause, held=held)

@@ -59,10 +59,11 @@ class Comparison:
             is_alone = clips[job.fingerprint] == 1 and not any(clips[one] for one in alike)
             if choice == "run" or is_alone:
                 continue
-            if job.state is not State.QUEUED or job.held is not None:
+            # An older journal that was found meanwhile holds it: approved, it is not compared once more.
+            if job.state is not State.QUEUED or job.held not in {None, Held.FROM_BACKUP}:
                 continue
             if earlier := self._earlier(job, alike):
-                yield job, _verdict(job, earlier, choice)
+                yield job, _verdict(job, earlier, choice if job.held is None else "hold")
         while self._delivered:
             one = self._delivered.pop()
             for job in self._journal.duplicates_of(one):

@@ -121,10 +121,13 @@ class RestoreGuard:
             return
         self._journal.set_fact(_HELD, True)
         for job in list(self._journal.find(states=(State.QUEUED,))):
+            if job.held is Held.FROM_BACKUP:
+                continue  # since an earlier restore
+            # In place of any other hold: an approval of a price, or of a duplicate, says nothing about a
+            # request that was sent since.
             is_held = job.held is not None and job.held not in STILL_TRIED
-            held = job.held if is_held and job.held is not None else Held.FROM_BACKUP
             reason = f"{job.reason}; {FROM_BACKUP}" if is_held else FROM_BACKUP
-            self._decide(job, on.JobHeld(held, reason))
+            self._decide(job, on.JobHeld(Held.FROM_BACKUP, reason))
 
     def accept(self, mark: int = 0) -> bool:
         """Continue with this journal, from beyond the marks; False where nothing was held for them."""

@@ -271,7 +271,10 @@ class Picker:
         return sorted(every.values(), key=lambda one: -one.priority)
 
     def may_send(self, job: Job, now: float) -> bool:
-        """Whether a job may be sent from its inbox now: neither paused nor outside its hours."""
+        """Whether a job may be sent from its inbox now: not held, neither paused nor outside its hours."""
+        # An older journal may have been found, and the job held, since it was picked.
+        if stage_of(job) is None:
+            return False
         is_open = job.approved or self.limits.may_send(job.inbox, now)
         return is_open and not self.pauses.has(job.inbox)
 
