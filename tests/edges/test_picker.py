@@ -8,7 +8,7 @@ from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import TaskSucceeded
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
-from clipspool.jobs.model import Held, State
+from clipspool.jobs.model import Held, Part, State
 from clipspool.jobs.records import Spend
 from clipspool.jobs.shares import Share, Shares
 from clipspool.journal import Journal
@@ -104,6 +104,24 @@ def test_the_brake_lets_one_go_first(table):
     assert len(table.chosen(Stage.SUBMIT)) == 5
 
 
+def test_of_a_model_that_is_held_back_one_is_tried_at_a_time_and_others_go_on(table):
+    held = Brake(models={"aleph2": Brake(1, NOON - 1, BUSY)})
+    for number in range(3):
+        table.add(f"a{number}", request=a_request(model="aleph2"), **PREPARED)
+    table.add("other", **PREPARED)
+    assert table.chosen(Stage.SUBMIT, brake=held) == ["a0", "other"]
+    table.in_flight["a0"] = InFlight(Stage.SUBMIT, table.journal.job("a0"))
+    assert table.chosen(Stage.SUBMIT, brake=held) == ["other"]
+
+
+def test_what_the_brake_does_not_hold_is_sent_once_it_is_due_and_no_earlier(table):
+    table.add("ready", **PREPARED)
+    table.add("later", due_at=NOON + 1, **PREPARED)
+    shut = Brake(1, NOON + 60, BUSY)
+    picks = table.picker.pick(NOON, shut, Spend(), {}, excused={"ready", "later"})
+    assert [job.id for _, job in picks.stages] == ["ready"]
+
+
 def test_what_is_chosen_in_one_turn_stays_within_the_day(table):
     table.picker.limits = Limits(credits_per_day=50.0)
     for number in range(5):
@@ -180,6 +198,15 @@ def test_an_inbox_has_no_more_tasks_than_it_may_connections_included(table):
     chosen = table.chosen(Stage.SUBMIT)
     assert [job for job in chosen if job.startswith("a")] == ["a1"]
     assert len([job for job in chosen if job.startswith("b")]) == 6
+
+
+def test_a_clip_that_is_sent_in_parts_takes_no_place_for_itself(table):
+    """Its parts do: with one place it would keep them, and all others, from being sent for ever."""
+    limit(table, {"a": Share(running_max=1, credits_per_day=20.0)})
+    part = Part(1, 2, 0, 125, 0, "25/1")
+    table.add("whole", parts=(part, replace(part, number=2, start=125)), priority=1, **PREPARED)
+    table.add("plain", **PREPARED)
+    assert table.chosen(Stage.SUBMIT) == ["whole", "plain"]
 
 
 def test_a_model_that_has_its_tasks_hides_none_of_another_model_behind_it(table):
