@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +26,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.working import Working
+from clipspool.media.facts import BLACK
 from clipspool.provider.protocol import Download, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -342,9 +344,65 @@ def test_without_an_address_it_is_tried_again_later(bench, studio, look, code):
     assert event.code == code
 
 
-def test_a_task_that_turns_out_to_have_failed_ends_the_job(bench, studio):
+def test_a_finished_task_is_given_up_only_where_it_is_called_failed_again_and_again(bench, studio):
+    """A gateway contradicts itself for a moment; the result is paid for, and would be lost."""
     studio.looks["task-1"] = TaskLook(TaskStatus.FAILED, "FAILED")
-    assert isinstance(bring(bench, studio), Failed)
+    for attempts in range(7):
+        event = bring(bench, studio, job=replace(RENDERED, attempts=attempts))
+        assert (type(event), event.code, event.held) == (StageFailed, "RESULT.DENIED", Held.RESULT)
+    assert isinstance(bring(bench, studio, job=replace(RENDERED, attempts=7)), Failed)
+
+
+class Served(Film):
+    """A file that is served otherwise each time."""
+
+    def __init__(self, *films):
+        self.films = list(films)
+
+    def download(self, offset, etag):
+        return self.films.pop(0).download(offset, etag)
+
+
+class Full(Film):
+    """A file for which there is no room a second time."""
+
+    def download(self, *_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+HOLED = MOVIE[:4] + bytes(4) + MOVIE[8:]
+NOTICED = {HOLED: "its pictures are nothing but zeros from byte 4 on", b"black": BLACK}
+
+
+def look_for_zeros(file):
+    film = SimpleNamespace(height=720, width=1280, seconds=1.0, frames=25, fps="25/1")
+    film.noticed = NOTICED.get(file.read())
+    return Probed(".mp4", film=film)
+
+
+def bring_seen(bench, studio, *films):
+    studio.finish("task-1", Served(*films))
+    tools = FetchTools(studio, look_for_zeros, lambda: False, always)
+    (result,) = fetch(RENDERED, bench.bay, tools, attempt="a1").results
+    return result
+
+
+def test_a_film_of_which_a_part_is_zeros_is_fetched_once_more_and_the_whole_one_is_kept(bench, studio):
+    result = bring_seen(bench, studio, Film(HOLED), Film(MOVIE))
+    assert (result.noticed, result.sha256) == ((), hashlib.sha256(MOVIE).hexdigest())
+    assert in_work(bench) == {"clip1.a1-1.mp4": MOVIE}
+
+
+@pytest.mark.parametrize("again", [Film(HOLED), Film(MOVIE, cuts=[1] * CUTS_MAX), Full(b"")])
+def test_a_film_that_comes_no_better_the_second_time_is_kept_with_what_was_noticed(bench, studio, again):
+    """It is paid for: no second try may cost what the first one brought."""
+    result = bring_seen(bench, studio, Film(HOLED), *[again] * CUTS_MAX)
+    assert "zeros from byte 4" in result.noticed[0]
+    assert in_work(bench) == {"clip1.a1-1.mp4": HOLED}
+
+
+def test_a_film_that_is_all_black_is_fetched_once(bench, studio):
+    assert bring_seen(bench, studio, Film(b"black")).noticed == (BLACK,)
 
 
 def test_a_look_of_a_moment_ago_serves(bench, studio):
@@ -681,6 +739,13 @@ def test_a_full_outbox_raises_and_leaves_the_result_at_home(bench):
 def test_a_result_that_is_gone_from_the_work_folder_is_told_of(bench):
     job = fetched(bench)
     (bench.work / "clip1-1.mp4").unlink()
+    assert deliver(job, bench.clip, bench.bay, NOON, always) == ResultGone("clip1-1.mp4")
+    assert films(bench) == {}
+
+
+def test_a_result_that_was_cut_short_in_the_work_folder_gets_no_name_and_is_fetched_again(bench):
+    job = fetched(bench)
+    (bench.work / "clip1-1.mp4").write_bytes(MOVIE[:4])
     assert deliver(job, bench.clip, bench.bay, NOON, always) == ResultGone("clip1-1.mp4")
     assert films(bench) == {}
 

@@ -66,7 +66,10 @@ def unpacked(bench, members=None, *, decoder=None, is_stopping=False, **request)
 
 
 def delivered(bench, event, **more):
-    job = replace(bench.job, results=event.results, state=State.FETCHED, **more)
+    archive = bench.work / ZIP.file
+    size = archive.stat().st_size if archive.exists() else ZIP.size
+    results = tuple(replace(one, size=size) if one.file == ZIP.file else one for one in event.results)
+    job = replace(bench.job, results=results, state=State.FETCHED, **more)
     return deliver(job, bench.clip, bench.bay, NOON, always)
 
 
@@ -259,6 +262,14 @@ def test_a_full_disk_holds_the_job_and_a_stop_leaves_it_for_later(bench, monkeyp
     assert isinstance(event, PartlyFetched)
     assert (event.results, event.is_fault) == ((ZIP,), False)
     assert not (bench.work / "clip1-a1-1.pictures").exists()
+
+
+def test_a_job_that_is_to_end_gives_the_archive_as_it_came_where_there_is_no_room(bench, monkeypatch):
+    monkeypatch.setattr(Root, "space", lambda _: stages_unpack._SPARE_BYTES)
+    bench.job = replace(bench.job, cancel_by="ann")
+    (result,) = unpacked(bench).results
+    assert (result.file, result.suffix) == (ZIP.file, ".zip")
+    assert "the archive is left as it came" in result.finished[0]
 
 
 def test_a_count_that_differs_is_noticed_and_the_archive_is_kept_where_asked(bench):

@@ -13,6 +13,7 @@ PARTS_MAX = 200
 FILES_MAX = PARTS_MAX + 2
 """Bytes and files of a message between the daemon and its decoding process: a call, or its answer."""
 EXPORT_AGAIN = "Export or copy the clip again, and check that it plays to its end."
+BLACK = "the pictures that were looked at are all black"
 
 FaultCode = Literal[
     "MEDIA.UNREADABLE",

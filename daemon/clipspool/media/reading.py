@@ -27,7 +27,7 @@ from clipspool.media.boxes import (
     Unrecognised,
     completeness,
 )
-from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
+from clipspool.media.facts import BLACK, EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
@@ -59,7 +59,6 @@ DEMUXERS: Final = {
 _TAIL_BYTES = 16
 _BLACK_MAX = 24
 _BLACK_PICTURES_MAX = 300
-BLACK = "the pictures that were looked at are all black"
 _BESIDES_MAX = 64
 _MAY_BE_ZEROS = frozenset({"rawvideo", "r210", "r10k", "avrp", "v408", "v410", "v308", "ayuv", "yuv4"})
 """Uncompressed pictures: a black one is all zeros."""

@@ -18,7 +18,7 @@ from clipspool.jobs.nouns import replace
 from clipspool.jobs.text import utc
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
-from clipspool.spool.sources import holds
+from clipspool.spool.sources import holds, stamp
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of
@@ -177,7 +177,7 @@ class _Publishing:
             try:
                 # One from before a crash may be another user's, of the machine that had the job then.
                 beside = name_of(paper) if is_free else ""
-                if not folders.inbox.exists(file):
+                if not _is_whole(folders.inbox, file, result):
                     raise _Gone
                 folders.inbox.publish(file, folders.outbox, rel, self.may_publish, beside=beside)
             except FileExistsError:
@@ -218,6 +218,14 @@ def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:
             if _wrote(folders, rel, job, result) and _holds(folders, rel.removesuffix(PAPER), result):
                 return rel.removesuffix(PAPER)
     return ""
+
+
+def _is_whole(inbox: Root, file: Rel, result: Result) -> bool:
+    """Whether a result lies in the work folder with the size that it had when it was verified."""
+    try:
+        return stamp(inbox, file)[0] == result.size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _wrote(folders: Folders, paper: Rel, job: Job, result: Result) -> bool:

@@ -14,7 +14,7 @@ from clipspool.jobs.model import Held, Job, Missing, Result
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
-from clipspool.media.facts import Probe
+from clipspool.media.facts import BLACK, Probe
 from clipspool.provider.protocol import DownloadCut, Followed, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp
@@ -29,6 +29,8 @@ OUTPUTS_MAX = 32
 _SPARE_BYTES = 64 << 20
 _TRIES = 12
 """Attempts for one of several outputs before the others are delivered without it: some ten minutes."""
+_DENIED_TRIES = 8
+"""How often a finished task has to be called failed, in about a minute: gateways contradict themselves."""
 _GONE_TRIES = 5
 """The same where the provider says each time that it is gone, or serves an unusable file: some seconds."""
 _FILM_TRIES = 10
@@ -90,6 +92,10 @@ def fetch(
     seen = tools.provider.look(task_id_of(job)) if look is None else look
     if isinstance(seen, Fault):
         return StageFailed(seen.code, seen.message, seen.retry_after_seconds)
+    if seen.status is TaskStatus.FAILED and job.attempts + 1 < _DENIED_TRIES:
+        # It was finished, and is paid for: one answer to the contrary must not give up its result.
+        message = f"the provider says {seen.word} of a task that it had finished; it is asked again"
+        return StageFailed("RESULT.DENIED", message, held=Held.RESULT)
     if seen.status is TaskStatus.FAILED:
         return Failed(error_of(seen), seen.credits)
     if seen.status is TaskStatus.MISSING:
@@ -194,6 +200,17 @@ class _Fetching:
             return False
 
     def _fetch(self, number: int, url: str, count: int) -> Result | StageFailed:
+        fetched = self._fetch_once(number, url, count)
+        if isinstance(fetched, StageFailed) or fetched.noticed in {(), (BLACK,)}:
+            return fetched
+        # Its pictures are zeros somewhere: a server or proxy may have lost a part of it on its way.
+        try:
+            again = self._fetch_once(number, url, count)
+        except OSError:  # there may be no room for it twice; what is here was paid for
+            return fetched
+        return fetched if isinstance(again, StageFailed) else again
+
+    def _fetch_once(self, number: int, url: str, count: int) -> Result | StageFailed:
         partial = made_name(self.job, self.attempt, f"-{number}.part")
         doing = "downloading the result" + (f" ({number} of {count})" if count > 1 else "")
         with self.root.folder(self.home) as folder:
