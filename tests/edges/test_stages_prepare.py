@@ -174,6 +174,25 @@ def test_a_clip_that_does_not_fit_is_made_to_once(place):
     assert one.asked[0].body["source"].size == made.st_size == done.sent_size
 
 
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_clip_whose_record_of_what_is_sent_is_lost_is_prepared_again_and_not_sent_as_it_came(
+    place, is_damaged
+):
+    """It may be longer than what was cut of it, and so dearer than what was approved."""
+    one = place("plain.mp4")
+    one.prepare()
+    (record,) = one.work.glob("*.sent.toml")
+    if is_damaged:
+        record.write_bytes(b"\0" * 200)
+    else:
+        record.unlink()
+    assert isinstance(one.submit(), Changed)
+    assert one.asked == []
+    one.prepare("a2")
+    one.submit()
+    assert len(one.asked) == 1
+
+
 def test_what_was_made_and_then_harmed_is_made_again(place):
     one = place("plain.mp4")
     done = one.prepare()
@@ -323,6 +342,48 @@ def test_a_folder_that_goes_while_a_clip_is_brought_back_costs_a_pause_and_no_cl
         patch.setattr("clipspool.stages.prepare.bring_back", gone)
         assert isinstance(one.prepare(), StageFailed)
     assert isinstance(one.prepare(), Prepared)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_another_clip_that_lies_where_a_failed_one_lay_is_neither_sent_nor_lost(place, clips, is_known):
+    """An editor replaced it in `_failed`; the order to run the old job again did not mean that one."""
+    one = place("plain.mp4", catalog=Catalog.load())
+    if is_known:
+        one.prepare()
+    fails(one)
+    lies_at = one.bay.inbox.path / one.clip.lies_at
+    other = media_clip(clips, "two_seconds.mp4").read_bytes()
+    lies_at.write_bytes(other)
+    for _ in range(2):  # also where a crash came right after it was brought back
+        done = one.prepare()
+        assert (type(done), done.error.code) == (Failed, "CLIP.CHANGED")
+        assert "bytes then" in done.error.message
+    fails(one)
+    assert (one.bay.inbox.path / one.clip.lies_at).read_bytes() == other
+    (one.bay.inbox.path / one.clip.lies_at).write_bytes(media_clip(clips, "plain.mp4").read_bytes())
+    os.utime(one.bay.inbox.path / one.clip.lies_at, ns=(one.clip.mtime_ns, one.clip.mtime_ns))
+    assert isinstance(one.prepare(), Prepared), "put back, it runs"
+
+
+@pytest.mark.parametrize(("is_known", "later_ns"), [(True, 10**12), (False, 10**9)])
+def test_the_same_clip_with_another_date_is_run_again(place, is_known, later_ns):
+    """A copy to another file system rounds dates, and a restored one may have a new date."""
+    one = place("plain.mp4", catalog=Catalog.load())
+    if is_known:
+        one.prepare()
+    fails(one)
+    at_ns = one.clip.mtime_ns + later_ns
+    os.utime(one.bay.inbox.path / one.clip.lies_at, ns=(at_ns, at_ns))
+    assert isinstance(one.prepare(), Prepared)
+
+
+def test_a_clip_of_equal_length_that_nobody_had_read_is_told_by_its_date(place):
+    one = place("plain.mp4", catalog=Catalog.load())
+    fails(one)
+    at_ns = one.clip.mtime_ns + 10**10
+    os.utime(one.bay.inbox.path / one.clip.lies_at, ns=(at_ns, at_ns))
+    done = one.prepare()
+    assert (done.error.code, "bytes" in done.error.message) == ("CLIP.CHANGED", False)
 
 
 def test_the_images_of_old_failures_are_forgotten_and_that_is_said_clearly(place, monkeypatch):

@@ -27,7 +27,7 @@ from clipspool.spool.send_marks import SendMark, SendMarks
 from clipspool.spool.sources import stamp
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders
-from clipspool.spool.workfolder import folder_of
+from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, read_sent
 from clipspool.system.atomic import join, split_suffix
@@ -266,6 +266,9 @@ def _call(job: Job, clip: Clip, folders: Folders, depot: Depot, compose: Compose
     if sent is None and job.part:
         # Without the record of its frames the whole clip would be sent, and paid for, in its place.
         return on.Changed("the record of what is sent is gone", is_settled=True)
+    if sent is None and _was_made(job, folders):
+        # It was cut or converted, and priced as that: sent as it came, it may cost more than was approved.
+        return on.Changed("the record of what is sent is gone", is_settled=True)
     sent = sent or _as_it_came(job, clip, folders)
     files = iter(enumerate(sent.references))
     source = _stands_for(job, clip, folders, depot, (None, sent.source))
@@ -287,6 +290,12 @@ def _stands_for(
     if file is None or not is_unchanged(folders, clip, file[1]):
         return None
     return depot.address(file[1].way, parcel_of(folders, clip, job, *file), file[1].put_at)
+
+
+def _was_made(job: Job, folders: Folders) -> bool:
+    """Whether its work folder holds anything that was prepared for it: then a record belongs to it."""
+    made = made_name(job, job.prepared_by, ".sent")
+    return any(name.startswith(made) for name in folders.inbox.names(folder_of(job.clip_id)))
 
 
 def _as_it_came(job: Job, clip: Clip, folders: Folders) -> Sent:
