@@ -7,13 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipspool.jobs.events import Fetched
-from clipspool.jobs.model import Error, Result, State
-from clipspool.media.facts import Finished
+from clipspool.jobs.events import Fetched, PartlyFetched
+from clipspool.jobs.model import Error, Held, Result, State
+from clipspool.media.facts import BLACK, Finished, MediaFault
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind
-from clipspool.media.reading import BLACK
 from clipspool.media.timeline import FinishChoices, finish_plan
-from clipspool.stages.finish import judge
+from clipspool.stages.finish import finish, judge
 from clipspool.stages.retire import keep_results
 from clipspool.stages.runner import StageRunner
 from fakes import Bench, a_job, a_task, lying
@@ -89,6 +88,27 @@ def test_a_picture_is_no_film_and_the_very_file_that_was_sent_is_told_of(bench):
     same = judged(bench, replace(FILM, sha256="cd", seconds=5.0, frames=125))
     assert (same.doubt, len(same.results[0].noticed)) == ("", 1)
     assert "the file that was sent, byte for byte" in same.results[0].noticed[0]
+
+
+def test_what_was_noticed_is_said_once_however_often_it_is_judged(bench):
+    first = judged(bench)
+    again = judged(bench, first.results[0])
+    assert (again.results, again.doubt) == (first.results, first.doubt)
+
+
+@pytest.mark.parametrize("cancel_by", ["", "ann"])
+def test_a_job_that_is_to_end_gives_what_is_here_though_there_is_no_room_to_finish_it(bench, cancel_by):
+    """Tried again at once, and never with success, it would neither end nor deliver what was paid for."""
+    (bench.work / FILM.file).write_bytes(b"film")
+    full = MediaFault("MEDIA.NO_SPACE", "the disk is full", "")
+    request = replace(FETCHED.request, finish="timeline")
+    job = replace(FETCHED, state=State.RENDERED, request=request, cancel_by=cancel_by)
+    decoder = SimpleNamespace(probe=lambda _file: full)
+    event = finish(job, bench.clip, bench.bay, Fetched((FILM,)), decoder, attempt="a1")
+    if not cancel_by:
+        assert (type(event), event.held) == (PartlyFetched, Held.DISK)
+        return
+    assert event == Fetched((replace(FILM, finished=("left as it came: the disk is full",)),))
 
 
 # --- what it is, by its bytes -----------------------------------------------------------------------------

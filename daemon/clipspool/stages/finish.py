@@ -62,6 +62,8 @@ def finish(
             results.append(result)
             continue
         finished = _Finishing(job, attempt, folders, clip, decoder, signing, sent, report).run(result)
+        if isinstance(finished, StageFailed) and job.cancel_by:
+            finished = _as_it_came(result, finished.message)  # it is to end now, not once there is room
         if isinstance(finished, Postponed | StageFailed):
             # What was fetched stays recorded: only the finishing is tried again.
             if isinstance(finished, Postponed):
@@ -214,7 +216,7 @@ def judge(job: Job, clip: Clip, folders: Folders, fetched: Fetched, seconds_max:
     if not is_far_from(length, expected):
         return replace(fetched, results=results)
     why = f"the result lasts {length.in_words()}, and {expected.in_words()} were sent"
-    results = tuple(replace(one, noticed=(*one.noticed, why)) if one is first else one for one in results)
+    results = tuple(_with_notice(one, why) if one is first else one for one in results)
     orders = "`clipspool approve` delivers it as it is, `clipspool retry` pays for another one"
     return replace(fetched, results=results, doubt=f"{why}; {orders}")
 
@@ -222,4 +224,9 @@ def judge(job: Job, clip: Clip, folders: Folders, fetched: Fetched, seconds_max:
 def _noticed(result: Result, hashes: set[str | None]) -> Result:
     if result.sha256 not in hashes:
         return result
-    return replace(result, noticed=(*result.noticed, "the result is the file that was sent, byte for byte"))
+    return _with_notice(result, "the result is the file that was sent, byte for byte")
+
+
+def _with_notice(result: Result, what: str) -> Result:
+    """Return a result with one more notice, once: it is judged again where only finishing it failed."""
+    return result if what in result.noticed else replace(result, noticed=(*result.noticed, what))

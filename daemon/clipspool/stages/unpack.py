@@ -66,6 +66,9 @@ def unpack(
         try:
             made = _Unpacking(job, clip, folders, decoder, result, rel, stopping, report).run()
         except _NoRoom as trouble:
+            if job.cancel_by:  # it is to end now, not once there is room
+                results.append(replace(result, finished=(f"the archive is left as it came: {trouble}",)))
+                continue
             return PartlyFetched(fetched.results, str(trouble), fetched.missing, held=Held.DISK)
         except _Stopped:
             return PartlyFetched(fetched.results, "the daemon stops", fetched.missing, is_fault=False)
