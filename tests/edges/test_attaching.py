@@ -124,6 +124,15 @@ def test_an_order_that_is_refused_leaves_nothing_in_the_ledger(desk, bench):
     assert notes(bench.bay.inbox, "clip1") == before
 
 
+def test_an_order_that_comes_twice_is_noted_once(desk, bench):
+    studio = Studio()
+    studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
+    assert ordered(desk, studio, "task-9", lambda _inbox: bench.bay)["done"]
+    before = notes(bench.bay.inbox, "clip1")
+    assert not ordered(desk, studio, "task-9", lambda _inbox: bench.bay)["done"]
+    assert notes(bench.bay.inbox, "clip1") == before
+
+
 def test_a_clip_that_another_journal_took_over_gets_no_line_of_ours(desk, bench):
     before = notes(bench.bay.inbox, "clip1")
     take_over(bench.bay.inbox, "clip1", "j2")

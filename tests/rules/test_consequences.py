@@ -3,9 +3,9 @@
 import pytest
 
 from clipspool.jobs.consequences import consequences, price_of_all
-from clipspool.jobs.model import Held, Paid, Result, State
+from clipspool.jobs.model import Error, Held, Paid, Part, Result, State
 from clipspool.jobs.nouns import replace
-from fakes import a_job
+from fakes import a_job, a_task
 
 LOST = "lost unless the provider refunds it."
 LATER = "The clip is moved to _failed; you can retry the job later."
@@ -17,6 +17,13 @@ def job(**facts):
 
 DONE = (Result(name="", file="r.mp4", size=1, sha256="0", suffix=".mp4"),)
 HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
+RENDERED_AND_CANCELLED = job(
+    state=State.CANCELLED,
+    error=Error("CANCELLED", "by ann"),
+    task=replace(a_task(), succeeded=True),
+    paid=Paid.YES,
+)
+FREE = ["What was paid for is fetched, or joined once more. This costs nothing more."]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,27 @@ HERE = job(state=State.FETCHED, held=Held.RESULT, results=DONE, paid=Paid.YES)
             job(paid=Paid.YES),
             ["It may cost about 15 credits.", "It was already charged, and would be charged again."],
         ),
+        (
+            "retry",
+            job(paid=Paid.UNKNOWN, state=State.FAILED),
+            [
+                "It may cost about 15 credits.",
+                "It may have been charged already, and would be charged again.",
+            ],
+        ),
+        (
+            "retry",
+            job(paid=Paid.UNKNOWN, state=State.IN_DOUBT, held=Held.IN_DOUBT),
+            [
+                "It may cost about 15 credits.",
+                (
+                    "It may have been charged already: look for the task at the provider first; "
+                    "if it exists, attach it instead."
+                ),
+            ],
+        ),
+        ("retry", RENDERED_AND_CANCELLED, FREE),
+        ("retry", replace(HERE, parts=(Part(1, 1, 0, 25, 0, "25/1"),)), FREE),
         ("cancel", job(), ["Nothing was charged for it yet.", LATER]),
         (
             "cancel",
@@ -94,7 +122,7 @@ def test_what_was_sent_before_clipspool_crashed_over_it_is_not_said_to_be_charge
 
 
 def test_a_doubt_is_looked_up_before_it_is_paid_for_again():
-    _, second = consequences([job(paid=Paid.UNKNOWN)], "retry")
+    _, second = consequences([job(paid=Paid.UNKNOWN, state=State.IN_DOUBT, held=Held.IN_DOUBT)], "retry")
     assert second.startswith("It may have been charged already: look for the task at the provider first")
 
 
@@ -116,6 +144,11 @@ def test_of_several_jobs_the_sum_is_said_and_what_of_it_is_not_known():
     ]
     assert price_of_all([HERE, job(), job()], "approve") == 30
     assert price_of_all([HERE, job(), job()], "retry") == 45
+    assert price_of_all([RENDERED_AND_CANCELLED, job()], "retry") == 15
+    assert consequences([RENDERED_AND_CANCELLED, job(), job()], "retry") == [
+        "1 will be fetched, or joined once more, at no cost.",
+        "2 jobs will be sent and charged: about 30 credits.",
+    ]
 
 
 def test_what_becomes_of_the_results_of_several_jobs_is_said():

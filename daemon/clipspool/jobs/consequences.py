@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clipspool.jobs.model import Held, Job, Paid, State
-from clipspool.jobs.permissions import has_to_deliver, may_deliver_as_it_is, price_to_approve
+from clipspool.jobs.permissions import (
+    has_to_deliver,
+    is_retried_for_free,
+    may_attach,
+    may_deliver_as_it_is,
+    price_to_approve,
+)
 
 
 def price_of_all(jobs: Sequence[Job], act: str) -> float:
     """Return what an order for jobs costs, as far as prices are known."""
     if act == "approve":
         return price_to_approve(jobs)
-    return sum(job.credits_estimated or 0.0 for job in jobs if not _goes_on(job, act))
+    paid_for = [job for job in jobs if not (_goes_on(job, act) or is_retried_for_free(job))]
+    return sum(job.credits_estimated or 0.0 for job in paid_for)
 
 
 def credits_in_words(credits_: float | None) -> str:
@@ -29,8 +36,12 @@ def _of_one(job: Job, act: str) -> list[str]:
     price = credits_in_words(job.credits_estimated)
     act = "approve" if act == "retry" and job.held is Held.POISON else act  # either releases it
     match act:
+        case "retry" if is_retried_for_free(job):
+            return ["What was paid for is fetched, or joined once more. This costs nothing more."]
         case "retry" if job.paid is Paid.YES:
             return [price, "It was already charged, and would be charged again."]
+        case "retry" if job.paid is Paid.UNKNOWN and not may_attach(job):
+            return [price, "It may have been charged already, and would be charged again."]
         case "retry" if job.paid is Paid.UNKNOWN:
             first = "look for the task at the provider first; if it exists, attach it instead."
             return [price, f"It may have been charged already: {first}"]
@@ -92,6 +103,10 @@ def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
     if here := [job for job in jobs if act == "approve" and may_deliver_as_it_is(job)]:
         said = f"{len(here):,} will be delivered as downloaded, at no cost."
         others = [job for job in jobs if job not in here]
+        return [said, *(_of_several(others, act) if others else ())]
+    if free := [job for job in jobs if act == "retry" and is_retried_for_free(job)]:
+        others = [job for job in jobs if job not in free]
+        said = f"{len(free):,} will be fetched, or joined once more, at no cost."
         return [said, *(_of_several(others, act) if others else ())]
     if begun := [job for job in jobs if _goes_on(job, act)]:
         go = "1 goes on where it stopped" if len(begun) == 1 else f"{len(begun):,} go on where they stopped"

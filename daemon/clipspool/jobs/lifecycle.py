@@ -40,7 +40,7 @@ def _is_reused(job: Job, _: Pace) -> bool:
     return job.reuse is not None
 
 
-def _has_paid_result(job: Job, _: Pace) -> bool:
+def has_paid_result(job: Job, _: Pace | None = None) -> bool:
     """Whether it was cancelled after its task had succeeded: fetching that result costs nothing."""
     is_cancelled = job.error is not None and job.error.code == "CANCELLED"
     return is_cancelled and job.task is not None and job.task.succeeded
@@ -138,7 +138,7 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
     # Never by itself, whatever the failure: a second attempt is a second payment.
     S.FAILED: {on.Retried: S.QUEUED},
-    S.CANCELLED: {on.Retried: If(_has_paid_result, S.RENDERED, otherwise=S.QUEUED)},
+    S.CANCELLED: {on.Retried: If(has_paid_result, S.RENDERED, otherwise=S.QUEUED)},
 }
 
 

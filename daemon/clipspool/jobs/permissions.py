@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipspool.jobs.events import TAKEN_OVER, Approved, Attached, Retried
-from clipspool.jobs.lifecycle import may
+from clipspool.jobs.lifecycle import has_paid_result, may
 from clipspool.jobs.model import Held, Job, State
 
 _ASTRAY = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
@@ -18,6 +18,12 @@ def may_retry(job: Job) -> bool:
         return False
     is_astray = job.held in _ASTRAY
     return may(job, Retried) and (job.state.is_terminal or job.state is State.IN_DOUBT or is_astray)
+
+
+def is_retried_for_free(job: Job) -> bool:
+    """Whether running it again pays for nothing: its result is fetched, or those of its parts are joined."""
+    is_joined = job.is_split and job.state in {State.RENDERED, State.FETCHED}
+    return is_joined or (job.state is State.CANCELLED and has_paid_result(job))
 
 
 def may_retry_or_release(job: Job) -> bool:
