@@ -359,7 +359,7 @@
   receive(part("drop-keyframes"), part("keyframe-images"), addKeyframe);
   // A clip that is dropped beside the area must not take the place of the page.
   for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
-  form.addEventListener("input", changed);
+  for (const kind of ["input", "change"]) form.addEventListener(kind, changed);  // a choice may come with the second alone
   form.elements.model.addEventListener("change", () => { fit(); changed(); });
   form.addEventListener("submit", place);
   window.addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
