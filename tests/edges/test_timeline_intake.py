@@ -104,6 +104,14 @@ def test_settings_under_a_name_that_is_not_read_are_not_passed_over(bench, name)
     assert len(cuts_of(bench)) == 3
 
 
+def test_settings_that_may_be_a_clips_of_its_name_do_not_hold_a_timeline(bench):
+    drop(bench)
+    bench.drop("day/cut.mov", unlike("cut"), sidecar=None)
+    bench.write("day/cut.toml.txt", 'prompt = "x"\n')
+    bench.settle()
+    assert len(cuts_of(bench)) == 3
+
+
 def test_a_preset_may_say_how_long_handles_are_below_the_sidecar(bench):
     drop(bench)
     bench.write("_presets/tight.toml", "handle_frames = 1\n")
@@ -212,11 +220,12 @@ def test_beside_a_timeline_that_cannot_be_read_no_clip_is_paid_for_by_defaults_a
 
 
 def test_an_xml_of_another_kind_holds_no_clip_back(eager):
-    eager.write("day/C0001M01.XML", b'<?xml version="1.0"?><NonRealTimeMeta/>')
+    eager.write("day/take.xml", b'<?xml version="1.0"?><NonRealTimeMeta/>')
     eager.drop("day/C0001.mp4", sidecar=None)
     eager.settle()
     eager.look(30)
     assert eager.paths == ["day/C0001.mp4"]
+    assert "neither FCP XML (xmeml) nor FCPXML" in eager.note("day/take.xml")
 
 
 def test_an_empty_timeline_is_told_of_and_holds_no_clip_with_a_sidecar_for_ever(bench):
@@ -271,6 +280,16 @@ def test_a_clip_that_a_model_does_not_take_is_named_by_its_number(tmp_path):
     bench.settle()
     bench.look(1)
     assert "  - clip 2 `A001_C004.mov`: longer than it takes\n" in bench.note("day/cut.edl")
+
+
+def test_a_clip_that_is_too_long_by_itself_is_told_of_without_its_handles(tmp_path):
+    bench = bench_in(
+        tmp_path / "bay", check=lambda request, _: [Problem(f"{request.length_seconds:g} s are too long")]
+    )
+    drop(bench)
+    bench.settle()
+    bench.look(1)
+    assert "clip 1 `A001_C003.mov`: 1 s are too long" in bench.note("day/cut.edl")
 
 
 def test_two_clips_of_the_same_frames_prompt_and_seed_are_not_both_paid_for(bench):
