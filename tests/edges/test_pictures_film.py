@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clipspool.jobs.events import Changed, Failed, Prepared
-from clipspool.jobs.model import PICTURES_SOURCE, Job, Request
+from clipspool.jobs.model import PICTURES_SOURCE, Error, Job, Request, State
 from clipspool.jobs.sequence import Facts, pictures_of, sequence_of
 from clipspool.media.facts import MediaFault, Written
 from clipspool.media.stills import NotWhole, Unfit, read_still, survey
@@ -24,8 +24,9 @@ from clipspool.spool.workfolder import Manifest
 from clipspool.stages.film import media_of
 from clipspool.stages.payload import read_sent
 from clipspool.stages.prepare import PrepareTools, prepare
+from clipspool.stages.retire import retire
 from clipspool.stages.submit import _call
-from fakes import a_clip
+from fakes import a_clip, always
 from numbered import exr, fill, png
 
 KINDS = {
@@ -254,6 +255,20 @@ def test_pictures_that_changed_after_they_were_accepted_are_looked_at_anew(decod
     gone = place.prepare("a2")
     assert isinstance(gone, Failed)
     assert "picture 1030 is missing" in gone.error.message
+
+
+def test_other_pictures_in_the_place_of_a_folder_that_failed_are_not_sent_in_its_name(decoder, tmp_path):
+    place = Place(tmp_path, decoder)
+    assert isinstance(place.prepare(), Prepared)
+    failed = replace(place.job, state=State.FAILED, error=Error("INTERNAL", "it broke"))
+    place.clip = retire(place.clip, [failed], place.bay, always)
+    lies_at = place.root.path / place.clip.lies_at
+    (lies_at / "shot.1049.png").write_bytes(png(49, width=160, height=90))
+    done = place.prepare("a2")
+    assert (type(done), done.error.code) == (Failed, "CLIP.CHANGED")
+    place.clip = retire(place.clip, [failed], place.bay, always)
+    (place.root.path / place.clip.lies_at / "shot.1049.png").unlink()
+    assert isinstance(place.prepare("a3"), Prepared), "put back, it runs"
 
 
 def test_a_folder_that_changes_while_it_is_packed_is_prepared_again(decoder, tmp_path):
