@@ -22,7 +22,7 @@ from runway_sandbox.options import MODELS, Options, Render, Style
 from runway_sandbox.sources import AssetError, Clip, Sources
 from runway_sandbox.studio import Studio
 from runway_sandbox.tasks import Failure, Status, Task
-from runway_sandbox.validation import DATA_URI_BYTES_MAX, Create, Issue, check_create
+from runway_sandbox.validation import Create, Issue, check_create
 from runway_sandbox.wire import Answer, Exchange, Request
 
 _FAILURES: Final = {
@@ -107,7 +107,7 @@ class Api:
         if given["model"] not in MODELS:
             return self._no_model(account, given["model"])
         by_page = self.options.strict and not account.is_official
-        create = check_create(given, DATA_URI_BYTES_MAX, by_page=by_page)
+        create = check_create(given, by_page=by_page)
         if isinstance(create, tuple):
             return self._invalid(account, create)
         try:

@@ -128,12 +128,18 @@ class Routes:
             case "POST", "video_to_video", False:
                 act: Act = lambda body, fault: self._create(exchange, body, fault, is_official=is_official)  # noqa: E731
                 await self._perform(exchange, "create", act, shape=shape)
-            case (("GET" | "DELETE"), "tasks", True):
-                await self._with_account(exchange, "task", unquote(task_id), is_official=is_official)
-            case "GET", "organization", False:
-                await self._with_account(exchange, "organization", is_official=is_official)
-            case "POST", "uploads", False:
-                await self._with_account(exchange, "upload", is_official=is_official)
+            case (
+                ("GET" | "DELETE", "tasks", True)
+                | ("GET", "organization", False)
+                | ("POST", "uploads", False)
+            ):
+                admit = self.api.accounts.admit
+                account = admit(exchange.request, is_official=is_official, needs_version=False)
+                if isinstance(account, Answer):
+                    await exchange.send(account)
+                else:
+                    on, act, prompt = self._act_for(exchange, account, head, unquote(task_id))
+                    await self._perform(exchange, on, act, prompt, shape=shape)
             case (_, "video_to_video" | "organization" | "uploads", False) | (_, "tasks", True):
                 await exchange.send(answers.error(shape, 405, "invalid_request", "Method Not Allowed"))
             case _:
@@ -147,23 +153,13 @@ class Routes:
             return api.as_compat(made)
         return made
 
-    async def _with_account(
-        self, exchange: Exchange, on: str, task_id: str = "", *, is_official: bool
-    ) -> None:
-        account = self.api.accounts.admit(exchange.request, is_official=is_official, needs_version=False)
-        if isinstance(account, Answer):
-            await exchange.send(account)
-            return
-        on, act, prompt = self._act_for(exchange, account, on, task_id)
-        await self._perform(exchange, on, act, prompt, shape="runway" if is_official else "comet")
-
     def _act_for(
-        self, exchange: Exchange, account: Account, on: str, task_id: str
+        self, exchange: Exchange, account: Account, head: str, task_id: str
     ) -> tuple[str, Act, str | None]:
-        if on == "organization":
-            return on, lambda *_: self.api.accounts.organization(account), None
-        if on == "upload":
-            return on, lambda body, _: self.api.place_upload(exchange.request, body, account), None
+        if head == "organization":
+            return head, lambda *_: self.api.accounts.organization(account), None
+        if head == "uploads":
+            return "upload", lambda body, _: self.api.place_upload(exchange.request, body, account), None
         task = self.api.find(task_id, account)
         prompt = task.prompt if task is not None else None
         if exchange.request.method == "GET":

@@ -75,60 +75,34 @@ class Create:
     """The data URI, address or runway:// URI of the clip."""
     prompt: str
     seed: int | None
-    references: tuple[str, ...]
     output_format: str
 
 
-def check_create(
-    body: object, data_uri_bytes_max: int, *, by_page: bool = False
-) -> Create | tuple[Issue, ...]:
+def check_create(body: dict[str, Any], *, by_page: bool = False) -> Create | tuple[Issue, ...]:
     """Check a body of `video_to_video` whose model is known [PROVIDER 2.2, 2.3].
 
-    Unknown keys are refused and null is no value. `data_uri_bytes_max` counts the encoded URI. `by_page`
-    refuses a body without the fields that the gateway's page marks required.
+    Unknown keys are refused and null is no value. `by_page` refuses a body without the fields that the
+    gateway's page marks required.
     """
-    if not isinstance(body, dict):
-        return (_wrong_type((), "object", body),)
     model = body["model"]
     issues = _unknown_keys(body, _FIELDS[model], ())
-    required = (_ON_THE_PAGE if by_page else _REQUIRED).get(model, ("videoUri",))
+    required = (_ON_THE_PAGE if by_page else _REQUIRED)[model]
     issues += [_missing((name,), _KINDS.get(name, "string")) for name in required if name not in body]
-    for name, check in _checks(model, data_uri_bytes_max).items():
+    for name, check in _CHECKS[model].items():
         issues += check(body[name], (name,)) if name in body else []
     if "proresProfile" in body and body.get("outputFormat") != "prores":
         message = "proresProfile is only valid when outputFormat is prores"
         issues.append(Issue("custom", message, ("proresProfile",)))
     if issues:
         return tuple(issues)
-    guides = [*body.get("references", ()), *body.get("keyframes", ())]
     seed = body.get("seed")
     return Create(
         model=model,
         source=body["videoUri"],
         prompt=body.get("promptText", ""),
         seed=None if seed is None else int(seed),
-        references=tuple(one["uri"] for one in guides),
         output_format=body.get("outputFormat", "mp4"),
     )
-
-
-def _checks(model: str, bytes_max: int) -> dict[str, Check]:
-    image = partial(_check_media, "image", bytes_max)
-    common: dict[str, Check] = {
-        "promptText": _check_prompt,
-        "videoUri": partial(_check_media, "video", bytes_max),
-        "seed": _check_seed,
-        "contentModeration": _check_moderation,
-    }
-    if model == "gen4_aleph":
-        references = partial(_check_list, 1, partial(_check_reference, image))
-        return {**common, "ratio": partial(_one_of, _RATIOS), "references": references}
-    return {
-        **common,
-        "ratio": _check_string,
-        **{name: partial(_one_of, values) for name, values in _VALUES.items()},
-        "keyframes": partial(_check_keyframes, image),
-    }
 
 
 def _check_string(value: object, path: Path) -> list[Issue]:
@@ -180,23 +154,23 @@ def _check_list(items_max: int, check: Check, given: Any, path: Path) -> list[Is
     return issues
 
 
-def _check_reference(image: Check, one: Any, path: Path) -> list[Issue]:
+def _check_reference(one: Any, path: Path) -> list[Issue]:
     return [
         *_unknown_keys(one, {"type", "uri"}, path),
         *_one_of(("image",), one.get("type"), (*path, "type")),
-        *image(one.get("uri"), (*path, "uri")),
+        *_check_media("image", one.get("uri"), (*path, "uri")),
     ]
 
 
-def _check_keyframe(image: Check, one: Any, path: Path) -> list[Issue]:
+def _check_keyframe(one: Any, path: Path) -> list[Issue]:
     issues = _unknown_keys(one, {"seconds", "at", "uri", "range"}, path)
     if ("seconds" in one) == ("at" in one):
         issues.append(Issue("invalid_union", "Invalid input: expected one of seconds and at", path))
-    return issues + image(one.get("uri"), (*path, "uri"))
+    return issues + _check_media("image", one.get("uri"), (*path, "uri"))
 
 
-def _check_keyframes(image: Check, given: Any, path: Path) -> list[Issue]:
-    issues = _check_list(KEYFRAMES_MAX, partial(_check_keyframe, image), given, path)
+def _check_keyframes(given: Any, path: Path) -> list[Issue]:
+    issues = _check_list(KEYFRAMES_MAX, _check_keyframe, given, path)
     frames = given if isinstance(given, list) and len(given) <= KEYFRAMES_MAX else []
     ranged = sum(isinstance(one, dict) and "range" in one for one in frames)
     if 0 < ranged < len(frames):
@@ -204,21 +178,22 @@ def _check_keyframes(image: Check, given: Any, path: Path) -> list[Issue]:
     return issues
 
 
-def _check_media(family: str, bytes_max: int, value: Any, path: Path) -> list[Issue]:
+def _check_media(family: str, value: Any, path: Path) -> list[Issue]:
     """Check an asset's URI of `family` "video" or "image" [PROVIDER 2.4], without its bytes."""
     if issues := _check_string(value, path):
         return issues
     problem = None
     if value.startswith("data:"):
-        problem = _data_uri_problem(value, family, bytes_max)
+        problem = _data_uri_problem(value, family)
     elif not value.startswith("runway://"):
         problem = _url_problem(value)
     return [Issue("custom", problem, path)] if problem else []
 
 
-def _data_uri_problem(value: str, family: str, bytes_max: int) -> str | None:
-    if len(value) > bytes_max:
-        return f"Data URI is too large: {len(value)} bytes encoded, at most {bytes_max} are accepted."
+def _data_uri_problem(value: str, family: str) -> str | None:
+    if len(value) > DATA_URI_BYTES_MAX:
+        most = f"at most {DATA_URI_BYTES_MAX} are accepted"
+        return f"Data URI is too large: {len(value)} bytes encoded, {most}."
     head = _DATA_URI.match(value[:256])
     if head is None or "base64" not in head[2].split(";"):
         return "Invalid data URI: expected data:<type>;base64,<data>."
@@ -276,3 +251,24 @@ def _wrong_type(path: Path, expected: str, given: object) -> Issue:
 
 def _issue(code: str, message: str, path: Path, **extra: Any) -> Issue:
     return Issue(code, message, path, tuple(extra.items()))
+
+
+_COMMON: Final[dict[str, Check]] = {
+    "promptText": _check_prompt,
+    "videoUri": partial(_check_media, "video"),
+    "seed": _check_seed,
+    "contentModeration": _check_moderation,
+}
+_CHECKS: Final[dict[str, dict[str, Check]]] = {
+    "gen4_aleph": {
+        **_COMMON,
+        "ratio": partial(_one_of, _RATIOS),
+        "references": partial(_check_list, 1, _check_reference),
+    },
+    "aleph2": {
+        **_COMMON,
+        "ratio": _check_string,
+        **{name: partial(_one_of, values) for name, values in _VALUES.items()},
+        "keyframes": _check_keyframes,
+    },
+}
