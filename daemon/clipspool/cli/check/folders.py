@@ -100,14 +100,8 @@ def in_time(
     if bugs:
         raise bugs[0]
     if worker.is_alive():
-        return [
-            Finding(
-                "bad",
-                what,
-                f"does not answer within {seconds:g} s",
-                "check the mount and its server",
-            )
-        ]
+        why = f"does not answer within {seconds:g} s"
+        return [Finding("bad", what, why, "check the mount and its server")]
     return found
 
 
@@ -163,12 +157,8 @@ def _folder(what: str, folder: Path, kind: str, inbox: InboxSettings, known: str
         return
     yield Finding("ok", what, f"{folder} on {mount.type}{_notes(abilities, mount, inbox, kind)}")
     if kind == "inbox" and inbox.detect == "events" and mount.kind is not mounts.MountKind.LOCAL:
-        yield Finding(
-            "warn",
-            what,
-            f'detect = "events" on {mount.type}: clips from other machines are found only by the rescan',
-            'set detect = "auto"',
-        )
+        why = f'detect = "events" on {mount.type}: clips from other machines are found only by the rescan'
+        yield Finding("warn", what, why, 'set detect = "auto"')
     if not (abilities.renames_without_replacing or abilities.links):
         yield Finding(
             "warn",
@@ -196,13 +186,11 @@ def _not_the_known(folder: Path, kind: str, known: str) -> str:
 
 def _passed_by(what: str, inbox: InboxSettings) -> Iterator[Finding]:
     for name in passed_by(inbox.path, inbox.extensions, inbox.ignore):
-        yield Finding(
-            "warn",
-            what,
+        why = (
             f"the folder {readable(name)} contains clips but is ignored: at the top of an inbox, "
-            "names that begin with @ or # belong to the NAS",
-            "rename it if its clips should be accepted",
+            "names that begin with @ or # belong to the NAS"
         )
+        yield Finding("warn", what, why, "rename it if its clips should be accepted")
 
 
 def _notes(abilities: Abilities, mount: mounts.Mount, inbox: InboxSettings, kind: str) -> str:
@@ -236,12 +224,8 @@ def look_at_space(what: str, folder: Path) -> Iterator[Finding]:
         return
     available = free.f_bavail * free.f_frsize
     if available < _FREE_BYTES_WARN:
-        yield Finding(
-            "bad" if available < _FREE_BYTES_BAD else "warn",
-            what,
-            f"{available / 1e9:.1f} GB are free",
-            "free some space",
-        )
+        why = f"{available / 1e9:.1f} GB are free"
+        yield Finding("bad" if available < _FREE_BYTES_BAD else "warn", what, why, "free some space")
     if free.f_files and free.f_favail < _FREE_FILES_WARN:
         yield Finding("warn", what, f"only {free.f_favail:,} more files can be created there", "remove files")
 
@@ -259,12 +243,8 @@ def look_at_events(settings: Settings) -> Iterator[Finding]:
         except (OSError, ValueError):
             continue
         if limit < needed:
-            yield Finding(
-                "warn",
-                "inotify",
-                f"fs.inotify.{name} is {limit}, needed: {needed}; above it only the rescan finds clips",
-                f"sysctl fs.inotify.{name}={max(needed * 2, limit)}",
-            )
+            why = f"fs.inotify.{name} is {limit}, needed: {needed}; above it only the rescan finds clips"
+            yield Finding("warn", "inotify", why, f"sysctl fs.inotify.{name}={max(needed * 2, limit)}")
 
 
 def _folders_in(root: Path, most: int) -> int:

@@ -46,23 +46,16 @@ def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
         holder = _holder_of_socket(listen) if listen.startswith("unix:") else _holder_of_port(listen)
     except OSError as error:
         why = {errno.EADDRNOTAVAIL: "this machine has no such address"}.get(error.errno or 0, why_of(error))
-        return Finding(
-            "warn",
-            "page",
-            f"it cannot listen on {listen}: {why}",
-            "set web.listen; clips are processed without the page",
-        )
+        why = f"it cannot listen on {listen}: {why}"
+        return Finding("warn", "page", why, "set web.listen; clips are processed without the page")
     if holder is None:
         return Finding("ok", "page", f"on {listen}; {seen}")
     if daemon is not None and holder in {daemon.pid, 0}:
         return Finding("ok", "page", f"served on {listen}, by {daemon}; {seen}")
     who = f"process {holder}{_name_of(holder)}" if holder else "another program"
-    return Finding(
-        "warn",
-        "page",
-        f"{listen} is in use by {who}: there is no page until it is free",
-        "set web.listen to a free port, or stop that program; clips are processed meanwhile",
-    )
+    why = f"{listen} is in use by {who}: there is no page until it is free"
+    todo = "set web.listen to a free port, or stop that program; clips are processed meanwhile"
+    return Finding("warn", "page", why, todo)
 
 
 def _holder_of_port(listen: str) -> int | None:

@@ -62,12 +62,8 @@ def look_at_database(address: Address) -> Iterator[Finding]:
             yield Finding("bad", _WHAT, f"{name} is off: the server {does}", f"set {name} = on")
     if found.settings["synchronous_commit"] in {"off", "local"}:
         value = found.settings["synchronous_commit"]
-        yield Finding(
-            "warn",
-            _WHAT,
-            f"synchronous_commit is {value}; clipspool sets it for its own changes only",
-            "set synchronous_commit = on",
-        )
+        why = f"synchronous_commit is {value}; clipspool sets it for its own changes only"
+        yield Finding("warn", _WHAT, why, "set synchronous_commit = on")
     if found.replicas and not found.settings["synchronous_standby_names"]:
         yield Finding(
             "warn",

@@ -36,12 +36,8 @@ def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None =
     """Check the clock and the user; `unit` is the service with this configuration."""
     here = datetime.fromtimestamp(now(), UTC)
     if here < _BUILT:
-        yield Finding(
-            "bad",
-            "clock",
-            f"it shows {here:%Y-%m-%d}, which is in the past",
-            "set the clock; the times of tasks and results depend on it",
-        )
+        why = f"it shows {here:%Y-%m-%d}, which is in the past"
+        yield Finding("bad", "clock", why, "set the clock; the times of tasks and results depend on it")
     if os.geteuid() == 0:
         yield Finding(
             "warn",
@@ -52,24 +48,18 @@ def look_at_process(now: Callable[[], float] = time.time, *, unit: Unit | None =
             else f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
         )
     elif unit is not None and unit.user != (me := user_name(os.geteuid())):
-        yield Finding(
-            "warn",
-            "user",
-            f"running as {me}, but {unit.name} runs as {unit.user}, whose permissions may differ",
-            f"run the check as the service does: runuser -u {unit.user} -- clipspool check",
-        )
+        why = f"running as {me}, but {unit.name} runs as {unit.user}, whose permissions may differ"
+        todo = f"run the check as the service does: runuser -u {unit.user} -- clipspool check"
+        yield Finding("warn", "user", why, todo)
 
 
 def look_at_proxy(settings: Settings, env: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Check for a proxy that the environment names and clipspool does not use."""
     named = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if env.get(name)]
     if named and settings.provider.proxy is None:
-        yield Finding(
-            "warn",
-            "proxy",
-            f"${named[0]} is set, and clipspool does not use it",
-            "if this machine reaches the provider only through a proxy, set `proxy` in [provider]",
-        )
+        why = f"${named[0]} is set, and clipspool does not use it"
+        todo = "if this machine reaches the provider only through a proxy, set `proxy` in [provider]"
+        yield Finding("warn", "proxy", why, todo)
 
 
 def look_at_hooks(settings: Settings) -> Iterator[Finding]:
@@ -116,12 +106,9 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
     for where, table in tables:
         model = table.get("model")
         if model is not None and model not in known:
-            yield Finding(
-                "bad",
-                where,
-                f"the model {model!r} is not in the catalogue",
-                f"choose one of {', '.join(sorted(known))}, or describe it in [models.NAME]",
-            )
+            why = f"the model {model!r} is not in the catalogue"
+            todo = f"choose one of {', '.join(sorted(known))}, or describe it in [models.NAME]"
+            yield Finding("bad", where, why, todo)
     if settings.farm.node is not None and settings.journal.url is None:
         yield Finding(
             "warn",
@@ -130,12 +117,8 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
             "name the database that the machines share, or leave [farm] out",
         )
     if not settings.provider.base_url.endswith("/v1"):
-        yield Finding(
-            "warn",
-            "provider.base_url",
-            "it does not end in /v1, as the addresses of all known providers do",
-            "give the whole prefix, up to and including /v1",
-        )
+        why = "it does not end in /v1, as the addresses of all known providers do"
+        yield Finding("warn", "provider.base_url", why, "give the whole prefix, up to and including /v1")
 
 
 def look_at_names(settings: Settings) -> Iterator[Finding]:
@@ -199,20 +182,12 @@ def look_at_journal(
     what = "this machine's state" if is_elsewhere else "journal"
     mount = filesystem_of(path)
     if mount.kind is mounts.MountKind.NETWORK:
-        yield Finding(
-            "bad",
-            what,
-            f"{path} is on a network file system ({mount.type}), where locks and syncs are not reliable",
-            "set journal.path to a local disk",
-        )
+        why = f"{path} is on a network file system ({mount.type}), where locks and syncs are not reliable"
+        yield Finding("bad", what, why, "set journal.path to a local disk")
         return
     if mount.kind is mounts.MountKind.UNKNOWN:
-        yield Finding(
-            "warn",
-            what,
-            f"{path} is on {mount.type}, which clipspool does not know",
-            "use ext4, XFS, Btrfs or ZFS if you can",
-        )
+        why = f"{path} is on {mount.type}, which clipspool does not know"
+        yield Finding("warn", what, why, "use ext4, XFS, Btrfs or ZFS if you can")
     folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
     try:
         trouble = _journal_trouble(path, folder, is_elsewhere=is_elsewhere)
