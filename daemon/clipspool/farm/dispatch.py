@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import procrastinate
 import structlog
@@ -15,6 +15,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as QueuedJob
 from procrastinate.jobs import Status
 
+from clipspool.farm.nodes import Member
 from clipspool.farm.queue import (
     CHANNEL,
     STALLED_SECONDS_MAX,
@@ -46,25 +47,13 @@ _LOST = "the node that worked on it does not answer any more; it is run again"
 _NOT_TAKEN = "no node takes it any more; it is run again"
 
 
-class Node(Protocol):
-    """What is known of another node: its inboxes, and which stages it runs."""
-
-    @property
-    def sees(self) -> Collection[str]:
-        """The inboxes that it reaches."""
-
-    @property
-    def stages(self) -> Collection[str]:
-        """What it is allowed to do."""
-
-
 class Dispatch:
     """The leader's side of the queue, for one term; to the scheduler it is the workers of other machines."""
 
     def __init__(
         self,
         conninfo: str,
-        others: Callable[[], Sequence[Node]],
+        others: Callable[[], Sequence[Member]],
         stalled_seconds: float = STALLED_SECONDS_MAX,
     ) -> None:
         """`others` returns the nodes that work besides this one; it does not wait.
@@ -72,7 +61,7 @@ class Dispatch:
         A worker that gave no sign for `stalled_seconds` is given up.
         """
         self._conninfo, self._read_others, self._stalled_seconds = conninfo, others, stalled_seconds
-        self._others: Sequence[Node] = ()
+        self._others: Sequence[Member] = ()
         self._outstanding: dict[str, Assignment] = {}
         """By attempt: what was handed to nodes, queued or running, and is not reported yet."""
         self._given: list[Assignment] = []

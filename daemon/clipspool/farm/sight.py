@@ -31,8 +31,8 @@ class Sight:
 
     def start(self) -> None:
         """Begin to look."""
-        for name, look in self._looks.items():
-            start_thread(self._run, f"sight-{name}", name, look)
+        for name in self._looks:
+            start_thread(self._run, f"sight-{name}", name)
 
     def stop(self) -> None:
         """Look no more; a look under way is not waited for."""
@@ -51,7 +51,7 @@ class Sight:
             return
         self._seen_at.pop(name, None)
 
-    def _run(self, name: str, _look: Callable[[], object]) -> None:
+    def _run(self, name: str) -> None:
         while not self._stopping.is_set():
             self.look(name)
             self._stopping.wait(_LOOK_SECONDS)

@@ -50,14 +50,37 @@ class _Blocked:
     """Whether only the prompt is affected."""
 
 
+class SettledLayers:
+    """Reads files of settings that have settled, each once a change."""
+
+    def __init__(self, read: Read) -> None:
+        """`read` reads a file with this stamp, None if it changed meanwhile; it may raise OSError."""
+        self._read = read
+        self._known: dict[Rel, tuple[Stamp, Layer]] = {}
+
+    def layer(self, path: Rel, stamp: Stamp | None) -> Layer | None:
+        """Return a file's layer; None while it is still changing, or empty. Raises Unavailable."""
+        known = self._known.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            layer = None if stamp is None else self._read(path, stamp)
+        except Unavailable:
+            raise
+        except OSError as error:
+            return wrong_layer(path, f"cannot be read: {(error.strerror or 'unknown error').lower()}")
+        if layer is not None and stamp is not None:
+            self._known[path] = (stamp, layer)
+        return layer
+
+
 class Defaults:
     """The settings in one inbox's folders, for all clips below them."""
 
     def __init__(self, rules: Rules, read: Read) -> None:
-        """`read` reads a file with this stamp, None if it changed meanwhile; it may raise OSError."""
+        """`read` is that of SettledLayers."""
         self._configured = tuple(layer_of(body, file) for file, body in rules.layers.items() if body)
-        self._read = read
-        self._known: dict[Rel, tuple[Stamp, Layer]] = {}
+        self._settled = SettledLayers(read)
 
     def chain(self, rel: Rel, folders: Mapping[Rel, Folder]) -> Chain:
         """Return the layers for clips in a folder, from the configuration down. Raises Unavailable."""
@@ -96,17 +119,5 @@ class Defaults:
         entry = folder.entry(name)
         if entry is None or not entry.is_regular:
             return wrong_layer(path, "is a link or device instead of a file")
-        stamp = folder.settled(name)
-        known = self._known.get(path)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        try:
-            layer = None if stamp is None else self._read(path, stamp)
-        except Unavailable:
-            raise
-        except OSError as error:
-            return wrong_layer(path, f"cannot be read: {(error.strerror or 'unknown error').lower()}")
-        if stamp is None or layer is None:
-            return _Blocked(f"`{readable(path)}` is still changing, or empty", entry.since)
-        self._known[path] = (stamp, layer)
-        return layer
+        layer = self._settled.layer(path, folder.settled(name))
+        return layer or _Blocked(f"`{readable(path)}` is still changing, or empty", entry.since)

@@ -122,7 +122,8 @@ def drafts(
         _lay_over(effective, keys, last)
         if missing := _missing(effective, last, variant):
             return (), missing
-        made.append(Draft(variant, effective, _images(effective), tuple(laid)))
+        images = (*effective.pop("references", ()), *effective.pop("keyframe", ()))
+        made.append(Draft(variant, effective, images, tuple(laid)))
     slips = (*_repeated(made, last), *_idle_start(made, own), *_idle(made, own))
     return (() if slips else tuple(made)), slips
 
@@ -183,11 +184,6 @@ def _idle(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
         for key, why in idle.items():
             if key in layer.keys and line_of(layer.text, "result") is None:
                 yield located(Problem(why, key=key), [layer], "")
-
-
-def _images(effective: dict[str, Any]) -> tuple[Wanted, ...]:
-    """Take the reference images and the keyframes out of the settings."""
-    return (*effective.pop("references", ()), *effective.pop("keyframe", ()))
 
 
 def preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:

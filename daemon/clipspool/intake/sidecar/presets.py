@@ -20,6 +20,7 @@ from clipspool.intake.near import folded, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry
 from clipspool.intake.settle import SIZE, Settling, Stamp, stamp_of
+from clipspool.intake.sidecar.defaults import Read, SettledLayers
 from clipspool.intake.sidecar.layers import Find
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, wrong_layer
 from clipspool.jobs.model import Problem
@@ -78,17 +79,10 @@ def finder(root: Root, configured: Configured) -> Find:
 class Presets:
     """The presets of one inbox for clips that are about to be accepted: a file counts once it has settled."""
 
-    def __init__(
-        self,
-        root: Root,
-        configured: Configured,
-        settle_seconds: float,
-        read: Callable[[Rel, Stamp], Layer | None],
-    ) -> None:
-        """`read` reads a file with this stamp, None if it changed meanwhile; it may raise OSError."""
-        self._root, self._configured, self._read = root, configured, read
+    def __init__(self, root: Root, configured: Configured, settle_seconds: float, read: Read) -> None:
+        """`read` is that of SettledLayers."""
+        self._root, self._configured, self._layers = root, configured, SettledLayers(read)
         self._settling = Settling(settle_seconds)
-        self._known: dict[Rel, tuple[Stamp, Layer]] = {}
 
     def finder(self, now: float) -> Find:
         """Return what finds presets at `now` (monotonic seconds); it raises Unready and Unavailable."""
@@ -105,23 +99,11 @@ class Presets:
         return "", None
 
     def _settled(self, path: Rel, *, now: float) -> Layer:
-        stamp = self._stamp(path, now)
-        known = self._known.get(path)
-        if stamp is not None and known is not None and known[0] == stamp:
-            return known[1]
-        try:
-            layer = None
-            if self._settling.settled(path) is not None and stamp is not None:
-                layer = self._read(path, stamp)
-        except Unavailable:
-            raise
-        except OSError as error:
-            why = (error.strerror or "unknown error").lower()
-            return wrong_layer(path, f"cannot be read: {why}")
-        if layer is None or stamp is None:
+        self._stamp(path, now)
+        layer = self._layers.layer(path, self._settling.settled(path))
+        if layer is None:
             raise Unready(f"its preset `{readable(path)}` is still changing, or empty")
-        self._known[path] = (stamp, _as_preset(layer))
-        return self._known[path][1]
+        return _as_preset(layer)
 
     def _stamp(self, path: Rel, now: float) -> Stamp | None:
         """Return a regular file's stamp, and let it settle."""
