@@ -35,8 +35,6 @@ _TEXT_MAX = 200
 
 def _octal(value: Any) -> Any:
     """Read a mode from text: a bare 664 in TOML is decimal, and a trap."""
-    if value is None:
-        return None
     if not isinstance(value, str) or not re.fullmatch(r"(0o)?[0-7]{3,5}", value):
         raise ValueError('must be octal digits in quotes, such as "0664"')
     return int(value, 8)

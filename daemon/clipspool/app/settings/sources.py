@@ -70,7 +70,7 @@ def _names_journal(values: Mapping[str, Any]) -> bool:
 
 def _text_of(file: Path) -> str:
     try:
-        with open(file, "rb", opener=_without_waiting) as stream:
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise SettingsError(f"{file}: is no regular file")
             data = stream.read(_FILE_BYTES_MAX + 1)
@@ -83,10 +83,6 @@ def _text_of(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{file}, line {line}: is not UTF-8") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _toml(file: Path, text: str) -> dict[str, Any]:

@@ -93,11 +93,10 @@ def nearness(host: str) -> tuple[bool, bool]:
     return address.is_loopback, not address.is_global
 
 
-def secret(value: SecretStr) -> SecretStr:
+def secret(value: SecretStr, least: int = 4) -> SecretStr:
     """Refuse text that cannot be a key, without repeating it."""
-    key = value.get_secret_value()
-    if not re.fullmatch(r"[!-~]{4,4096}", key):
-        raise ValueError("must be 4 to 4096 printable ASCII characters without spaces")
+    if not re.fullmatch(f"[!-~]{{{least},4096}}", value.get_secret_value()):
+        raise ValueError(f"must be {least} to 4096 printable ASCII characters without spaces")
     return value
 
 

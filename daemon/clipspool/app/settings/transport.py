@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
@@ -9,14 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from clipspool.app.settings.tables import AnyPath, Number, Seconds, SettingsTable, public_address, secret
 
 _WEEK_SECONDS = 7 * 86_400
-
-
-def _served(value: str) -> str:
-    return public_address(value, "https://media.example.com/clipspool")
-
-
-def _endpoint(value: str) -> str:
-    return public_address(value, "https://s3.example.com", is_public=False)
+_served = partial(public_address, example="https://media.example.com/clipspool")
+_endpoint = partial(public_address, example="https://s3.example.com", is_public=False)
 
 
 def _prefix(value: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from clipspool.app.settings.tables import AnyPath, SettingsTable, few, nearness
+from clipspool.app.settings.tables import AnyPath, SettingsTable, few, nearness, secret
 
 _SOCKET_PATH_BYTES_MAX = 107
 _TOKENS_MAX = 100
@@ -28,12 +29,6 @@ def _listen(value: str) -> str:
     is_address = re.fullmatch(r"localhost|\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\]", host)
     if not is_address or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 <= int(port) <= _PORT_MAX:
         raise ValueError(f"must be an address and a port, or a socket: {_EXAMPLE}")
-    return value
-
-
-def _token(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]{16,4096}", value.get_secret_value()):
-        raise ValueError("must be 16 to 4096 printable ASCII characters without spaces")
     return value
 
 
@@ -65,13 +60,14 @@ HOW_TO_GIVE_IT = (
 
 
 Right = Literal["look", "add", "decide"]
+WebToken = Annotated[SecretStr, AfterValidator(partial(secret, least=16))]
 
 
 class TokenSettings(SettingsTable):
     """`[web.tokens.NAME]`: a token with some of the rights."""
 
     rights: Annotated[tuple[Right, ...], Field(min_length=1)] = ("look", "add", "decide")
-    token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    token: WebToken | None = None
     """Never in this file: from the environment, a systemd credential or `token_file`."""
     token_file: AnyPath | None = None
 
@@ -81,7 +77,7 @@ class WebSettings(SettingsTable):
 
     listen: Annotated[str, AfterValidator(_listen)] | None = None
     """`ADDRESS:PORT`, or `unix:PATH`; beyond loopback only with a token."""
-    token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    token: WebToken | None = None
     """Never in this file: from the environment, a systemd credential or `token_file`."""
     token_file: AnyPath | None = None
     tokens: Annotated[Mapping[str, TokenSettings], AfterValidator(_token_names)] = Field(default_factory=dict)
