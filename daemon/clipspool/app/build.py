@@ -38,6 +38,7 @@ from clipspool.stages.provenance import facts_of
 from clipspool.stages.runner import StageRunner
 from clipspool.system import mounts
 from clipspool.system.atomic import OURS
+from clipspool.system.process import closed_on_error
 from clipspool.system.systemd import Service
 
 log = structlog.get_logger()
@@ -123,11 +124,8 @@ def announce(settings: Settings) -> Announcement:
 def take_over(settings: Settings) -> tuple[Journal, Lock, Announcement]:
     """Announce this daemon for the configuration and open the journal; raises CannotStart."""
     announcement = announce(settings)
-    try:
+    with closed_on_error(announcement):
         journal, lock = open_journal(settings)
-    except BaseException:
-        announcement.close()
-        raise
     _note_journal(settings)
     return journal, lock, announcement
 
@@ -167,7 +165,7 @@ def open_send_marks(journal: Path) -> SendMarks:
     try:
         return SendMarks(send_marks_file(journal))
     except OSError as error:
-        log.warning("departures_not_noted", why=error.strerror)
+        log.warning("send_marks_not_kept", why=error.strerror)
         return SendMarks(None)
 
 

@@ -36,7 +36,7 @@ from clipspool.spool.guard import Guard
 from clipspool.spool.root import Root
 from clipspool.system import logs
 from clipspool.system.atomic import OURS
-from clipspool.system.process import boot_id, keep_what_is_loaded, on_any_processor
+from clipspool.system.process import boot_id, closed_on_error, keep_what_is_loaded, on_any_processor
 from clipspool.system.signals import Signals
 from clipspool.system.systemd import Service
 
@@ -53,7 +53,7 @@ _SAY_SECONDS = 60.0
 _SNAPSHOT_SECONDS = 2.0
 _WAITING_MAX = 200
 _HAND_OVER_SECONDS = 5.0
-"""How long what is under way may take where a folder cannot be reached: it may hang."""
+"""For what is under way when another node gets the lead because it reaches more inboxes: here it may hang."""
 
 
 class Replaced(CannotStart):
@@ -95,11 +95,8 @@ class FarmNode:
         self._signals, self._service = Signals(self._wake), Service()
         self._daemon: Daemon | None = None
         self._announcement = announce(settings)
-        try:
+        with closed_on_error(self._announcement):
             self._lock = lock_journal(settings)
-        except CannotStart:
-            self._announcement.close()
-            raise
         self._send_marks = open_send_marks(settings.journal.path)
         self._snapshot_at = 0.0
 
@@ -158,8 +155,7 @@ class FarmNode:
         daemon = self._daemon
         return daemon is None or daemon.monitoring.turn_age_seconds() < TURN_SECONDS_MAX
 
-    # --- before there is a database
-    # ---------------------------------------------------------------------------
+    # --- before there is a database -------------------------------------------------------------------------
 
     def _await_journal(self) -> bool:
         """Wait until the database answers, and make its tables; False where the process has to end before."""

@@ -23,6 +23,7 @@ from clipspool.journal.database import Database, Fence, Place, Row, to_json
 from clipspool.journal.place import open_database, read_database
 from clipspool.journal.questions import OPEN, Questions
 from clipspool.journal.rows import clip_row, job_change, job_row, path_bytes, task_row
+from clipspool.system.process import closed_on_error
 
 _KEPT_MAX = 1000
 
@@ -71,14 +72,11 @@ class Journal(Questions):
     def open(cls, place: Place, fence: Fence | None = None) -> Self:
         """Open for writing, made or migrated where needed; raises JournalError with one sentence."""
         journal = cls(open_database(place, fence))
-        try:
+        with closed_on_error(journal):
             with journal.turn():
                 if journal.fact("id") is None:
                     journal.set_fact("id", secrets.token_hex(8))
             journal.count_jobs()
-        except BaseException:
-            journal.close()
-            raise
         return journal
 
     @classmethod
@@ -88,11 +86,8 @@ class Journal(Questions):
         if database is None:
             return None
         journal = cls(database)
-        try:
+        with closed_on_error(journal):
             journal.count_jobs()
-        except BaseException:
-            journal.close()
-            raise
         return journal
 
     def close(self) -> None:
@@ -236,8 +231,8 @@ class Journal(Questions):
         after: State | None,
         facts: Mapping[str, Any],
     ) -> None:
-        told = {key: value for key, value in facts.items() if value not in (None, "", {}, [])}
-        self._events.append([at, clip_id, job_id, name, before, after, to_json(told)])
+        known = {key: value for key, value in facts.items() if value not in (None, "", {}, [])}
+        self._events.append([at, clip_id, job_id, name, before, after, to_json(known)])
 
     def load(self, ids: Collection[str]) -> dict[str, Job]:
         """Return jobs by their ids; unknown ones are left out."""

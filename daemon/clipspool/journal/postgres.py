@@ -17,7 +17,8 @@ from psycopg.pq import TransactionStatus
 from clipspool.journal.database import Address, Database, Fence, Row, journal_statements
 from clipspool.journal.files import JournalError
 from clipspool.journal.migrations.postgres import HEAD, SCRIPTS
-from clipspool.journal.server import closed_on_error, connect, number_of, refuse_unfit, translated
+from clipspool.journal.server import connect, number_of, refuse_unfit, translated
+from clipspool.system.process import closed_on_error
 
 _WRITER: Mapping[str, str] = {
     # A turn takes milliseconds. A writer that froze must not keep its locks for long.
@@ -150,7 +151,7 @@ class PostgresDatabase(Database):
     def commit(self) -> None:
         """Make the transaction durable.
 
-        Raises JournalUnreachable where the server's answer did not come: then it may be durable or not.
+        Raises JournalUnreachable where the server does not answer: the transaction may be durable or lost.
         """
         with translated(self._address):
             ended = self._connection.execute(b"COMMIT").statusmessage

@@ -18,6 +18,7 @@ from psycopg.types.string import StrDumperUnknown
 
 from clipspool.journal.database import Address
 from clipspool.journal.files import JournalError, JournalUnreachable
+from clipspool.system.process import closed_on_error
 
 VERSION_MIN = 14
 _CONNECTION: Mapping[str, str | int] = {
@@ -83,7 +84,7 @@ def conninfo_of(address: Address, *, target: str = "read-write") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a server does with what it is told."""
+    """How safely a server keeps what it acknowledges, and what it may do."""
 
     version: str
     settings: Mapping[str, str]
@@ -158,16 +159,6 @@ def translated(address: Address) -> Iterator[None]:
         raise JournalError(f"The journal in {address} cannot be used ({_line(error)}).") from error
     except (psycopg.OperationalError, psycopg.InternalError) as error:
         raise JournalUnreachable(f"The journal in {address} does not answer ({_line(error)}).") from error
-
-
-@contextmanager
-def closed_on_error(connection: psycopg.Connection) -> Iterator[None]:
-    """Close a connection that cannot be used after all."""
-    try:
-        yield
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _line(error: Exception) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from clipspool.journal.database import Database, Row, journal_statements, to_json
 from clipspool.journal.files import FileIdentity, JournalError, Lock, make_home, refuse_mark
 from clipspool.journal.migrations import HEAD, migrate, version_of
+from clipspool.system.process import closed_on_error
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -70,7 +70,7 @@ class SQLiteDatabase(Database):
         make_home(path)
         is_new = not path.exists()
         try:
-            with _closed_on_error(_connect(path, {"mode": "rwc"})) as connection:
+            with closed_on_error(_connect(path, {"mode": "rwc"})) as connection:
                 _set(connection, _WRITER)
                 if not is_new:
                     _check_integrity(connection, path)
@@ -89,7 +89,7 @@ class SQLiteDatabase(Database):
             return None
         how = {"mode": "ro", "immutable": "1"} if _is_at_rest(path) else {"mode": "ro"}
         try:
-            with _closed_on_error(_connect(path, how)) as connection:
+            with closed_on_error(_connect(path, how)) as connection:
                 _set(connection, _READER)
                 version = version_of(connection)
                 if version is not None and version != HEAD:
@@ -178,15 +178,6 @@ def _connect(path: Path, how: Mapping[str, str]) -> sqlite3.Connection:
         isolation_level=None,  # Python begins no transaction of its own
         check_same_thread=False,
     )
-
-
-@contextmanager
-def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    try:
-        yield connection
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _advice(error: Exception) -> str:

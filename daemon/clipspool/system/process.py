@@ -1,4 +1,4 @@
-"""What a process asks of its machine: threads and their processor, freed memory, the boot's id, flags."""
+"""What a process asks of its machine: threads, a processor, freed memory, the boot's id, flags, closing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 # Options of mallopt(3), from GNU's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -18,6 +18,23 @@ _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 _STAT_PROCESSOR: Final = 36
 """Which field of /proc/PID/stat behind the name is the processor it ran on last (proc(5))."""
+
+
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+_T = TypeVar("_T", bound=_Closable)
+
+
+@contextmanager
+def closed_on_error(opened: _T) -> Iterator[_T]:
+    """Close what was opened where the block raises: it cannot be used after all."""
+    try:
+        yield opened
+    except BaseException:
+        opened.close()
+        raise
 
 
 def start_thread(target: Callable[..., object], name: str, *args: Any) -> threading.Thread | None:
@@ -65,8 +82,8 @@ def return_freed_memory(large_bytes: int, arenas: int) -> None:
     """Have the C library return blocks of `large_bytes` or more once they are free.
 
     By default GNU's malloc raises that size with the first picture that is freed, and keeps eight arenas a
-    processor, so that threads do not wait for each other; each keeps what was freed in it. A size that is
-    allocated again and again should be below `large_bytes`: each large block costs its page faults again.
+    processor, so that threads do not wait for each other; each arena keeps what was freed in it. A size that
+    is allocated again and again should be below `large_bytes`: each large block costs its page faults again.
     Other C libraries have no such options. Call it before threads start.
     """
     import ctypes  # noqa: PLC0415  (for the daemon alone)
@@ -125,7 +142,7 @@ class Flag:
                 self._wakes.get_nowait()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is set, for at most so many seconds; return whether it is."""
+        """Wait until it is set, at most `seconds`; return whether it is."""
         if not self._is_set:
             with suppress(Empty):
                 self._wakes.get(timeout=max(seconds, 0.0))

@@ -9,6 +9,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from clipspool.system.process import closed_on_error
+
 _BACKLOG = 128
 _CONNECT_SECONDS = 1.0
 _SOCKET_MODE = 0o660
@@ -80,16 +82,13 @@ def family_of(listen: str) -> socket.AddressFamily:
 def _listening(listen: str, path: Path | None) -> socket.socket:
     family = socket.AF_UNIX if path is not None else family_of(listen)
     server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
+    with closed_on_error(server):
         if path is None:
             bind_port(server, listen)
         else:
             server.bind(str(path))
             path.chmod(_SOCKET_MODE)
         server.listen(_BACKLOG)
-    except OSError:
-        server.close()
-        raise
     return server
 
 

@@ -17,6 +17,7 @@ from clipspool.system.http.faults import WireTrouble, describe, wire_fault
 from clipspool.system.http.guard import AddressGuard, Forbidden
 from clipspool.system.http.pace import READ_BYTES
 from clipspool.system.http.reply import encodings
+from clipspool.system.process import closed_on_error
 from clipspool.system.redaction import redact_line
 
 REDIRECTS_MAX = 5
@@ -69,11 +70,8 @@ class Downloader:
             return wire_fault(error)
         if isinstance(answer, Fault):
             return answer
-        try:
+        with closed_on_error(answer):
             found = self._judge(answer, offset, etag)
-        except BaseException:
-            answer.close()
-            raise
         if not isinstance(found, Download):
             answer.close()
         return found

@@ -10,6 +10,7 @@ from clipspool.system.http.client import CONNECTIONS_KEPT, Wire, Witness
 from clipspool.system.http.guard import Target
 from clipspool.system.http.pace import ExchangePace, TimeLimits
 from clipspool.system.http.reply import decoded, read_whole
+from clipspool.system.process import closed_on_error
 
 
 class OpenAnswer:
@@ -87,11 +88,9 @@ class Asker:
     def _asked(
         self, witness: Witness, method: str, target: Target, headers: Mapping[str, str], kept: list[Witness]
     ) -> OpenAnswer:
-        try:
-            return OpenAnswer(self._sent(witness, method, target.path, headers), witness, kept)
-        except BaseException:
-            witness.close()
-            raise
+        with closed_on_error(witness):
+            sent = self._sent(witness, method, target.path, headers)
+        return OpenAnswer(sent, witness, kept)
 
     def _sent(
         self, witness: Witness, method: str, path: str, headers: Mapping[str, str]

@@ -24,6 +24,7 @@ from clipspool.system.http.guard import AddressGuard, Target, Unreachable, resol
 from clipspool.system.http.pace import ExchangePace, PacedResponse, TimeLimits, seconds_left
 from clipspool.system.http.proxy import Proxy
 from clipspool.system.http.reply import BODY_BYTES_MAX
+from clipspool.system.process import closed_on_error
 
 CONNECTIONS_KEPT = 16
 
@@ -210,11 +211,8 @@ class Wire:
         self._proxy.admit(self.guard, target, seconds)
         near = self._proxy.target
         sock = _first_answering(resolve(near.host, near.port, seconds), near, deadline)
-        try:
+        with closed_on_error(sock):
             self._proxy.tunnel(sock, target, deadline)
-        except BaseException:
-            sock.close()
-            raise
         return sock
 
 
