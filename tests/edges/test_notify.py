@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from standardwebhooks.webhooks import Webhook as Oracle
 
+from clipspool import __version__
 from clipspool.app.receivers import couriers_of
 from clipspool.app.settings import SettingsError, load
 from clipspool.cli.check.dropin import systemd_drop_in
@@ -52,7 +53,7 @@ def a_message(count=1, topic=Topic.FAILED):
 
 def a_webhook(receiver, **how):
     url = f"{receiver.url}/{PATH_SECRET}"
-    return Webhook(url, read_secret(SECRET), origin="render-1", user_agent="clipspool/test", **how)
+    return Webhook(url, read_secret(SECRET), origin="render-1", **how)
 
 
 def until(is_so, seconds=10):
@@ -545,7 +546,7 @@ def test_messages_are_counted_in_the_metrics():
 
 
 def a_heartbeat(is_healthy=lambda: True):
-    return Heartbeat(is_healthy, user_agent="clipspool/test", seconds=0.02)
+    return Heartbeat(is_healthy, seconds=0.02)
 
 
 def test_the_heartbeat_asks_again_and_again_while_all_is_well_and_only_then():
@@ -564,7 +565,7 @@ def test_the_heartbeat_asks_again_and_again_while_all_is_well_and_only_then():
         until(lambda: len(receiver.got) > count)
         heartbeat.stop()
     headers, body = receiver.got[0]
-    assert (headers["user-agent"], body) == ("clipspool/test", b"")
+    assert (headers["user-agent"], body) == (f"clipspool/{__version__}", b"")
 
 
 def test_a_heartbeat_that_fails_is_logged_once_without_its_address_and_goes_on(capsys):

@@ -442,7 +442,7 @@ def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     stage.deliver()
     access = AccessRules((Token(TOKEN),), is_near=False, must_log_in=True, hosts=("clips.example.com",))
     facts = {"inboxes": {"bay": {"why": "/mnt/bay is not the inbox it was"}}}
-    with stage.open(access, health=lambda: (False, facts), metrics=lambda: b"x 1\n") as web:
+    with stage.open(access, health=lambda: {"ok": False, **facts}, metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
             assert web.get(path).status == 401
         assert web.get("/jobs/clip1", Accept="text/html").getheader("Location") == "/login?to=/jobs/clip1"
@@ -847,7 +847,7 @@ def test_a_daemon_that_does_not_answer_leaves_the_page_with_what_it_last_knew(st
 
 
 def test_metrics_and_health_are_there_when_they_are_given(stage):
-    with stage.open(metrics=lambda: b"clipspool_up 1\n", health=lambda: (False, {"why": "late"})) as web:
+    with stage.open(metrics=lambda: b"clipspool_up 1\n", health=lambda: {"ok": False, "why": "late"}) as web:
         answer = web.get("/metrics")
         assert (answer.status, answer.body) == (200, b"clipspool_up 1\n")
         assert answer.getheader("Content-Type").startswith("text/plain; version=0.0.4")

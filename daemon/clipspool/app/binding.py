@@ -35,7 +35,7 @@ class Binding:
 
     def __init__(
         self,
-        bay: Folders,
+        folders: Folders,
         scheduler: Scheduler,
         marks: Marks,
         waiting: Collection[str],
@@ -52,18 +52,18 @@ class Binding:
         # In a farm a former leader may still note answers in the ledgers, and end a claim that it had begun.
         self._may_be_late, self._late_at = own.epoch > 0, 0.0
         self._recorded, self._unrecorded = set(known), set[str]()
-        self._bay, self._scheduler, self._marks = bay, scheduler, marks
+        self._folders, self._scheduler, self._marks = folders, scheduler, marks
         self._waiting, self._cut_short, self._known, self._now = waiting, list(cut_short), known, now
         self._is_surveyed = False
         self._threads: list[threading.Thread] = []
         ask = partial(scheduler.call, seconds=_ASK_SECONDS)
         journal = JournalAnswers(
-            known=lambda: ask(lambda one: one.journal.folders(bay.name)),
+            known=lambda: ask(lambda one: one.journal.folders(folders.name)),
             is_open=lambda ids: ask(partial(commands.open_clips, ids=ids)),
             give_up=lambda takers: scheduler.call_soon(partial(commands.give_up, takers=takers)),
             report_lost=self._report_lost,
         )
-        self._neighbours = Neighbours(bay.name, bay.inbox, own, journal, now=now)
+        self._neighbours = Neighbours(folders.name, folders.inbox, own, journal, now=now)
 
     def _report_lost(self, peer: Peer, silence: str) -> None:
         self._scheduler.call_soon(lambda scheduler: scheduler.publish(PeerLost(peer, silence)))
@@ -71,25 +71,24 @@ class Binding:
     def __call__(self) -> Sequence[Peer]:
         """Check the inbox; raises OSError, also where the journal cannot be asked: the daemon is ending."""
         try:
-            with self._bay.inbox.held():
+            with self._folders.inbox.held():
                 return self._check()
         except JournalError as error:
             raise Unavailable(errno.EIO, str(error)) from error
 
     def _check(self) -> Sequence[Peer]:
-        root = self._bay.inbox
+        root = self._folders.inbox
         if self._cut_short:
-            outcomes = {
-                job.id: what_came_of(root, job, self._waiting, self._bay.journal) for job in self._cut_short
-            }
+            journal = self._folders.journal
+            outcomes = {job.id: what_came_of(root, job, self._waiting, journal) for job in self._cut_short}
             self._scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle(outcomes))
             self._cut_short.clear()
         root.bind()
-        if self._bay.origin is not None:
-            self._bay.origin.bind()
+        if self._folders.origin is not None:
+            self._folders.origin.bind()
         # Before anything may be submitted from here.
         self._neighbours.serve_alone()
-        self._marks.prove(self._bay.name, root)
+        self._marks.prove(self._folders.name, root)
         if not self._is_surveyed:
             self._survey(root)
         if self._may_be_late and time.monotonic() - self._late_at >= _LATE_SECONDS:
@@ -110,12 +109,12 @@ class Binding:
         # Seen twice, so that a claim is not read while it is made.
         late = self._unrecorded & (names - self._recorded)
         self._unrecorded = names - self._recorded
-        for accepted in claimed_late(self._bay.name, root, self._bay.journal, late):
+        for accepted in claimed_late(self._folders.name, root, self._folders.journal, late):
             self._scheduler.enqueue(accepted)
 
     def _read_late_answers(self, root: Root) -> None:
         """End the doubts whose answer a former leader noted after it had lost its lead."""
-        ask = partial(commands.doubts_of_lost_leads, inbox=self._bay.name)
+        ask = partial(commands.doubts_of_lost_leads, inbox=self._folders.name)
         doubts = self._scheduler.call(ask, _ASK_SECONDS)
         answers = {job.id: answer for job in doubts if (answer := late_answer(root, job)) is not None}
         if answers:
@@ -123,7 +122,7 @@ class Binding:
 
     def _survey(self, root: Root) -> None:
         # The outbox is marked at once: if its disk is unmounted later, the bare mount point has no mark.
-        thread = start_thread(partial(_bind, self._bay.outbox, self._now), f"outbox-{self._bay.name}")
+        thread = start_thread(partial(_bind, self._folders.outbox, self._now), f"outbox-{self._folders.name}")
         self._threads += [thread] if thread is not None else []
         try:
             # This comes before any look for a name in it: a file server's client caches that a name was not
@@ -134,7 +133,7 @@ class Binding:
         except OSError:  # read-only, full, or a file has its name: each look tries again
             pass
         tidy(root, self._now())
-        for accepted in left_behind(self._bay.name, root, self._bay.journal, self._known):
+        for accepted in left_behind(self._folders.name, root, self._folders.journal, self._known):
             self._scheduler.enqueue(accepted)
         self._is_surveyed = True
 
@@ -145,7 +144,7 @@ class Binding:
             with suppress(OSError):
                 self._neighbours.end()
 
-        thread = start_thread(note, f"stopped-{self._bay.name}")
+        thread = start_thread(note, f"stopped-{self._folders.name}")
         return [*self._threads, *([thread] if thread is not None else [])]
 
 

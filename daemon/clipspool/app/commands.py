@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -35,7 +34,6 @@ from clipspool.spool.root import Root
 from clipspool.spool.takeover import NotTakenOver, others_in, refuse_living
 from clipspool.stages.runner import StageRunner
 
-_RELOAD_SECONDS = 30.0
 _CHANGED_MAX = 100
 """Sources that `status` names because they changed after they were sent; the oldest go first."""
 
@@ -44,8 +42,8 @@ _CHANGED_MAX = 100
 class DaemonCalls:
     """Functions of the daemon that answers need."""
 
-    reload: Callable[[], Future[str]]
-    """Begins a reload; its result is why nothing was changed, empty where it was."""
+    reload: Callable[[], None]
+    """Has the settings read again; raises CannotReload, with why nothing was changed."""
     troubles: Callable[[], Sequence[str]]
     """What is wrong with the daemon itself, in sentences."""
     stages: StageRunner
@@ -86,7 +84,7 @@ class Answers:
             "others": lambda: [plain(peer) for peer in self._others()],
             "recover": self._recover,
             "prune": self.housekeeping.prune,
-            "reload": self._reread,
+            "reload": calls.reload,
             "attach": self._attach,
             "again": lambda **given: again(self._again_tools(), **given),
             "choose": lambda **given: choose(scheduler.call, calls.stages.tools.folders_of.get, **given),
@@ -188,16 +186,6 @@ class Answers:
         elif inbox in self._folders.roots:
             self._folders.accept(inbox)
             self._inboxes[inbox].forgive()
-
-    def _reread(self) -> None:
-        reply = self._calls.reload()
-        self._scheduler.call_soon(lambda _: None)  # wakes it
-        try:
-            why = reply.result(_RELOAD_SECONDS)
-        except TimeoutError:
-            why = "the daemon is busy; its log shows whether the change was applied"
-        if why:
-            raise commands.NotDone(why)
 
     def _presets(self, inbox: str) -> list[dict[str, Any]]:
         folders = self._calls.stages.tools.folders_of.get(inbox)

@@ -28,7 +28,7 @@ from clipspool.app.folders import InboxFolders
 from clipspool.app.gateway import Gateway
 from clipspool.app.monitoring import Monitoring
 from clipspool.app.page import PageHost
-from clipspool.app.reload import CannotReload, Reloads, reread
+from clipspool.app.reload import Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of, signer_of
 from clipspool.app.term import Term, alone
@@ -306,21 +306,16 @@ class Daemon:
 
     # --- changes --------------------------------------------------------------------------------------
 
-    def _reload(self) -> str:
-        """Read the settings again and apply them; returns why not, where they cannot be applied."""
+    def _reload(self) -> Sequence[str]:
+        """Read the settings again, apply them, and return what changed; raises CannotReload."""
         self._service.reloading()
         try:
             new, changed = reread(self.settings, self._folders.refuse_moved)
-        except CannotReload as error:
-            log.warning("reload_refused", why=str(error))
-            return str(error)
-        else:
             self._apply(new)
-            log.info("reloaded", changed=list(changed))
-            warn_of_orphans(self.journal, self.settings.inbox_names)
-            return ""
         finally:
             self._service.ready()
+        warn_of_orphans(self.journal, self.settings.inbox_names)
+        return changed
 
     def _apply(self, new: Settings) -> None:
         old_names = set(self._inboxes)

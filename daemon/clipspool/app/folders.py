@@ -63,8 +63,8 @@ class InboxFolders:
         self._next_turn = next_turn
 
     def of(self, settings: Settings) -> Mapping[str, Folders]:
-        """Return the bay of each inbox by the settings."""
-        return {inbox.name: self._bay(inbox, settings) for inbox in settings.inbox}
+        """Return the folders of each inbox by the settings."""
+        return {inbox.name: self._of(inbox, settings) for inbox in settings.inbox}
 
     def accept(self, name: str) -> None:
         """Accept the folders of an inbox as they are now: the operator confirmed them."""
@@ -111,7 +111,7 @@ class InboxFolders:
             with self._journal.turn():
                 self._journal.set_fact(_FOLDERS, self._identities)
 
-    def _bay(self, inbox: InboxSettings, settings: Settings) -> Folders:
+    def _of(self, inbox: InboxSettings, settings: Settings) -> Folders:
         if inbox.name not in self.roots:
             kind = "kept" if inbox.is_read_only else "inbox"
             self.roots[inbox.name] = (

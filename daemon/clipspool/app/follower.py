@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-import structlog
-
 from clipspool.app.control import ControlSocket, socket_of
 from clipspool.app.folders import InboxFolders, known_folders
 from clipspool.app.page import PageHost, clip_doors
-from clipspool.app.reload import CannotReload, Reloads, reread
+from clipspool.app.reload import Reloads, reread
 from clipspool.app.settings import Settings
 from clipspool.farm.lease import ask
 from clipspool.farm.membership import Connect, Membership
@@ -36,8 +34,6 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages.runner import StageRunner
 from clipspool.system import logs
 from clipspool.web.context import DaemonHandle
-
-log = structlog.get_logger()
 
 _STALE_SECONDS = 15.0
 _FRESH_SECONDS = 2.0
@@ -83,7 +79,6 @@ class Follower:
         self._known: tuple[float, Mapping[str, Folders]] = (-_FRESH_SECONDS, {})
         self.reloads = Reloads()
         self._since = time.time()
-        self._window = Window(settings.journal.place)
         self._page = PageHost(settings)
         self._metrics = Metrics(dict, node=membership.identity.name)
         self._control = ControlSocket(socket_of(settings.journal.path), self.answer)
@@ -121,17 +116,12 @@ class Follower:
             return f"follows; the database is not reached: {trouble}"
         return "drained: it takes nothing more" if self._membership.is_drained else "follows"
 
-    def reload(self) -> str:
-        """Read the settings again, for the next term; returns why not, where they cannot be used."""
-        try:
-            new, changed = reread(self.settings)
-        except CannotReload as error:
-            log.warning("reload_refused", why=str(error))
-            return str(error)
-        self.settings = new
+    def reload(self) -> Sequence[str]:
+        """Read the settings again, for the next term, and return what changed; raises CannotReload."""
+        self.settings, changed = reread(self.settings)
+        new = self.settings
         logs.configure(format=new.logs.format, level=new.logs.level, secrets=new.secrets)
-        log.info("reloaded", changed=list(changed))
-        return ""
+        return changed
 
     def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
         """Answer a command: from what the leader keeps, or as an order to it; raises why it cannot be."""
@@ -143,9 +133,7 @@ class Follower:
                 jobs = jobs_in_view(journal, self.settings.limits, time.time(), most)
             return {"status": self.status(), "jobs": jobs}
         if do == "reload":
-            why = self.reloads.ask().result(ANSWER_SECONDS)
-            if why:
-                raise CannotReload(why)
+            self.reloads.ask()
             return None
         if do == "presets":  # a form asks for them, and each node has them
             folders = self._folders()[arguments["inbox"]]
@@ -165,11 +153,11 @@ class Follower:
         }
         return farm_status(self.settings, self._connect, daemon)
 
-    def health(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether this node is of use to the farm, and what is not well."""
+    def health(self) -> dict[str, Any]:
+        """Return `ok`, whether this node is of use to the farm, and what is not well."""
         trouble = self._membership.trouble
         node = {"ok": not trouble, "why": trouble, "name": self._membership.identity.name, "leads": False}
-        return not trouble, {"ok": not trouble, "node": node}
+        return {"ok": not trouble, "node": node}
 
     def _state(self) -> Future[tuple[Mapping[str, Any], Conditions]]:
         reply: Future[tuple[Mapping[str, Any], Conditions]] = Future()

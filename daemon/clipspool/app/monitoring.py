@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from clipspool import __version__
 from clipspool.app.receivers import couriers_of
 from clipspool.app.settings import Settings, changes
 from clipspool.intake.inbox import Inbox
@@ -45,7 +44,7 @@ class Monitoring:
         """None without a page: nobody could read them."""
         self.health = Health(WriteTrial(settings.journal.path).look, self.turn_age_seconds, inboxes, now)
         self._notices = Notifications(couriers_of(settings, self._count), journal.tallies(now()), now)
-        self._heartbeat = Heartbeat(lambda: self.health.look()[0], user_agent=f"clipspool/{__version__}")
+        self._heartbeat = Heartbeat(lambda: self.health.look()["ok"])
         self._settings = settings
         self._snapshot_due = 0.0
 

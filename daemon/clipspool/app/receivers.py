@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import structlog
 
-from clipspool import __version__
 from clipspool.app.settings import Settings
 from clipspool.reporting.notify.courier import CountSent, Courier, Interests, Sender
 from clipspool.reporting.notify.service import NoService, NotifyAddress
@@ -49,7 +48,6 @@ def senders_of(settings: Settings) -> Iterator[tuple[frozenset[str], Sender | st
                 notify.webhook_url,
                 read_secret(notify.webhook_secret.get_secret_value()),
                 origin=origin,
-                user_agent=f"clipspool/{__version__}",
                 ca_file=None if ca_file is None else str(ca_file),
             ),
         )

@@ -6,43 +6,64 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+import structlog
+
 from clipspool.app.settings import Settings, SettingsError, changes, load
+
+log = structlog.get_logger()
+
+_SECONDS = 30.0
+"""How long a request waits; the control socket answers within 40 s."""
 
 
 class CannotReload(Exception):
-    """The changed configuration cannot be applied; the message says why, and nothing was changed."""
+    """The changed configuration was not applied, or not in time; the message says why."""
 
 
 class Reloads:
-    """Requests for a reload, each waiting for its outcome: empty when it was applied, else why not."""
+    """Requests for a reload, each waiting for its outcome."""
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
         """Start without requests; `wake` ends the sleep of the thread that looks for them."""
         self._wake = wake
-        self._asked: queue.SimpleQueue[Future[str]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
 
-    def ask(self) -> Future[str]:
-        """Ask for a reload; any thread may."""
-        reply: Future[str] = Future()
+    def ask(self) -> None:
+        """Have the settings read again, from any thread; raises CannotReload."""
+        reply: Future[None] = Future()
         self._asked.put(reply)
         self._wake()
-        return reply
+        try:
+            reply.result(_SECONDS)
+        except TimeoutError:
+            why = "the daemon is busy; its log shows whether the change was applied"
+            raise CannotReload(why) from None
 
     @property
     def is_asked(self) -> bool:
         """Whether a reload was asked for."""
         return not self._asked.empty()
 
-    def answer(self, reload: Callable[[], str]) -> None:
-        """Reload once, and answer all who asked before it began."""
-        waiting = [self._asked.get() for _ in range(self._asked.qsize())]
-        why = reload()
-        for reply in waiting:
-            reply.set_result(why)
+    def answer(self, reload: Callable[[], Sequence[str]]) -> None:
+        """Reload once, and answer all who asked before it began; `reload` returns what changed."""
+        waiting = self._waiting()
+        try:
+            log.info("reloaded", changed=list(reload()))
+        except CannotReload as error:
+            log.warning("reload_refused", why=str(error))
+            for reply in waiting:
+                reply.set_exception(error)
+        else:
+            for reply in waiting:
+                reply.set_result(None)
 
     def refuse(self, why: str) -> None:
         """Refuse all requests, with a reason."""
-        self.answer(lambda: why)
+        for reply in self._waiting():
+            reply.set_exception(CannotReload(why))
+
+    def _waiting(self) -> list[Future[None]]:
+        return [self._asked.get() for _ in range(self._asked.qsize())]
 
 
 def reread(

@@ -133,15 +133,6 @@ def show(context: Context, job: str, *, as_json: bool) -> None:
     out.print(_job(shown, list(story_json(history)), out.width, typed))
 
 
-_STYLES = {
-    "delivered": "green",
-    "failed": "red",
-    "in_doubt": "bold red",
-    "running": "cyan",
-    "cancelled": "dim",
-}
-
-
 def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
     """Lay out a line for each job; where the terminal is narrow its reason stands below it."""
     from rich.console import Group
@@ -150,6 +141,7 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
     from rich.text import Text
 
     from clipspool.cli.names import cut_apart
+    from clipspool.cli.screen import STYLES
     from clipspool.system.redaction import readable
 
     is_wide = width >= WIDE
@@ -164,7 +156,7 @@ def _jobs(rows: list[dict[str, Any]], width: int) -> RenderableType:
         is_shown = row["progress"] is not None and (row["doing"] or row["state"] == "running")
         state = row["state"] + (f" {row['progress']:.0%}" if is_shown else "")
         cells = [row["id"], *(names[key][readable(row[key])] for key in shares), state, row["held"] or ""]
-        styled = [Text(cell, _STYLES.get(row["state"], "") if cell is state else "") for cell in cells]
+        styled = [Text(cell, STYLES.get(row["state"], "") if cell is state else "") for cell in cells]
         why = Text(readable(_why(row)), overflow="fold")
         if is_wide:
             table.add_row(*styled, why)
@@ -203,14 +195,13 @@ def _job(
 
 
 _LOUD = frozenset({"what is known", "missing output"})
-_MEDIA = ("container", "video_codec", "width", "height", "fps", "seconds")
 
 
 def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is known of a job, each fact under a name in words."""
-    from clipspool.reporting.status import evidence_lines
+    from clipspool.reporting.status import evidence_lines, film_in_words
 
-    error, request = shown["error"] or {}, dict(shown["request"])
+    error, request, media = shown["error"] or {}, dict(shown["request"]), shown["media"]
     number = f"; the provider's task is attempt {shown['attempts']}" if shown["attempts"] > 1 else ""
     progress = "" if shown["progress"] is None else f", {shown['progress']:.0%}"
     rows: list[tuple[str, Any]] = [
@@ -233,7 +224,7 @@ def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("price", _price(shown)),
         ("paid", shown["paid"]),
         ("reused from job", shown["reused_from"]),
-        ("film", _film(shown["media"])),
+        ("film", "; ".join(filter(None, (film_in_words(media), media.get("noticed"))))),
         ("accepted", _moment(shown["created_at"])),
         ("sent", _moment(shown["submitted_at"])),
         ("last change", _moment(shown["updated_at"])),
@@ -278,18 +269,6 @@ def _price(shown: Mapping[str, Any]) -> str:
         return f"{shown['credits']:,.10g} credits"
     known = shown["credits_estimated"]
     return "" if known is None else f"about {known:,.10g} credits"
-
-
-def _film(media: Mapping[str, Any]) -> str:
-    """Return the facts of a clip that a person looks for."""
-    if not all(media.get(name) for name in _MEDIA):
-        return ""
-    numerator, _, denominator = str(media["fps"]).partition("/")
-    fps, said = float(numerator) / float(denominator or 1), media.get("noticed")
-    return (
-        f"{media['container']}, {media['video_codec']}, {media['width']}x{media['height']}, "
-        f"{fps:.5g} frames a second, {media['seconds']:.5g} s" + (f"; {said}" if said else "")
-    )
 
 
 def _moment(at: str | None) -> str:

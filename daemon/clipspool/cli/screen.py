@@ -24,7 +24,7 @@ _REASON_MIN = 24
 """Cells that a reason needs beside a name; with fewer it stands below."""
 _PROGRESS_MIN = 0.02
 """Below this progress no remaining time is estimated."""
-_STATES = {
+STYLES = {
     "running": "cyan",
     "rendered": "cyan",
     "fetched": "cyan",
@@ -33,6 +33,7 @@ _STATES = {
     "in_doubt": "bold red",
     "cancelled": "dim",
 }
+"""Of states."""
 _DOING = {"submitting": "sending", "rendered": "downloading the result", "fetched": "delivering"}
 
 
@@ -129,7 +130,7 @@ class _Pen:
 
     def _counts(self, jobs: Mapping[str, int]) -> Text:
         counts = [
-            Text(f"{n:,} {state.replace('_', ' ')}", _STATES.get(state, "")) for state, n in jobs.items() if n
+            Text(f"{n:,} {state.replace('_', ' ')}", STYLES.get(state, "")) for state, n in jobs.items() if n
         ]
         return Text(", ").join(counts) if counts else Text("no jobs yet", "dim")
 
@@ -225,7 +226,7 @@ class _Pen:
         state = job["state"]
         left = seconds_left(job, at)
         if job["held"] or state != "running":
-            style = "red" if job["held"] else _STATES.get(state, "")
+            style = "red" if job["held"] else STYLES.get(state, "")
             return self._with(line, job["reason"] or _DOING.get(state, state), style)
         if job["progress"] is None or not job["rendering_since"]:
             since = job["rendering_since"]

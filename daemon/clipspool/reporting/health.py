@@ -45,8 +45,8 @@ class Health:
         self._inboxes = inboxes
         self._now = now
 
-    def look(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether all is well, and of each part `ok`, `why` not, and `since` when (ISO 8601)."""
+    def look(self) -> dict[str, Any]:
+        """Return `ok`, whether all is well, and of each part `ok`, `why` not, and `since` when (ISO 8601)."""
         age = self._turn_age_seconds()
         is_fresh = age <= TURN_SECONDS_MAX
         why = "" if is_fresh else f"the scheduler ended no turn for {age:.0f} s"
@@ -55,7 +55,7 @@ class Health:
         trouble, for_seconds = self._trial()
         journal = self._part(trouble, for_seconds)
         is_well = all(part["ok"] for part in (turn, journal, *inboxes.values()))
-        return is_well, {"ok": is_well, "turn": turn, "inboxes": inboxes, "journal": journal}
+        return {"ok": is_well, "turn": turn, "inboxes": inboxes, "journal": journal}
 
     def _part(self, why: str, for_seconds: float | None) -> dict[str, Any]:
         since = iso(self._now() - for_seconds) if why and for_seconds is not None else None

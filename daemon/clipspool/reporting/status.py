@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,21 @@ def entry_json(entry: HistoryEntry) -> dict[str, Any]:
         "to": entry.to_state,
         "facts": redact_value(entry.facts),
     }
+
+
+def film_in_words(media: Mapping[str, Any]) -> str:
+    """Describe a clip in a line: size, `24 fps, 3 s, prores in mov`."""
+    parts = []
+    if media.get("width") and media.get("height"):
+        parts.append(f"{media['width']} \N{MULTIPLICATION SIGN} {media['height']}")
+    if rate := str(media.get("fps") or ""):
+        above, _, below = rate.partition("/")
+        with suppress(ValueError, ZeroDivisionError):
+            parts.append(f"{float(above) / float(below or 1):.5g} fps")
+    if isinstance(seconds := media.get("seconds"), int | float):
+        parts.append(f"{seconds:.4g} s")
+    parts += [str(media["video_codec"])] if media.get("video_codec") else []
+    return ", ".join(parts) + (f" in {media['container']}" if media.get("container") else "")
 
 
 def maybe_task_ids(job: Job) -> list[str]:

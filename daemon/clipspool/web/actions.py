@@ -6,8 +6,8 @@ import re
 from typing import Any
 from urllib.parse import parse_qs
 
-import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -30,15 +30,9 @@ from clipspool.web.security import (
 from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
 
-log = structlog.get_logger()
-
 _FIELDS_MAX = 20
 _ALL = "all"
-_FOR_SEVERAL = {
-    "retry": "Run these again?",
-    "cancel": "Cancel these jobs?",
-    "approve": "Approve these?",
-}
+_FOR_SEVERAL = {"retry": "Run these again?", "cancel": "Cancel these jobs?", "approve": "Approve these?"}
 _SEVERAL_MAX = 2000
 """Jobs that one decision is about; the newest, where more are held."""
 _PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
@@ -47,6 +41,7 @@ _TITLES = {
     "cancel": "Cancel this job?",
     "attach": "Attach a task",
     "approve": "Approve this job?",
+    "choose": "Choose",
     "pause": "Pause submitting?",
     "resume": "Resume submitting?",
 }
@@ -73,8 +68,8 @@ class ActionRoutes:
         """Show the confirmation of an action on a job, with what it may cost."""
         act = request.path_params["act"]
         job = self._views.find(request)
-        if job is None or act not in {"retry", "cancel", "attach", "approve"}:
-            return self._views.missing(request)
+        if act not in {"retry", "cancel", "attach", "approve"}:
+            raise HTTPException(404)
         conditions = self._views.snapshot.get().conditions
         row = row_of(job, conditions, Timing())
         if act not in acts_of(job, conditions):
@@ -101,8 +96,15 @@ class ActionRoutes:
                 if form.get("force"):
                     arguments["force"] = True
             case _:
-                return await run_in_threadpool(self._views.missing, request)
+                raise HTTPException(404)
         return await run_in_threadpool(self._done, request, act, arguments, f"/jobs/{job_id}")
+
+    async def choose(self, request: Request) -> Response:
+        """Mark a version as the one to use, or take that back; neither costs anything."""
+        undo = (await read_form(request)).get("undo") == "1"
+        job_id = request.path_params["job"]
+        arguments = {"ids": [job_id], "by": name_of(request), "undo": undo}
+        return await run_in_threadpool(self._done, request, "choose", arguments, f"/jobs/{job_id}/versions")
 
     # --- several jobs at once -------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ class ActionRoutes:
         timeline = request.query_params.get("timeline", "")
         is_kind = act == "approve" and (kind in APPROVED_TOGETHER or bool(timeline))
         if act not in _FOR_SEVERAL or not (ids or is_kind):
-            return self._views.missing(request)
+            raise HTTPException(404)
         conditions = self._views.snapshot.get().conditions
         waiting = self._views.waiting
         with self._views.lookup.look() as look:
@@ -143,7 +145,7 @@ class ActionRoutes:
         act = request.path_params["act"]
         ids = _ids((await read_form(request, LARGE_FORM_BYTES_MAX)).get("ids", ""))
         if act not in _FOR_SEVERAL or not ids:
-            return await run_in_threadpool(self._views.missing, request)
+            raise HTTPException(404)
         return await run_in_threadpool(self._done, request, act, {"ids": ids, "by": name_of(request)}, "/")
 
     # --- inboxes --------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ class ActionRoutes:
         seen = self._views.snapshot.get()
         known = {one["name"]: one for one in seen.status["inboxes"]}
         if act not in {"pause", "resume"} or name not in {_ALL, *known}:
-            return self._views.missing(request)
+            raise HTTPException(404)
         which = "all inboxes" if name == _ALL else f"the inbox {name}"
         if act == "pause":
             said = [
@@ -176,7 +178,7 @@ class ActionRoutes:
         """Do it."""
         act, name = request.path_params["act"], request.path_params["inbox"]
         if act not in {"pause", "resume"}:
-            return await run_in_threadpool(self._views.missing, request)
+            raise HTTPException(404)
         inbox = None if name == _ALL else name
         return await run_in_threadpool(self._done, request, act, {"inbox": inbox}, "/")
 
@@ -196,26 +198,13 @@ class ActionRoutes:
         )
 
     def _done(self, request: Request, act: str, arguments: dict[str, Any], back: str) -> Response:
-        try:
-            answer = self._views.daemon.command(act, arguments)
-        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
-            return self._refused(request, act, str(error) or type(error).__name__, back)
-        log.info(
-            "command",
-            do=act,
-            by=name_of(request),
-            of=arguments.get("ids") or arguments.get("job_id") or "inbox",
-        )
-        refusals = [one["why"] for one in answer if not one["done"]] if isinstance(answer, list) else []
-        if refusals:
-            why, done = "; ".join(dict.fromkeys(refusals)), len(answer) - len(refusals)
-            first = f"Done for {done:,} of {len(answer):,} jobs." if done else ""
-            return self._refused(request, act, why, back, first)
+        answers, why = self._views.daemon.order(act, arguments, name_of(request))
+        if why:
+            done = sum(bool(one["done"]) for one in answers)
+            first = f"Done for {done:,} of {len(answers):,} jobs." if done else ""
+            words = f"Not done for the others: {why}" if first else f"Not done: {why}"
+            return self._views.say(request, _TITLES[act], sentences(first, words), back)
         return RedirectResponse(back, 303)
-
-    def _refused(self, request: Request, act: str, why: str, back: str, first: str = "") -> Response:
-        words = f"Not done for the others: {why}" if first else f"Not done: {why}"
-        return self._views.say(request, _TITLES[act], sentences(first, words), back)
 
     # --- log-in ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from clipspool.jobs.account import Balance
 from clipspool.jobs.conditions import Conditions
-from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Job, State
 from clipspool.journal import Look, Lookup
 from clipspool.web.context import DaemonHandle
@@ -112,11 +111,6 @@ class WaitingJobs:
         self._refill_seconds = refill_seconds
         self._lock = threading.Lock()
         self._filled_at: float | None = None
-
-    def on_news(self, news: Any) -> None:
-        """Take a piece of news, in the scheduler's thread."""
-        if isinstance(news, Happened):
-            self.note(news.after)
 
     def note(self, job: Job) -> None:
         """Note a job that changed, from any thread."""

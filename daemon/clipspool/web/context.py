@@ -10,12 +10,16 @@ from enum import StrEnum
 from io import FileIO
 from typing import Any
 
+import structlog
+
 from clipspool.intake.types import Rules
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.quote import Quote
 from clipspool.journal import Place
 from clipspool.spool.watchfolder import Folders
 from clipspool.system.atomic import Rel
+
+log = structlog.get_logger()
 
 JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -45,20 +49,40 @@ class DaemonHandle:
     """Asks the scheduler for what `status --json` prints, and for what holds jobs back."""
     command: Callable[[str, Mapping[str, Any]], Any]
     """Carries out an operator's command as the command line does; raises what the command raises."""
-    bays: Callable[[], Mapping[str, Folders]]
+    folders: Callable[[], Mapping[str, Folders]]
     """The folders of each inbox, by name."""
     now: Callable[[], float]
     """Unix seconds."""
     metrics: Callable[[], bytes] | None = None
     """Returns the text of `/metrics`; None: that address does not exist."""
-    health: Callable[[], tuple[bool, Mapping[str, Any]]] | None = None
-    """Returns whether all is well, and the facts of `/healthz`; None: that address does not exist."""
+    health: Callable[[], Mapping[str, Any]] | None = None
+    """Returns the facts of `/healthz`, `ok` among them; None: that address does not exist."""
     clips: ClipDoors | None = None
     """None: no clips are taken."""
     publishes_news: bool = True
     """Whether the page is told of each change; a node that follows reads the journal for them."""
     count_wrong_token: Callable[[], None] = lambda: None
     """Called for each log-in or request with a wrong token."""
+
+    def order(
+        self, do: str, arguments: Mapping[str, Any], by: str
+    ) -> tuple[Sequence[Mapping[str, Any]], str]:
+        """Carry out what a person ordered, and log it; return each job's answer, and why any was refused.
+
+        Raises TimeoutError where the daemon does not answer in time: it may still carry it out.
+        """
+        try:
+            answer = self.command(do, arguments)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
+            return (), str(error) or type(error).__name__
+        answers = answer if isinstance(answer, list) else []
+        refusals = [one.get("why", "it cannot be done now") for one in answers if not one["done"]]
+        if not arguments.get("dry_run") and (not answers or len(refusals) < len(answers)):
+            of = arguments.get("ids") or arguments.get("job_id") or "inbox"
+            log.info("command", do=do, by=by, of=of)
+        return answers, "; ".join(dict.fromkeys(refusals))
 
 
 class Right(StrEnum):

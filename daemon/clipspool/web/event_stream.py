@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import anyio.to_thread
 
 REST_SECONDS = 0.7
 LOOK_SECONDS = 5.0
-"""How often it checks for changes that are no news, such as files in the inboxes."""
+"""How often it checks for changes without a message, such as files in the inboxes."""
 STREAMS_MAX = 500
 _ALIVE_SECONDS = 15.0
 
@@ -20,7 +19,7 @@ class ChangeStream:
     """A version number that grows with every change, and the streams that send it."""
 
     def __init__(self, fingerprint: Callable[[], str]) -> None:
-        """`fingerprint`, called in a worker thread, differs when something changed that is no news."""
+        """`fingerprint`, called in a worker thread, differs when something changed without a message."""
         self.version = 0
         self._fingerprint = fingerprint
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -29,10 +28,6 @@ class ChangeStream:
         self._is_changed = False
         self._is_over = False
         self.streams = 0
-
-    def on_news(self, _news: Any) -> None:
-        """Take a piece of news, from any thread; never blocks and never raises."""
-        self.note()
 
     def note(self) -> None:
         """Record a change, from any thread; never blocks and never raises."""

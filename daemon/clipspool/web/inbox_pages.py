@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -47,8 +48,6 @@ class InboxPages:
     def inbox(self, request: Request) -> Response:
         """Show one inbox: a form for clips, what waits, what is under way, and what ended lately."""
         known = self._known(request)
-        if known is None:
-            return self._views.missing(request)
         mend = request.query_params.get("mend", "")
         if not mend:
             return self._views.keep(request, "inbox.html", lambda: self._about(known))
@@ -56,10 +55,12 @@ class InboxPages:
         about = self._about(known)
         return self._views.draw(request, "inbox.html", **{**about, "mending": found, "why": why})
 
-    def _known(self, request: Request) -> Mapping[str, Any] | None:
+    def _known(self, request: Request) -> Mapping[str, Any]:
         name = request.path_params["inbox"]
-        inboxes = self._views.snapshot.get().status["inboxes"]
-        return next((one for one in inboxes if one["name"] == name), None)
+        for one in self._views.snapshot.get().status["inboxes"]:
+            if one["name"] == name:
+                return dict(one)
+        raise HTTPException(404)
 
     def _mendable(self, inbox: str, path: str) -> tuple[dict[str, Any] | None, str]:
         try:
@@ -75,7 +76,7 @@ class InboxPages:
             failed = look.page(Filter((State.FAILED,), name), None, _ENDED_SHOWN)
             folders = _folders(look, name)
         rules = self._doors.rules().get(name)
-        folders_here = self._views.daemon.bays().get(name)
+        folders_here = self._views.daemon.folders().get(name)
         names = Names(rules.extensions) if rules else None
         waiting = inbox["waiting"][:_WAITING_SHOWN]
         return {
@@ -104,7 +105,7 @@ class InboxPages:
         }
 
     def _row(self, job: Job) -> dict[str, Any]:
-        folders = self._views.daemon.bays().get(job.inbox)
+        folders = self._views.daemon.folders().get(job.inbox)
         conditions = self._views.snapshot.get().conditions
         row = self._views.row(job)
         if folders is not None:
@@ -118,8 +119,8 @@ class InboxPages:
 
     def _save(self, request: Request, form: Mapping[str, str]) -> Response:
         known = self._known(request)
-        if known is None or not form.get("path"):
-            return self._views.missing(request)
+        if not form.get("path"):
+            raise HTTPException(404)
         name, path, text = known["name"], form["path"], form.get("text", "")
         try:
             self._sidecars.write(name, path, text, form.get("version", ""), name_of(request))

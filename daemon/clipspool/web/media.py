@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from io import FileIO
 from typing import IO, cast
@@ -62,8 +62,9 @@ class MediaRoutes:
         """Serve the picture of a job's source beside one of its results."""
         number: int = request.path_params["number"]
 
-        def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return bay.inbox.open(poster_of(job, number)), "poster.jpg"
+        def open_it() -> tuple[FileIO, str]:
+            job, _, folders = self._known(request)
+            return folders.inbox.open(poster_of(job, number)), "poster.jpg"
 
         answer = await self._serve(request, open_it)
         if answer.status_code == _MISSING:
@@ -74,26 +75,20 @@ class MediaRoutes:
     async def source(self, request: Request) -> Response:
         """Serve a job's clip, from its work folder or where it retired to."""
 
-        def open_it(job: Job, clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            return open_source_of(bay, clip, job.request), name_of(clip.path)
+        def open_it() -> tuple[FileIO, str]:
+            job, clip, folders = self._known(request)
+            return open_source_of(folders, clip, job.request), name_of(clip.path)
 
         return await self._serve(request, open_it)
 
     async def result(self, request: Request) -> Response:
         """Serve one of a job's results from the outbox; a folder of pictures as a ZIP of them."""
-        number: int = request.path_params["number"]
-        job_id: str = request.path_params["job"]
 
         def folder() -> tuple[Root, Rel] | None:
-            found = self._known(job_id)
-            known = () if found is None else delivered(found[0])
-            if found is None or not 1 <= number <= len(known) or not known[number - 1].is_folder:
-                return None
-            outbox, name = found[2].outbox, known[number - 1].name
-            try:
-                return (outbox, name) if outbox.is_folder(name) else None
-            except OSError:
-                return None
+            with suppress(OSError):
+                outbox, found = self._result(request)
+                return (outbox, found.name) if found.is_folder and outbox.is_folder(found.name) else None
+            return None
 
         if (there := await anyio.to_thread.run_sync(folder, limiter=self._threads())) is not None:
             saved = {"Content-Disposition": _saved_as(f"{name_of(there[1])}.zip")}
@@ -102,12 +97,9 @@ class MediaRoutes:
             made = _steps(zipped(*there), self._threads())
             return StreamingResponse(made, headers=saved, media_type="application/zip")
 
-        def open_it(job: Job, _clip: Clip, bay: Folders) -> tuple[FileIO, str]:
-            results = delivered(job)
-            if not 1 <= number <= len(results):
-                raise FileNotFoundError
-            name = results[number - 1].name
-            return bay.outbox.open(name), name_of(name)
+        def open_it() -> tuple[FileIO, str]:
+            outbox, found = self._result(request)
+            return outbox.open(found.name), name_of(found.name)
 
         return await self._serve(request, open_it)
 
@@ -115,32 +107,21 @@ class MediaRoutes:
         """Serve the sample picture of a preset in an inbox."""
         inbox, name = request.path_params["inbox"], request.path_params["name"]
 
-        def open_it() -> tuple[FileIO, str] | None:
-            folders = self._daemon.bays().get(inbox)
+        def open_it() -> tuple[FileIO, str]:
             try:
                 known = self._daemon.command("presets", {"inbox": inbox})
                 path = next(one["picture"] for one in known if one["name"] == name and one["picture"])
-                return None if folders is None else (folders.watched.open(path), name_of(path))
-            except Exception:  # noqa: BLE001  (a picture that is not shown is no fault)
-                return None
+                return self._daemon.folders()[inbox].watched.open(path), name_of(path)
+            except Exception as error:  # a picture that is not shown is no fault
+                raise FileNotFoundError from error
 
-        return await self._sent(request, open_it)
+        return await self._serve(request, open_it)
 
-    async def _serve(
-        self, request: Request, open_it: Callable[[Job, Clip, Folders], tuple[FileIO, str]]
-    ) -> Response:
-        job_id: str = request.path_params["job"]
-
-        def open_known() -> tuple[FileIO, str] | None:
-            return None if (known := self._known(job_id)) is None else open_it(*known)
-
-        return await self._sent(request, open_known)
-
-    async def _sent(self, request: Request, open_it: Callable[[], tuple[FileIO, str] | None]) -> Response:
+    async def _serve(self, request: Request, open_it: Callable[[], tuple[FileIO, str]]) -> Response:
         def find() -> tuple[FileIO, str, os.stat_result] | None:
             try:
-                opened = open_it()
-                return None if opened is None else (*opened, os.fstat(opened[0].fileno()))
+                file, name = open_it()
+                return file, name, os.fstat(file.fileno())
             except (OSError, ValueError):
                 return None
 
@@ -150,12 +131,24 @@ class MediaRoutes:
         file, name, there = found
         return self._answer(request, file, there, name)
 
-    def _known(self, job_id: str) -> tuple[Job, Clip, Folders] | None:
+    def _known(self, request: Request) -> tuple[Job, Clip, Folders]:
+        """Return what an address names; raises FileNotFoundError where it is not known."""
         with self._lookup.look() as look:
-            job = look.job(job_id)
+            job = look.job(request.path_params["job"])
             clip = None if job is None else look.clip(job.clip_id)
-        bay = None if job is None else self._daemon.bays().get(job.inbox)
-        return None if job is None or clip is None or bay is None else (job, clip, bay)
+        folders = None if job is None else self._daemon.folders().get(job.inbox)
+        if job is None or clip is None or folders is None:
+            raise FileNotFoundError
+        return job, clip, folders
+
+    def _result(self, request: Request) -> tuple[Root, Result]:
+        """Return a result and the outbox in which it lies; raises FileNotFoundError without one."""
+        number: int = request.path_params["number"]
+        job, _, folders = self._known(request)
+        results = delivered(job)
+        if not 1 <= number <= len(results):
+            raise FileNotFoundError
+        return folders.outbox, results[number - 1]
 
     def _answer(self, request: Request, file: FileIO, there: os.stat_result, name: str) -> Response:
         kind = _TYPES.get(split_suffix(name)[1].lower(), "application/octet-stream")
@@ -222,7 +215,7 @@ def range_of(header: str, size: int) -> ByteRange | None:
 
 
 class _Written:
-    """Takes what an archive is written into, piece by piece; it has no place to go back to."""
+    """Collects an archive as it is written, piece by piece; nothing of it can be changed later."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -8,13 +8,7 @@ from typing import Any
 
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Held, Job, State
-from clipspool.jobs.permissions import (
-    may_approve,
-    may_attach,
-    may_cancel,
-    may_deliver_as_it_is,
-    may_retry,
-)
+from clipspool.jobs.permissions import may_approve, may_attach, may_cancel, may_deliver_as_it_is, may_retry
 from clipspool.jobs.records import OpenJobs
 from clipspool.journal import UNDER_WAY
 from clipspool.reporting.eta import Timing
@@ -138,8 +132,8 @@ def _evidence(job: Job) -> str:
         said.append(f"answered with HTTP {status}")
     if found := maybe_task_ids(job):
         said.append(f"the answer contains the id {found[0]}")
-    told = ", ".join(said)
-    return " ".join(filter(None, (f"{told[:1].upper()}{told[1:]}." if told else "", *balance_lines(job))))
+    words = ", ".join(said)
+    return " ".join(filter(None, (f"{words[:1].upper()}{words[1:]}." if words else "", *balance_lines(job))))
 
 
 def _why(job: Job, shown: Mapping[str, Any]) -> str:
@@ -166,7 +160,7 @@ def acts_of(job: Job, conditions: Conditions) -> list[str]:
 
 
 def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the figures above the page; each open job is counted in one of them."""
+    """Return the figures at the top of the page; each open job is counted in one of them."""
     of, held = counts.by_state, counts.held.total()
     under_way = sum(of[state] for state in UNDER_WAY)
     doubts = of[State.IN_DOUBT]
@@ -185,12 +179,7 @@ def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[di
     ]
 
 
-_AT_WORK = {
-    "prepare": "prepared",
-    "submit": "sent",
-    "fetch": "downloaded",
-    "deliver": "delivered",
-}
+_AT_WORK = {"prepare": "prepared", "submit": "sent", "fetch": "downloaded", "deliver": "delivered"}
 
 
 def at_work(lanes: Sequence[Mapping[str, Any]]) -> list[str]:

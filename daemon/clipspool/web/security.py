@@ -241,7 +241,7 @@ def needs(right: Right, access: AccessRules, endpoint: Callable[..., Any]) -> Ca
         status, why = 403, f"This token does not have the right `{right}`."
         if token_of(request) is None:
             status, why = 401, "Log in first, or send the token as `Authorization: Bearer`."
-        return refused(status, why) if request.url.path.startswith(f"{API}/") else _said(status, why)
+        return answered(request, status, why)
 
     guarded.right = right  # type: ignore[attr-defined]
     return guarded
@@ -254,9 +254,23 @@ async def called(endpoint: Callable[..., Any], request: Request) -> Any:
     return await run_in_threadpool(endpoint, request)
 
 
+def answered(request: Request, status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a sentence: as JSON beneath `/api/v1`, as plain text elsewhere."""
+    is_api = request.url.path.startswith(f"{API}/")
+    return refused(status, why, headers=headers) if is_api else _said(status, why, headers)
+
+
+def too_late(request: Request, _error: Exception) -> Response:
+    """Answer that the daemon did not answer in time; what was ordered may still be carried out."""
+    then = "try again"
+    if request.method not in {"GET", "HEAD"}:
+        then = "it may still do it, so look before you send this again"
+    return answered(request, 503, f"The daemon is busy and did not answer in time; {then}.")
+
+
 def too_many_tries() -> Response:
     """Answer a wrong token after many others; the right one is still accepted."""
-    return PlainTextResponse("Too many wrong tokens; wait a minute.\n", 429, {"Retry-After": "60"})
+    return _said(429, "Too many wrong tokens; wait a minute.", {"Retry-After": "60"})
 
 
 def refused(

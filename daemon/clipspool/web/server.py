@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from clipspool.jobs.messages import Listener, News
+from clipspool.jobs.messages import Happened, Listener, News
 from clipspool.jobs.model import Job
 from clipspool.journal import JournalError, Lookup
 from clipspool.web.actions import ActionRoutes
@@ -38,7 +38,7 @@ from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
 from clipspool.web.inbox_pages import InboxPages
 from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
-from clipspool.web.security import API, AccessControl, may, needs, refused
+from clipspool.web.security import API, AccessControl, answered, may, needs, refused, too_late
 from clipspool.web.sessions import Sessions
 from clipspool.web.uploads import Uploads
 from clipspool.web.versions import VersionPages
@@ -72,7 +72,7 @@ class PageServer:
         """The newest event that was read for the streams, on a node that is not told of changes."""
         self._films: Films | None = None
         if daemon.clips is not None:
-            uploads = Uploads(daemon.bays, daemon.clips.rules, daemon.now, daemon.clips.node)
+            uploads = Uploads(daemon.folders, daemon.clips.rules, daemon.now, daemon.clips.node)
             self._films = Films(uploads, daemon.clips)
         sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
@@ -98,8 +98,7 @@ class PageServer:
     def _app(self, daemon: DaemonHandle, access: AccessRules, sessions: Sessions) -> ASGIApp:
         views, media = self._views, MediaRoutes(daemon, self._lookup)
         acts = ActionRoutes(views, sessions)
-
-        look, decide = (partial(_route, access, right) for right in (Right.LOOK, Right.DECIDE))
+        look, add, decide = (partial(_route, access, right) for right in Right)
         routes: list[BaseRoute] = [
             *self._editors_pages(daemon, access),
             look("/", views.overview),
@@ -109,6 +108,7 @@ class PageServer:
             look("/jobs/{job}/poster/{number:int}", media.poster),
             look("/jobs/{job}/source", media.source),
             look("/jobs/{job}/result/{number:int}", media.result),
+            add("/jobs/{job}/choose", acts.choose),
             decide("/jobs/{job}/{act}", acts.do),
             look("/jobs/{job}/{act}", acts.confirm),
             decide("/all/{act}", acts.do_all),
@@ -131,18 +131,18 @@ class PageServer:
         if (health := daemon.health) is not None:
 
             def show_health(request: Request) -> Response:
-                is_well, facts = health()
+                facts = health()
                 if access.must_log_in and not may(request, Right.LOOK):
-                    facts = {}  # strangers learn no names of inboxes and folders
-                body = json.dumps({**facts, "ok": is_well}, default=str)
-                return Response(body, 200 if is_well else 503, media_type="application/json")
+                    facts = {"ok": facts["ok"]}  # strangers learn no names of inboxes and folders
+                body = json.dumps(facts, default=str)
+                return Response(body, 200 if facts["ok"] else 503, media_type="application/json")
 
             routes.append(Route("/healthz", show_health))
         self.routes = routes
         handlers = {
             404: self._missing,
             405: _not_so,
-            TimeoutError: _too_late,
+            TimeoutError: too_late,
             JournalError: _no_journal,
             Exception: _broken,
         }
@@ -159,7 +159,6 @@ class PageServer:
             look("/jobs/{job}/versions/compare", versions.compare),
             look("/jobs/{job}/again", versions.ask_again),
             add("/jobs/{job}/again", versions.again),
-            add("/jobs/{job}/choose", versions.choose),
             look("/add", pages.choose),
             look("/inbox/{inbox}", pages.inbox),
             look("/inbox/{inbox}/presets/{name}", MediaRoutes(daemon, self._lookup).preset),
@@ -193,11 +192,17 @@ class PageServer:
         """Takes the scheduler's news, in its thread."""
 
         def on_news(news: News) -> None:
-            self._waiting.on_news(news)
-            self.changes.on_news(news)
-            self.events.on_news(news)
+            if isinstance(news, Happened):
+                self._changed(news.after)
+            else:
+                self.changes.note()
 
         return on_news
+
+    def _changed(self, job: Job) -> None:
+        self._waiting.note(job)
+        self.changes.note()
+        self.events.add(job)
 
     def start(self) -> None:
         """Start answering."""
@@ -259,9 +264,7 @@ class PageServer:
                 found = await anyio.to_thread.run_sync(self._changed_since, self._read_up_to)
                 self._read_up_to, jobs = found
                 for job in jobs:
-                    self._waiting.note(job)
-                    self.changes.note()
-                    self.events.add(job)
+                    self._changed(job)
 
     def _changed_since(self, last: int | None) -> tuple[int, Sequence[Job]]:
         with self._lookup.look() as look:
@@ -278,18 +281,11 @@ def _route(access: AccessRules, right: Right, path: str, endpoint: Callable[...,
 
 def _not_so(request: Request, error: Exception) -> Response:
     headers = error.headers if isinstance(error, HTTPException) else None
-    if request.url.path.startswith(f"{API}/"):
-        return refused(405, "This address does not know the method.", headers=headers)
-    return PlainTextResponse("This method is not supported.\n", 405, headers)
-
-
-def _too_late(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse("The daemon is busy and did not answer in time; try again.\n", 503)
+    return answered(request, 405, "This address does not know the method.", headers)
 
 
 def _no_journal(request: Request, error: Exception) -> Response:
-    why = f"The journal cannot be read now: {error}"
-    return refused(503, why) if request.url.path.startswith(f"{API}/") else PlainTextResponse(f"{why}\n", 503)
+    return answered(request, 503, f"The journal cannot be read now: {error}")
 
 
 def _broken(_request: Request, _error: Exception) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import markupsafe
 
 from clipspool import __version__
 from clipspool.jobs.text import utc
+from clipspool.reporting.history import size_in_words
 from clipspool.system.redaction import readable
 
 _TICKED = re.compile(r"`([^`]{1,200})`")
@@ -34,7 +34,7 @@ def environment() -> jinja2.Environment:
         "ticked": ticked,
         "figure": figure,
         "span": span,
-        "size": size,
+        "size": size_in_words,
     }
     env.tests["contains"] = lambda several, one: one in several
     env.globals |= {"version": __version__}
@@ -63,15 +63,6 @@ def span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
-def size(count: int) -> str:
-    """Write a number of bytes."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count = count / 1000  # type: ignore[assignment]
-    return f"{count:.1f} GB"
-
-
 def flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Return nested facts as dotted names and plain words."""
     found: list[tuple[str, str]] = []
@@ -93,18 +84,3 @@ def _name_of(one: Mapping[str, Any]) -> str:
     """Return the name of a list's entry: a result's file, a reference's address."""
     named = next((one[key] for key in ("name", "file", "uri") if one.get(key)), None)
     return str(named) if named is not None else ", ".join(f"{key}: {value}" for key, value in one.items())
-
-
-def film(media: Mapping[str, Any]) -> str:
-    """Describe a clip in a line: size, `24 fps, 3 s, prores in mov`."""
-    parts = []
-    if media.get("width") and media.get("height"):
-        parts.append(f"{media['width']} \N{MULTIPLICATION SIGN} {media['height']}")
-    if rate := str(media.get("fps") or ""):
-        above, _, below = rate.partition("/")
-        with suppress(ValueError, ZeroDivisionError):
-            parts.append(f"{float(above) / float(below or 1):.5g} fps")
-    if isinstance(seconds := media.get("seconds"), int | float):
-        parts.append(f"{seconds:.4g} s")
-    parts += [str(media["video_codec"])] if media.get("video_codec") else []
-    return ", ".join(parts) + (f" in {media['container']}" if media.get("container") else "")

@@ -41,11 +41,8 @@ def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
     folder, name = composed(folder).strip("/"), composed(name)
     shown = readable(name)[:120]
     if not is_plain_name(name):
-        raise NotTaken(
-            422,
-            "CLIP.NAME",
-            "A clip's name is a plain file name, without folders and control characters.",
-        )
+        why = "A clip's name is a plain file name, without folders and control characters."
+        raise NotTaken(422, "CLIP.NAME", why)
     if len(os.fsencode(name)) > _NAME_BYTES_MAX:
         raise NotTaken(422, "CLIP.NAME", f"`{shown}` is too long: {_NAME_BYTES_MAX} bytes is the most.")
     parts = folder.split("/") if folder else []

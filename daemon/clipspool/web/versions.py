@@ -6,20 +6,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from clipspool.jobs.consequences import credits_in_words
 from clipspool.jobs.model import Job
-from clipspool.jobs.text import sentences
 from clipspool.web.actions import read_form
 from clipspool.web.context import ClipDoors
 from clipspool.web.security import name_of
 from clipspool.web.views import Views
-
-log = structlog.get_logger()
 
 _TWO = 2
 
@@ -32,10 +28,8 @@ class VersionPages:
 
     def sheet(self, request: Request) -> Response:
         """Show all versions and variants of a job's clip, with prompt, seed and price."""
-        found = self._views.find(request)
-        if found is None:
-            return self._views.missing(request)
-        return self._views.keep(request, "versions.html", lambda: self._about(found))
+        job = self._views.find(request)
+        return self._views.keep(request, "versions.html", lambda: self._about(job))
 
     def _about(self, job: Job) -> dict[str, Any]:
         with self._views.lookup.look() as look:
@@ -51,13 +45,13 @@ class VersionPages:
         ids = request.query_params.getlist("pick")
         found = self._views.find(request)
         with self._views.lookup.look() as look:
-            picked = look.load(ids[:_TWO]) if found is not None else {}
-        rows = [self._views.row(job) for job in picked.values() if found and job.clip_id == found.clip_id]
+            picked = look.load(ids[:_TWO])
+        rows = [self._views.row(job) for job in picked.values() if job.clip_id == found.clip_id]
         films = [(row, next((one for one in row["results"] if one["is_video"]), None)) for row in rows]
         films = [(row, one) for row, one in films if one is not None]
-        if found is None or len(films) < _TWO:
+        if len(films) < _TWO:
             said = "Choose two versions that have a film as their result."
-            return self._views.say(request, "Compare", said, f"/jobs/{request.path_params['job']}/versions")
+            return self._views.say(request, "Compare", said, f"/jobs/{found.id}/versions")
         return self._views.draw(request, "compare_two.html", job=self._views.row(found), films=films)
 
     # --- once more, changed -----------------------------------------------------------------------------
@@ -65,8 +59,6 @@ class VersionPages:
     def ask_again(self, request: Request) -> Response:
         """Show the form in which a clip is run once more."""
         job = self._views.find(request)
-        if job is None:
-            return self._views.missing(request)
         return self._draw_again(request, job, {"prompt": job.request.prompt}, {}, "")
 
     async def again(self, request: Request) -> Response:
@@ -76,8 +68,6 @@ class VersionPages:
 
     def _again(self, request: Request, form: Mapping[str, str]) -> Response:
         job = self._views.find(request)
-        if job is None:
-            return self._views.missing(request)
         is_dry = form.get("sure") != "1"
         arguments: dict[str, Any] = {
             "ids": [job.id],
@@ -89,15 +79,10 @@ class VersionPages:
         }
         if not is_dry and form.get("version", "").isdecimal():
             arguments["versions"] = {job.id: int(form["version"])}  # a second click orders nothing more
-        try:
-            (answer,) = self._views.daemon.command("again", arguments)
-        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
-            return self._draw_again(request, job, form, {}, str(error) or type(error).__name__)
-        if not answer["done"]:
-            return self._draw_again(request, job, form, {}, str(answer["why"]))
-        if is_dry:
-            return self._draw_again(request, job, form, answer, "")
-        log.info("command", do="again", by=name_of(request), of=[job.id])
+        answers, why = self._views.daemon.order("again", arguments, name_of(request))
+        answer = answers[0] if answers and not why else {}
+        if is_dry or not answer:
+            return self._draw_again(request, job, form, answer, why)
         return RedirectResponse(f"/jobs/{answer['new']}", 303)
 
     def _draw_again(
@@ -118,27 +103,6 @@ class VersionPages:
             models=[str(one["name"]) for one in self._doors.models()],
             presets=presets_of(self._views, job.inbox),
         )
-
-    # --- choosing ---------------------------------------------------------------------------------------
-
-    async def choose(self, request: Request) -> Response:
-        """Mark a version as the one to use, or take that back; neither costs anything."""
-        form = await read_form(request)
-        return await run_in_threadpool(self._choose, request, undo=form.get("undo") == "1")
-
-    def _choose(self, request: Request, *, undo: bool) -> Response:
-        job_id = str(request.path_params["job"])
-        back = f"/jobs/{job_id}/versions"
-        arguments = {"ids": [job_id], "by": name_of(request), "undo": undo}
-        try:
-            (answer,) = self._views.daemon.command("choose", arguments)
-            why = "" if answer["done"] else str(answer["why"])
-        except Exception as error:  # noqa: BLE001  (shown to the caller; the daemon goes on)
-            why = str(error) or type(error).__name__
-        if why:
-            return self._views.say(request, "Choose", sentences(f"Not done: {why}"), back)
-        log.info("command", do="choose", by=name_of(request), of=[job_id])
-        return RedirectResponse(back, 303)
 
 
 def presets_of(views: Views, inbox: str) -> list[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
@@ -16,7 +17,7 @@ from clipspool.jobs.text import DAY_SECONDS, iso, text
 from clipspool.journal import SORTED_MAX, Look, Lookup, Page, SortBy
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
-from clipspool.reporting.status import balance_lines, evidence_lines
+from clipspool.reporting.status import balance_lines, evidence_lines, film_in_words
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import readable, redact_value
 from clipspool.web.cache import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
@@ -26,7 +27,7 @@ from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
 from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
 from clipspool.web.security import may, token_of
-from clipspool.web.templates_env import environment, film, flat
+from clipspool.web.templates_env import environment, flat
 
 _WAITING_SHOWN = 12
 _UNDER_WAY_SHOWN = 30
@@ -117,7 +118,7 @@ class Views:
     def row(self, job: Job, conditions: Conditions | None = None) -> dict[str, Any]:
         """Return what a row about a job shows."""
         row = row_of(job, conditions or self._conditions(), self._timing)
-        folders = self.daemon.bays().get(job.inbox)
+        folders = self.daemon.folders().get(job.inbox)
         for result, known in zip(row["results"], delivered(job), strict=True):
             outbox = "" if folders is None else f"{folders.outbox.path}/"
             where = outbox + text(known.name)
@@ -250,20 +251,16 @@ class Views:
     def job(self, request: Request) -> Response:
         """Show everything about one job."""
         found = self.find(request)
-        if found is None:
-            return self.missing(request)
         return self.keep(request, "job.html", lambda: self._about(found))
 
     def compare(self, request: Request) -> Response:
         """Show source and result side by side, playing in step."""
         found = self.find(request)
         number = request.path_params["number"]
-        if found is None:
-            return self.missing(request)
-        row = self.row(found, self._conditions())
+        row = self.row(found)
         result = next((one for one in row["results"] if one["number"] == number), None)
         if result is None or not result["is_video"]:
-            return self.missing(request)
+            raise HTTPException(404)
         request_ = found.request
         starts = request_.start_seconds if request_.long_clips == "trim" or request_.length_seconds else 0.0
         fps = delivered(found)[number - 1].fps
@@ -288,7 +285,7 @@ class Views:
             "known": evidence_lines(*_lost(fresh)),
             "evidence": flat(redact_value(fresh.task.evidence) if fresh.task else {}),
             "sent_at": fresh.task.intent_at if fresh.task else None,
-            "film": film(clip.media if clip else {}),
+            "film": film_in_words(clip.media if clip else {}),
             "media": flat(clip.media if clip else {}),
             "clip_size": clip.size if clip else None,
             "lies_at": readable(clip.lies_at) if clip and clip.lies_at else None,
@@ -297,13 +294,14 @@ class Views:
             "history_more": max(len(history) - _HISTORY_SHOWN, 0),
         }
 
-    def find(self, request: Request) -> Job | None:
-        """Return the job that an address names."""
+    def find(self, request: Request) -> Job:
+        """Return the job that an address names; raises HTTPException (404) where there is none."""
         job_id = request.path_params["job"]
-        if not JOB_ID.fullmatch(job_id):
-            return None
         with self.lookup.look() as look:
-            return look.job(job_id)
+            found = look.job(job_id) if JOB_ID.fullmatch(job_id) else None
+        if found is None:
+            raise HTTPException(404)
+        return found
 
     def missing(self, request: Request) -> Response:
         """Answer that nothing exists at this address."""

@@ -161,6 +161,7 @@ class Courier:
                 why = str(trouble)
                 if trouble.is_final:
                     self._is_unwanted = True
+                    why += "; nothing more is sent there"
                 if trouble.is_final or tries == TRIES_MAX or self._is_stopping:
                     self._drop(message, why)
                     return

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clipspool import __version__
 from clipspool.reporting.notify.courier import NotDelivered
 from clipspool.reporting.notify.digest import NoticeMessage
 from clipspool.reporting.notify.signing import headers_of
@@ -26,6 +27,7 @@ from clipspool.system.http.pace import TimeLimits
 if TYPE_CHECKING:
     from clipspool.system.http.free import FreeAdapter
 
+_HEADERS = {"User-Agent": f"clipspool/{__version__}", "Connection": "close"}
 LIMITS = TimeLimits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 
 
@@ -38,8 +40,31 @@ class Anywhere(AddressGuard):
         return True
 
 
+class OwnAddress:
+    """One address of the operator's own; used by one thread."""
+
+    def __init__(self, url: str, ca_file: str | None, limits: TimeLimits = LIMITS) -> None:
+        self._url, self._ca_file, self._limits = url, ca_file, limits
+        self._adapter: FreeAdapter | None = None
+
+    def ask(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> None:
+        """Ask once; raises NotDelivered unless the answer is a 2xx."""
+        try:
+            if self._adapter is None:
+                from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415  (5 MB)
+
+                self._adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), self._ca_file), self._limits)
+            answer = self._adapter.call(method, self._url, {**_HEADERS, **headers}, body=body)
+        except WireTrouble as error:
+            raise NotDelivered(wire_fault(error).message) from None  # its own text holds the address
+        answer.close()
+        status = answer.status_code
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise NotDelivered(f"it answered {status}", is_final=status == HTTPStatus.GONE)
+
+
 class Webhook:
-    """One address; used by one thread."""
+    """Posts messages to one address; used by one thread."""
 
     def __init__(
         self,
@@ -47,47 +72,19 @@ class Webhook:
         key: bytes,
         *,
         origin: str,
-        user_agent: str,
         ca_file: str | None = None,
         now: Callable[[], float] = time.time,
         limits: TimeLimits = LIMITS,
     ) -> None:
         """`key` signs; `origin` is the machine that messages name as their sender."""
-        self._url = url
-        self._key = key
-        self._origin = origin
-        self._user_agent = user_agent
-        self._ca_file = ca_file
-        self._now = now
-        self._limits = limits
-        self._adapter: FreeAdapter | None = None
-
-    @property
-    def name(self) -> str:
-        """Name the receiver by its host: the path may be a secret."""
-        return f"webhook {urlsplit(self._url).hostname}"
+        self._address = OwnAddress(url, ca_file, limits)
+        self._key, self._origin, self._now = key, origin, now
+        self.name = f"webhook {urlsplit(url).hostname}"
+        """By its host: the path may be a secret."""
 
     def send(self, message: NoticeMessage, message_id: str) -> None:
-        """Post once; raises NotDelivered unless the answer is a 2xx."""
+        """Post once; raises NotDelivered, for good where the answer is that the address is gone (410)."""
         at = self._now()
         body = json.dumps(payload_of(message, self._origin, at)).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": self._user_agent,
-            "Connection": "close",
-            **headers_of(self._key, message_id, int(at), body),
-        }
-        try:
-            if self._adapter is None:
-                from clipspool.system.http.free import FreeAdapter  # noqa: PLC0415  (5 MB)
-
-                self._adapter = FreeAdapter(Wire(Anywhere(allows_loopback=True), self._ca_file), self._limits)
-            answer = self._adapter.call("POST", self._url, headers, body=body)
-        except WireTrouble as error:
-            raise NotDelivered(wire_fault(error).message) from None  # its own text holds the address
-        answer.close()
-        status = answer.status_code
-        if status == HTTPStatus.GONE:
-            raise NotDelivered("the address is gone for good (410); it is not used any more", is_final=True)
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise NotDelivered(f"it answered {status}")
+        signed = headers_of(self._key, message_id, int(at), body)
+        self._address.ask("POST", {"Content-Type": "application/json", **signed}, body)

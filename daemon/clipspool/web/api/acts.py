@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -14,8 +13,6 @@ from clipspool.web.api.operations import key_of, read_json
 from clipspool.web.context import DaemonHandle
 from clipspool.web.security import name_of
 from clipspool.web.upload_rules import NotTaken
-
-log = structlog.get_logger()
 
 _WHY_MAX = 500
 _NO_JOB = "there is no such job"
@@ -74,21 +71,11 @@ class Acts:
         return await self._done(request, "attach", arguments | _why(given))
 
     async def _done(self, request: Request, act: str, arguments: dict[str, Any]) -> Any:
-        try:
-            made = await run_in_threadpool(self._daemon.command, act, arguments)
-        except TimeoutError:
-            raise
-        except Exception as error:
-            why = sentences(f"Not done: {str(error) or type(error).__name__}")
-            raise NotTaken(409, "JOB.REFUSED", why) from error
-        log.info("command", do=act, by=arguments["by"], of=job_id_of(request))
-        answer: dict[str, Any] = made[0] if isinstance(made, list) and made else {"done": True}
-        if not answer.get("done"):
-            why = str(answer.get("why", "it cannot be done now"))
-            is_missing = why == _NO_JOB
-            code = "JOB.UNKNOWN" if is_missing else "JOB.REFUSED"
-            raise NotTaken(404 if is_missing else 409, code, sentences(f"Not done: {why}"))
-        return {"id": job_id_of(request), **answer}
+        answers, why = await run_in_threadpool(self._daemon.order, act, arguments, arguments["by"])
+        if why:
+            status, code = (404, "JOB.UNKNOWN") if why == _NO_JOB else (409, "JOB.REFUSED")
+            raise NotTaken(status, code, sentences(f"Not done: {why}"))
+        return {"id": job_id_of(request), **(answers[0] if answers else {"done": True})}
 
 
 async def _given(request: Request, known: str) -> dict[str, Any]:

@@ -7,14 +7,12 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from itertools import count
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from clipspool.jobs.conditions import Conditions
-from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.text import text
 from clipspool.journal import Filter, Lookup
@@ -148,20 +146,14 @@ class EventStream:
         """
         self._begin = begin
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
-        self._numbers = count(1)
         self._last = 0
         self._is_over = False
         self.streams = 0
         """How many are open."""
 
-    def on_news(self, news: News) -> None:
-        """Take a piece of news, in the scheduler's thread; never blocks."""
-        if isinstance(news, Happened):
-            self.add(news.after)
-
     def add(self, job: Job) -> None:
         """Add a job that changed; in one thread alone, never blocks."""
-        number = next(self._numbers)
+        number = self._last + 1
         data = json.dumps(_event_of(job)).encode()
         self._kept.append((number, b"id: %d\nevent: job\ndata: %b\n\n" % (number, data)))
         self._last = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,14 +16,14 @@ from starlette.routing import Route
 
 from clipspool import __version__
 from clipspool.spool.guard import Unavailable
+from clipspool.web.api.schemas import Schema
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
-from clipspool.web.security import API, called, needs, refused
+from clipspool.web.security import API, called, needs, refused, too_late
 from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
 
-Schema = Mapping[str, Any]
 Endpoint = Callable[[Request], Any] | Callable[[Request], Awaitable[Any]]
 _BODY_BYTES_MAX = 131_072
 _KEY = re.compile(r"[ -~]{1,200}")
@@ -96,21 +97,19 @@ class Operation:
                 return refused(error.status, str(error), code=error.code, facts=error.facts)
             except BadForm as error:
                 return refused(400, str(error), code="REQUEST.FORM", headers={"Connection": "close"})
-            except TimeoutError:
-                return refused(503, "The daemon is busy and did not answer in time; try again.")
+            except TimeoutError as error:
+                return too_late(request, error)
             except OSError as error:
                 if isinstance(error, Unavailable):
                     return refused(503, "The inbox's folder is not there now.", code="INBOX.OFFLINE")
                 log.warning("api_fault", path=request.url.path, why=error.strerror)
                 why = f"The inbox's folder: {(error.strerror or 'unknown error').lower()}."
-                return refused(507 if error.errno in _FULL else 503, why, code="INBOX.FAULT")
+                is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+                return refused(507 if is_full else 503, why, code="INBOX.FAULT")
             return made if isinstance(made, Response) else answer(made, status)
 
         path = API + self.path.replace("{path}", "{path:path}")
         return Route(path, needs(self.right, access, endpoint), methods=[self.method])
-
-
-_FULL = frozenset({28, 122})  # ENOSPC and EDQUOT
 
 
 def answer(made: Any, status: int = 200) -> Response:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 
-from clipspool.jobs.model import State
 from clipspool.journal import Lookup
 from clipspool.web.api.acts import Acts
 from clipspool.web.api.clips import ClipRoutes
 from clipspool.web.api.films import Films
 from clipspool.web.api.jobs import PAGE_MAX, EventStream, JobAnswers
-from clipspool.web.api.operations import Operation, Parameter, Schema, document
+from clipspool.web.api.operations import Operation, Parameter, document
 from clipspool.web.api.pieces import PieceRoutes
-from clipspool.web.api.schemas import COUNT, SCHEMAS, TEXT, TRUTH, fields, listed, maybe
+from clipspool.web.api.schemas import COUNT, SCHEMAS, STATES, TEXT, TRUTH, WHOLE, fields, listed, maybe, said
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.cache import DaemonState
 from clipspool.web.context import Right
 
 _JOB = Parameter("job", "The job's id.", place="path")
-_NUMBER = Parameter("number", "Which of `results`, from 1.", {"type": "integer", "minimum": 1}, place="path")
+_NUMBER = Parameter("number", "Which of `results`, from 1.", WHOLE, place="path")
 _UPLOAD = Parameter("upload", "The upload's id.", place="path")
 _INBOX = Parameter("inbox", "The inbox's name.", is_required=True)
 _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
@@ -45,41 +45,31 @@ _EVENTS = (
     "`event: missed` comes where more happened than is kept, or the daemon was restarted: list the jobs "
     "again. Lines that begin with a colon keep the connection alive."
 )
-_FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 _CLIP_FORM = fields(
-    "inbox",
-    inbox={**TEXT, "description": "Before the file."},
-    folder={**TEXT, "description": "A folder in the inbox, made where it is missing; before the file."},
-    name={**TEXT, "description": "The clip's name, where it is not the file's."},
-    sidecar={**TEXT, "description": _SIDECAR},
-    prompt={**TEXT, "description": "Instead of a sidecar: the prompt alone."},
-    reference={**listed(_FILE), "description": "Images that the sidecar's `references` names."},
-    upload={
-        **TEXT,
-        "description": "Instead of `file`: the id of an upload that is complete. `folder` moves it.",
-    },
-    file={**_FILE, "description": "The clip itself."},
+    "folder name sidecar prompt reference upload file",
+    inbox=said(TEXT, "Before the file."),
+    folder=said(TEXT, "A folder in the inbox, made where it is missing; before the file."),
+    name=said(TEXT, "The clip's name, where it is not the file's."),
+    sidecar=said(TEXT, _SIDECAR),
+    prompt=said(TEXT, "Instead of a sidecar: the prompt alone."),
+    reference=said(listed(_FILE), "Images that the sidecar's `references` names."),
+    upload=said(TEXT, "Instead of `file`: the id of an upload that is complete. `folder` moves it."),
+    file=said(_FILE, "The clip itself."),
 )
-_WHY = {"application/json": fields("", why={**TEXT, "maxLength": 500, "description": "Kept in the history."})}
-_WHOLE: Schema = {"type": "integer", "minimum": 1}
+_REASON = {**TEXT, "maxLength": 500}
 
 
 def job_operations(jobs: JobAnswers, events: EventStream) -> list[Operation]:
     """Return the addresses that only look."""
     look = Right.LOOK
     filters = (
-        Parameter(
-            "state",
-            "Only jobs in these states.",
-            listed({"type": "string", "enum": [state.value for state in State]}),
-        ),
+        Parameter("state", "Only jobs in these states.", listed(STATES)),
         Parameter("inbox", "Only jobs of this inbox."),
         Parameter("q", "Looked for in clip, prompt, error's code, and ids of job and task."),
         Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX}),
         Parameter(
-            "before",
-            "`before` of the page before.",
-            {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,64}$"},
+            "before", "`before` of the page before.", {"type": "string", "pattern": "^[0-9A-Za-z_-]{1,64}$"}
         ),
     )
     return [
@@ -120,7 +110,7 @@ def act_operations(acts: Acts) -> list[Operation]:
         name: str,
         says: str,
         run: object,
-        body: Schema,
+        body: dict[str, Any],
         right: Right = Right.DECIDE,
         parameters: Sequence[Parameter] = (),
     ) -> Operation:
@@ -131,27 +121,23 @@ def act_operations(acts: Acts) -> list[Operation]:
         )  # fmt: skip
 
     task = fields(
-        "task_id",
+        "force why",
         task_id={**TEXT, "minLength": 1, "maxLength": 200},
-        force={**TRUTH, "description": "Also where the provider does not know it."},
+        force=said(TRUTH, "Also where the provider does not know it."),
         why=TEXT,
     )
-    why = _WHY["application/json"]
+    why = fields("why", why=said(_REASON, "Kept in the history."))
     change = fields(
-        "",
+        "prompt set version dry_run why",
         prompt=maybe(TEXT),
-        set={"type": "object", "description": "Keys of a sidecar that are to be different; null drops one."},
+        set=said({"type": "object"}, "Keys of a sidecar that are to be different; null drops one."),
         version=maybe(
-            {
-                "type": "integer",
-                "minimum": 1,
-                "description": "The version it is to become, as a dry run answered: sent twice, one is made.",
-            }
+            said(WHOLE, "The version it is to become, as a dry run answered: sent twice, one is made.")
         ),
-        dry_run={**TRUTH, "description": "Only say what it would be, and cost."},
-        why={**TEXT, "maxLength": 500},
+        dry_run=said(TRUTH, "Only say what it would be, and cost."),
+        why=_REASON,
     )
-    undo = fields("", undo={**TRUTH, "description": "Remove the mark."}, why={**TEXT, "maxLength": 500})
+    undo = fields("undo why", undo=said(TRUTH, "Remove the mark."), why=_REASON)
     return [
         act(
             "retry",
@@ -179,14 +165,14 @@ def clip_operations(films: Films, lookup: Lookup, snapshot: DaemonState) -> list
     add = Right.ADD
     clips, pieces = ClipRoutes(films, lookup, snapshot), PieceRoutes(films, snapshot)
     sidecars = SidecarRoutes(films, snapshot)
-    begin = fields("inbox name size", inbox=TEXT, folder=TEXT, name=TEXT, size=_WHOLE)
+    begin = fields("folder", inbox=TEXT, folder=TEXT, name=TEXT, size=WHOLE)
     wish = fields(
-        "sidecar",
-        sidecar={**TEXT, "description": _SIDECAR},
+        "folder references",
+        sidecar=said(TEXT, _SIDECAR),
         folder=TEXT,
-        references={**listed(TEXT), "description": "Names of images."},
+        references=said(listed(TEXT), "Names of images."),
     )
-    text = fields("inbox path text version", inbox=TEXT, path=TEXT, text=TEXT, version=TEXT)
+    text = fields(inbox=TEXT, path=TEXT, text=TEXT, version=TEXT)
     offset = Parameter("offset", "How many bytes were sent before.", COUNT, is_required=True)
     clip = Parameter("clip", "The clip's id.", place="path")
     return [

@@ -61,8 +61,9 @@ class SidecarRoutes:
         """Save a sidecar; raises NotTaken."""
         clip = self._waiting(inbox, path)
         at, before = self._found(inbox, clip)
+        changed = NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
         if version != ("" if before is None else _version(before)):
-            raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
+            raise changed
         data = wanted.replace("\r\n", "\n").encode("utf-8", "replace")
         if len(data) > BYTES_MAX:
             raise NotTaken(413, "SIDECAR.SIZE", f"A sidecar has at most {BYTES_MAX >> 10} KiB.")
@@ -79,11 +80,10 @@ class SidecarRoutes:
             raise accepted
         try:
             if before is not None and root.read(at, 4 * BYTES_MAX) != before:
-                raise NotTaken(409, "SIDECAR.CHANGED", "The sidecar was changed meanwhile: look at it again.")
+                raise changed
             (root.create if before is None else root.replace)(at, data)
         except FileExistsError:
-            message = "A sidecar has been created meanwhile: look at it first."
-            raise NotTaken(409, "SIDECAR.CHANGED", message) from None
+            raise changed from None
         except FileNotFoundError:
             raise accepted from None
         if not root.exists(clip):
