@@ -56,9 +56,10 @@ def by(entry: HistoryEntry) -> str:
 
 def words(entry: HistoryEntry) -> str:
     """Describe an entry in one line."""
-    facts = entry.facts
+    if entry.event == "stage_failed":
+        return _stage_failed(entry)
     describe = _WORDS.get(entry.event)
-    return describe(facts, entry) if describe else entry.event.replace("_", " ")
+    return describe(entry.facts) if describe else entry.event.replace("_", " ")
 
 
 def size_in_words(size: float) -> str:
@@ -100,142 +101,132 @@ def _with(facts: Facts, key: str, before: str = ": ") -> str:
     return f"{before}{facts[key]}" if facts.get(key) else ""
 
 
-def _credits(facts: Facts, key: str = "credits") -> str:
-    return f", {facts[key]:,.10g} credits" if isinstance(facts.get(key), int | float) else ""
+def _credits(facts: Facts, key: str = "credits", before: str = ", ") -> str:
+    return f"{before}{facts[key]:,.10g} credits" if isinstance(facts.get(key), int | float) else ""
 
 
-def _prepared(facts: Facts, _entry: HistoryEntry) -> str:
+def _prepared(facts: Facts) -> str:
     sentence = f"clip read and checked{_with(facts, 'node', ' on ')}"
     if changes := facts.get("changes"):
         sentence += f", converted: {'; '.join(map(str, changes))}"
     if isinstance(facts.get("sent_size"), int):
         sentence += f" ({size_in_words(facts['sent_size'])})"
-    sentence += f"; uploaded through {facts['way']}" if facts.get("way") else ""
-    return sentence + (
-        f"; about{_credits(facts, 'credits_estimated')[1:]}" if "credits_estimated" in facts else ""
-    )
+    sentence += _with(facts, "way", "; uploaded through ")
+    return sentence + _credits(facts, "credits_estimated", "; about ")
 
 
-def _not_submitted(facts: Facts, _entry: HistoryEntry) -> str:
+def _not_submitted(facts: Facts) -> str:
     fault = facts.get("fault") or {}
     return f"not submitted, nothing was charged: {fault.get('message', 'no reason given')}"
 
 
-def _task_seen(facts: Facts, _entry: HistoryEntry) -> str:
+def _task_seen(facts: Facts) -> str:
     sentence = f"the provider says {facts.get('status', 'nothing')}"
     progress = facts.get("progress")
     return sentence + (f", {progress:.0%}" if isinstance(progress, float) and progress > 0 else "")
 
 
-def _failed(facts: Facts, _entry: HistoryEntry) -> str:
+def _failed(facts: Facts) -> str:
     error = facts.get("error") or {}
     return f"failed ({error.get('code', 'no code')}): {error.get('message', '')}{_credits(facts)}"
 
 
-def _fetched(facts: Facts, _entry: HistoryEntry) -> str:
+def _fetched(facts: Facts) -> str:
     size = sum(one.get("size", 0) for one in facts.get("results") or ())
     sentence = f"result downloaded and verified{_with(facts, 'node', ' on ')}, {size_in_words(size)}"
-    return sentence + _with(facts, "warning", "; ") + _missing(facts)
+    sentence += _with(facts, "warning", "; ")
+    for one in facts.get("missing") or ():
+        sentence += f"; output {one.get('number')} is missing: {one.get('why')}"
+    return sentence
 
 
-def _missing(facts: Facts) -> str:
-    missing = facts.get("missing") or ()
-    return "".join(f"; output {one.get('number')} is missing: {one.get('why')}" for one in missing)
-
-
-def _stage_failed(facts: Facts, entry: HistoryEntry) -> str:
+def _stage_failed(entry: HistoryEntry) -> str:
     doing = {
         State.QUEUED: "preparing the clip",
         State.RUNNING: "asking for the task's status",
         State.RENDERED: "the download",
         State.FETCHED: "the delivery",
     }.get(State(entry.from_state) if entry.from_state else State.QUEUED, "a step")
-    return f"{doing} failed and will be tried again{_with(facts, 'message')}"
+    return f"{doing} failed and will be tried again{_with(entry.facts, 'message')}"
 
 
-def _balance_seen(facts: Facts, _entry: HistoryEntry) -> str:
+def _balance_seen(facts: Facts) -> str:
     looks = [facts.get("before"), facts.get("after")]
     had, has = (balance_in_words(one) if one else "" for one in looks)
     return f"the account has {has or '?'}" + (f"; before the request it had {had}" if had else "")
 
 
-_WORDS: Mapping[str, Callable[[Facts, HistoryEntry], str]] = {
-    "again": lambda f, _: (
-        f"ordered as version {f.get('version', '?')}, made from job {f.get('from_job', '?')}"
-    ),
-    "chosen": lambda f, _: f"chosen: it also lies at {', '.join(f.get('names') or ())}",
-    "unchosen": lambda _f, _e: "not the chosen version any more",
-    "accepted": lambda f, _: f"accepted: moved out of the inbox, {size_in_words(f.get('size', 0))}",
+_WORDS: Mapping[str, Callable[[Facts], str]] = {
+    "again": lambda f: f"ordered as version {f.get('version', '?')}, made from job {f.get('from_job', '?')}",
+    "chosen": lambda f: f"chosen: it also lies at {', '.join(f.get('names') or ())}",
+    "unchosen": lambda _: "not the chosen version any more",
+    "accepted": lambda f: f"accepted: moved out of the inbox, {size_in_words(f.get('size', 0))}",
     "prepared": _prepared,
-    "duplicate_found": lambda f, _: (
+    "duplicate_found": lambda f: (
         f"same request as job {(f.get('reuse') or {}).get('job_id', '?')}, which was delivered"
     ),
-    "reused": lambda f, _: f"the result of job {f.get('from_job', '?')} was reused; nothing was charged",
+    "reused": lambda f: f"the result of job {f.get('from_job', '?')} was reused; nothing was charged",
     "balance_seen": _balance_seen,
-    "not_charged": lambda f, _: f"the request was not charged, it will be sent again{_with(f, 'message')}",
-    "changed": lambda f, _: f"has to be prepared again{_with(f, 'reason')}",
-    "postponed": lambda f, _: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
-    "fell_back": lambda f, _: (
+    "not_charged": lambda f: f"the request was not charged, it will be sent again{_with(f, 'message')}",
+    "changed": lambda f: f"has to be prepared again{_with(f, 'reason')}",
+    "postponed": lambda f: f"postponed by {span(f.get('seconds', 0.0))}{_with(f, 'reason')}",
+    "fell_back": lambda f: (
         f"{f.get('instead_of', '?')} {f.get('why', 'is not offered now')}: "
         f"{f.get('model', '?')} is used instead"
     ),
-    "vetted": lambda f, _: (
+    "vetted": lambda f: (
         f"the before_submit hook let it pass, {span(f.get('seconds', 0.0))}{_with(f, 'output')}"
     ),
-    "hook_ran": lambda f, _: (
+    "hook_ran": lambda f: (
         f"the {f.get('hook', '?')} hook {'failed: ' + str(f['trouble']) if f.get('trouble') else 'ran'}, "
         f"{span(f.get('seconds', 0.0))}{_with(f, 'output')}"
     ),
-    "connected": lambda _f, _e: "sending the request (may be charged from here on)",
+    "connected": lambda _: "sending the request (may be charged from here on)",
     "not_submitted": _not_submitted,
-    "answer_lost": lambda f, _: (
+    "answer_lost": lambda f: (
         f"no clear answer arrived, the request may have been charged{_with(f, 'message')}"
     ),
-    "in_doubt": lambda f, _: (
+    "in_doubt": lambda f: (
         f"the work folder records {f.get('submissions', 1)} submissions that the journal does not have"
     ),
-    "interrupted": lambda _f, _e: "clipspool ended while the request may have been in flight",
-    "not_sent": lambda _f, _e: "clipspool ended before the request was sent; nothing was charged",
-    "task_created": lambda f, _: f"the provider accepted it as task {f.get('task_id', '?')}{_credits(f)}",
+    "interrupted": lambda _: "clipspool ended while the request may have been in flight",
+    "not_sent": lambda _: "clipspool ended before the request was sent; nothing was charged",
+    "task_created": lambda f: f"the provider accepted it as task {f.get('task_id', '?')}{_credits(f)}",
     "task_seen": _task_seen,
-    "task_missing": lambda f, _: f"the provider does not know the task{_with(f, 'message')}",
-    "stage_failed": _stage_failed,
-    "task_succeeded": lambda f, _: f"rendered{_credits(f)}",
-    "task_cancelled": lambda f, _: f"the task was cancelled at the provider{_with(f, 'message')}",
+    "task_missing": lambda f: f"the provider does not know the task{_with(f, 'message')}",
+    "task_succeeded": lambda f: f"rendered{_credits(f)}",
+    "task_cancelled": lambda f: f"the task was cancelled at the provider{_with(f, 'message')}",
     "failed": _failed,
     "fetched": _fetched,
-    "partly_fetched": lambda f, _: str(
+    "partly_fetched": lambda f: str(
         f.get("message") or "part of the result is downloaded; the rest will be tried again"
     ),
-    "result_gone": lambda f, _: (
+    "result_gone": lambda f: (
         f"{f.get('file', 'the result')} is missing in the work folder; downloading it again"
     ),
-    "delivered": lambda f, _: (
+    "delivered": lambda f: (
         f"delivered as {', '.join(str(one.get('name', '')) for one in f.get('results') or ()) or '?'}"
     ),
-    "entered": lambda f, _: f"begun as part {f.get('part', '?')} of job {f.get('of', '?')}",
-    "split": lambda f, _: f"cut into {len(f.get('parts') or ())} parts, each sent as a task of its own",
-    "parts_seen": lambda f, _: str(f.get("message") or "its parts have come further"),
-    "parts_fetched": lambda f, _: f"all {len(f.get('parts') or ())} parts are here; they are joined",
-    "part_gone": lambda f, _: (
+    "entered": lambda f: f"begun as part {f.get('part', '?')} of job {f.get('of', '?')}",
+    "split": lambda f: f"cut into {len(f.get('parts') or ())} parts, each sent as a task of its own",
+    "parts_seen": lambda f: str(f.get("message") or "its parts have come further"),
+    "parts_fetched": lambda f: f"all {len(f.get('parts') or ())} parts are here; they are joined",
+    "part_gone": lambda f: (
         f"the result of part {f.get('part', '?')} is missing in the work folder; downloading it again"
     ),
-    "joined": lambda _f, _e: "its result is part of the film that was delivered",
-    "held": lambda f, _: f"held for the operator ({f.get('held', '?')}){_with(f, 'reason')}",
-    "cancelled": lambda f, _: f"cancelled{_with(f, 'message')}",
-    "taken_over": lambda f, _: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",
-    "cancel_asked": lambda _f, _e: "asked to cancel it",
-    "retried": lambda _f, _e: "started a retry",
-    "attached": lambda f, _: f"attached task {f.get('task_id', '?')} to this job",
-    "approved": lambda _f, _e: "approved it",
-    "set_aside": lambda f, _: f"the source file stays where it is{_with(f, 'reason')}",
-    "pruned": lambda f, _: (
+    "joined": lambda _: "its result is part of the film that was delivered",
+    "held": lambda f: f"held for the operator ({f.get('held', '?')}){_with(f, 'reason')}",
+    "cancelled": lambda f: f"cancelled{_with(f, 'message')}",
+    "taken_over": lambda f: f"taken over by {f.get('host') or f.get('journal', '?')} with `recover`",
+    "cancel_asked": lambda _: "asked to cancel it",
+    "retried": lambda _: "started a retry",
+    "attached": lambda f: f"attached task {f.get('task_id', '?')} to this job",
+    "approved": lambda _: "approved it",
+    "set_aside": lambda f: f"the source file stays where it is{_with(f, 'reason')}",
+    "pruned": lambda f: (
         f"removed from {f.get('from', '?')}, as [retention] says, {size_in_words(f.get('size', 0))}"
     ),
-    "retired": lambda f, _: _retired(f),
+    "retired": lambda f: (
+        f"source {'moved to ' + f['to'] if f.get('to') else 'removed'}{_with(f, 'change', '; ')}"
+    ),
 }
-
-
-def _retired(facts: Mapping[str, Any]) -> str:
-    where = f"source moved to {facts['to']}" if facts.get("to") else "source removed"
-    return f"{where}; {facts['change']}" if facts.get("change") else where

@@ -188,7 +188,7 @@ class _Gauges(Collector):
         snapshot = self._metrics.snapshot
         yield InfoMetricFamily("clipspool_build", "The version", value={"version": __version__})
         if self._metrics.node:
-            leads = {(self._metrics.node,): float(self._metrics.leads)}
+            leads = {(self._metrics.node,): self._metrics.leads}
             yield _gauges("node_leads", "Whether this node leads the farm", ["node"], leads)
         yield _gauge("turn_age_seconds", "Time since the last turn", self._metrics.turn_age_seconds())
         yield from _of_jobs(snapshot)
@@ -215,24 +215,24 @@ def _gauges(name: str, text: str, labels: list[str], values: Mapping[_Key, float
 
 
 def _of_jobs(snapshot: StateSnapshot) -> Iterator[Metric]:
-    jobs = {(state.value,): float(count) for state, count in snapshot.jobs.items()}
+    jobs = {(state.value,): count for state, count in snapshot.jobs.items()}
     yield _gauges("jobs", "Jobs by state", ["state"], jobs)
-    waiting = {key: float(count) for key, count in snapshot.waiting.items()}
-    yield _gauges("jobs_waiting", "Accepted jobs that wait, by reason", ["inbox", "reason"], waiting)
+    text = "Accepted jobs that wait, by reason"
+    yield _gauges("jobs_waiting", text, ["inbox", "reason"], snapshot.waiting)
     for name, text, measure in _LANES:
-        loads = {(lane,): float(measure(load)) for lane, load in snapshot.lanes.items()}
+        loads = {(lane,): measure(load) for lane, load in snapshot.lanes.items()}
         yield _gauges(name, text, ["lane"], loads)
 
 
 def _of_pace(snapshot: StateSnapshot) -> Iterator[Metric]:
     spend, limits = snapshot.spend, snapshot.limits
-    blocked = {(of,): float(snapshot.blocked_by == of) for of in ("account", "moment")}
+    blocked = {(of,): snapshot.blocked_by == of for of in ("account", "moment")}
     yield _gauges("provider_blocked", "1 while nothing is submitted, by the kind of fault", ["of"], blocked)
     yield _gauge("poll_budget_per_second", "Polls that may start in a second", snapshot.polls_per_second_max)
     yield _gauge("poll_budget_left", "Polls that may start now", snapshot.polls_left)
     yield _gauge("poll_lag_seconds", "How long the most overdue poll has been due", snapshot.poll_lag_seconds)
-    yield _gauge("day_submissions", "Submissions since midnight, UTC", float(spend.submissions))
-    yield _gauge("day_submissions_max", "What may be submitted in a day", float(limits.submissions_per_day))
+    yield _gauge("day_submissions", "Submissions since midnight, UTC", spend.submissions)
+    yield _gauge("day_submissions_max", "What may be submitted in a day", limits.submissions_per_day)
     yield _gauge("day_credits", "Credits since midnight, UTC, settled or estimated", spend.credits)
     if limits.credits_per_day is not None:
         yield _gauge("day_credits_max", "Credits that may be spent in a day", limits.credits_per_day)
@@ -240,18 +240,17 @@ def _of_pace(snapshot: StateSnapshot) -> Iterator[Metric]:
 
 def _of_inboxes(inboxes: Mapping[str, Inbox]) -> Iterator[Metric]:
     waiting: dict[tuple[str, ...], float] = {}
-    watching: dict[tuple[str, ...], float] = {}
-    ages: dict[tuple[str, ...], float] = {}
-    alive: dict[tuple[str, ...], float] = {}
-    wanted: dict[tuple[str, ...], float] = {}
+    ages: dict[tuple[str], float] = {}
     for name, inbox in inboxes.items():
         files = inbox.waiting
-        problems = sum(one.problem for one in files)
-        waiting[name, "problem"], waiting[name, "not_ready"] = float(problems), float(len(files) - problems)
-        watching[name,] = float(inbox.state == "watching")
-        alive[name,], wanted[name,] = map(float, inbox.emitters)
+        waiting[name, "problem"] = problems = sum(one.problem for one in files)
+        waiting[name, "not_ready"] = len(files) - problems
         if (age := inbox.scan_age_seconds) is not None:
             ages[name,] = age
+    watching = {(name,): inbox.state == "watching" for name, inbox in inboxes.items()}
+    emitters = {name: inbox.emitters for name, inbox in inboxes.items()}
+    alive = {(name,): threads for name, (threads, _) in emitters.items()}
+    wanted = {(name,): threads for name, (_, threads) in emitters.items()}
     yield _gauges("clips_waiting", "Files in an inbox, not accepted yet", ["inbox", "reason"], waiting)
     yield _gauges("inbox_watching", "1 while an inbox is watched", ["inbox"], watching)
     yield _gauges("inbox_scan_age_seconds", "Time since an inbox was looked through", ["inbox"], ages)
