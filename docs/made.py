@@ -94,7 +94,8 @@ def _sections() -> list[tuple[str, str, list[tuple[str, str, str]]]]:
             sections[-1][2].append((match[1], default, meaning))
         elif line.startswith("#     ") and sections and sections[-1][2]:
             name, default, meaning = sections[-1][2].pop()
-            sections[-1][2].append((name, default, f"{meaning} {line.lstrip('# ')}"))
+            said, mark, example = meaning.partition("; for example ")
+            sections[-1][2].append((name, default, f"{said} {line.lstrip('# ')}{mark}{example}"))
         elif line.startswith("# "):
             prose.append(line[2:])
         elif not line:
