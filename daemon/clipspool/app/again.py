@@ -40,7 +40,7 @@ _SENTENCES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class AgainTools:
-    """What a daemon, or a command without one, brings along."""
+    """What `again` needs, in a daemon or in a command that runs without one."""
 
     ask: Ask
     quoting: Quoting
@@ -63,7 +63,7 @@ class WantedChange:
     """Given by a program that may send the order again; empty without one."""
 
     def order(self, job_id: str) -> OrderKey | None:
-        """Return by what the order is recognized when it comes again; None where it cannot be."""
+        """Return the key by which the order is recognised when it comes again; None where it has none."""
         if not self.key or self.is_dry:
             return None
         what = json.dumps([job_id, dict(self.keys)], sort_keys=True, default=str)

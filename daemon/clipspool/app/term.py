@@ -39,11 +39,11 @@ class Term:
     is_over: Callable[[], bool] = field(default=lambda: False)
     """Asked each turn: whether to finish what is under way and end this term."""
     drain_seconds: Callable[[], float] = field(default=lambda: DRAIN_SECONDS)
-    """How long what is under way may take at the end."""
+    """How many seconds work under way gets to finish at the end of the term."""
     excuse: Callable[[], None] = _nothing
     """Records that no clip is to blame for this term's end."""
     pass_excuse_on: Callable[[], None] = _nothing
-    """Called where the term did not come so far as to read what the last one left."""
+    """Called where the term ends before it has read what the last one recorded about its end."""
     lost_lead: tuple[str, float] | None = None
     """The node that lost its lead of the farm, and the seconds within which its requests are answered."""
     node: str = ""

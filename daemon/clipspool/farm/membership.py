@@ -29,7 +29,7 @@ _BEATS = 5
 """Heartbeats in a lease: four may be lost."""
 _BEAT_SECONDS_MAX = 3.0
 _HEIR_SECONDS = 5.0
-"""How long the lease that was given back to one node waits for that one."""
+"""How long a lease that was given back for one node to take is kept for that node."""
 _STEP_SECONDS = 0.05
 _AGAIN_SECONDS = 0.5
 _LATE = 0.1

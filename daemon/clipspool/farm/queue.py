@@ -28,7 +28,7 @@ TASK = "stage"
 CHANNEL = "clipspool_stages"
 """Where a notice says that a stage has ended; the row in `stage_results` is what counts."""
 STALLED_SECONDS_MAX = 15.0
-"""With the leader's looks for it, what a lost node had begins elsewhere within 25 s."""
+"""A lost node's work begins elsewhere within 25 s: after this, and at the leader's next look for it."""
 _BEATS = 3
 POLL_SECONDS = 15.0
 """How often a worker looks for stages without a notice of one."""

@@ -21,7 +21,7 @@ from clipspool.system.mounts import FolderMark, FolderMarks
 _SETTINGS = frozenset({Kind.DEFAULTS, Kind.FOLDER_PROMPT, Kind.NEAR_SETTINGS})
 _TARGETED_LOOKS_MAX = 256
 _TURNS = 8
-"""Where no name came or went, one scan of so many looks again at a settled clip without a sidecar."""
+"""Where no name in a folder changed, one of this many scans checks a settled clip without a sidecar."""
 
 
 class Folder:

@@ -79,7 +79,7 @@ def placed(
 ) -> tuple[list[str], list[tuple[tuple[PlannedCut, ...], Layer]]]:
     """Place marked cuts in their clip twice: with the handles that `layers` ask for, and without any.
 
-    Returns what is wrong with them, or for each of the two the cuts and the settings that they come to.
+    Returns what is wrong with them, or for each of the two tries the cuts and their settings.
     """
     said = (layer.keys["handle_frames"] for layer in reversed(layers) if "handle_frames" in layer.keys)
     asked = int(next(said, HANDLE_FRAMES))

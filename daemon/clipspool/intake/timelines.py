@@ -22,13 +22,7 @@ from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp, stamp_of
 from clipspool.intake.sidecar.defaults import Chain
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse
-from clipspool.intake.timeline_cuts import (
-    HOW_TO_MARK,
-    NAMED_MAX,
-    nearly_its_sidecar,
-    placed,
-    why_missing,
-)
+from clipspool.intake.timeline_cuts import HOW_TO_MARK, NAMED_MAX, nearly_its_sidecar, placed, why_missing
 from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for
 from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
@@ -296,7 +290,7 @@ class Timelines:
     def _accept(self, dropped: Dropped, plan: Plan, made: Sequence[Made], unmarked: Sequence[Rel]) -> None:
         """Claim its media, move away what it shows unmarked, and remove it from the inbox.
 
-        Done again after a crash or an error it goes on. Raises Unsettled and OSError.
+        Called again after a crash or an error, it goes on where it stopped. Raises Unsettled and OSError.
         """
         # Written before the first claim: what is claimed must know which timeline waits for it.
         keep(self._root, plan, dropped.document, dropped.settings)

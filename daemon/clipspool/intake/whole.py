@@ -25,7 +25,7 @@ PAUSE_FACTOR = 4
 PAUSE_SECONDS_MAX = 900.0
 """A longer pause was an interruption: a copy begun in the evening and ended in the morning."""
 _CLOSED_SHARE = 0.1
-"""Share of the wait that is left once its writer was seen to close it: more is unlikely to come."""
+"""How much of the wait remains once its writer has closed it: more data is unlikely to come."""
 HAS_WRITER = "a program still has it open for writing"
 _UNTIL_CLOSED = f"{HAS_WRITER}; it goes on by itself once that is over"
 _WRITER_SECONDS = 0.5

@@ -16,7 +16,7 @@ _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday"
 _DAY_MINUTES = 24 * 60
 _DAY_SECONDS = 86_400.0
 _AHEAD_DAYS = 22
-"""Weekly hours begin within a week, unless that very quarter of an hour is skipped by the clock."""
+"""How far ahead the next opening is looked for: it is within a week, unless summer time skips that hour."""
 _EXAMPLE = 'such as "Mon-Fri 19:00-07:00", "Sat-Sun" or "Europe/Berlin Mon-Sun 22:00-06:00"'
 
 

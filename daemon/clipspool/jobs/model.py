@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-# Nouns too, in modules of their own, found here as well.
+# Defined in modules of their own, and imported from here as well.
 from clipspool.jobs.faults import Problem as Problem  # noqa: PLC0414
 from clipspool.jobs.nouns import plain as plain  # noqa: PLC0414
 from clipspool.jobs.outputs import Missing as Missing  # noqa: PLC0414

@@ -9,7 +9,7 @@ from clipspool.jobs.model import Job, State
 from clipspool.jobs.render_times import Durations
 
 Random = Callable[[], float]
-"""Returns a number from 0 to below 1, evenly."""
+"""Returns a random number from 0 to below 1."""
 
 NEVER = 32_503_680_000.0
 """Due in the year 3000: only a person, or another job, brings it forward."""
@@ -34,7 +34,7 @@ def backoff_seconds(attempts: int, bounds: tuple[float, float], random: Random) 
 
 
 def retry_seconds(attempts: int, retry_after_seconds: float | None, random: Random) -> float:
-    """Pause of one job after a fault of the moment: what the provider asked, spread, or our own backoff."""
+    """Return one job's pause after a passing fault: at least what the provider asked for, or our backoff."""
     pause = backoff_seconds(attempts, _STAGE_SECONDS, random)
     return pause if retry_after_seconds is None else retry_after_seconds + min(pause, retry_after_seconds)
 

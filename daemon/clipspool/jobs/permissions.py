@@ -62,7 +62,7 @@ def has_to_deliver(job: Job) -> bool:
 
 
 def may_approve(job: Job) -> bool:
-    """Whether it may be released: it is queued, set aside for crashes, or its result is of odd length."""
+    """Whether it may be released: queued, set aside for crashes, or with a result of unexpected length."""
     return may(job, Approved) and (
         job.state is State.QUEUED or job.held is Held.POISON or may_deliver_as_it_is(job)
     )

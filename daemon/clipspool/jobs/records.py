@@ -138,12 +138,7 @@ class Peer:
         return f"clipspool recover --from {self.journal}"
 
 
-FORMER_NAMES = {
-    "doubted": "in_doubt",
-    "matched": "duplicate_found",
-    "parked": "held",
-    "unsent": "not_sent",
-}
+FORMER_NAMES = {"doubted": "in_doubt", "matched": "duplicate_found", "parked": "held", "unsent": "not_sent"}
 """Names of events in journals that 0.1 wrote, and what they are called now."""
 
 

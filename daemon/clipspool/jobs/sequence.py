@@ -59,9 +59,9 @@ class Facts:
     start: int
     """Number of the first picture."""
     notes: tuple[str, ...] = ()
-    """What is to be said of how they are shown."""
+    """Remarks for people on how they are shown."""
     is_default_rate: bool = False
-    """Whether nobody said how many are shown a second."""
+    """Whether the rate is our default, as nobody named one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""

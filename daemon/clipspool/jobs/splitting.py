@@ -118,10 +118,10 @@ def paid_of(whole: Job, parts: Sequence[Job]) -> Paid:
 
 def credits_of(job: Job, parts: Sequence[Job]) -> float | None:
     """Return what the provider charged for a job and its parts; None where it said nothing of any."""
-    told = [one.task.credits for one in (job, *parts) if one.task]
+    charges = [one.task.credits for one in (job, *parts) if one.task]
     if job.is_split and not parts:
-        told = [one.credits for one in job.parts]
-    known = [one for one in told if one is not None]
+        charges = [one.credits for one in job.parts]
+    known = [one for one in charges if one is not None]
     return sum(known) if known else None
 
 

@@ -72,7 +72,7 @@ STATUS_BEGINS = "This file is kept by clipspool"
 
 
 def status_mark(identity: str) -> str:
-    """Return how the first line begins of a status file that the clipspool of that identity keeps."""
+    """Return the start of a status file's first line, with the identity of its clipspool."""
     return f"{STATUS_BEGINS} ({identity})"
 
 

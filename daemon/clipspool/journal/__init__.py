@@ -1,9 +1,10 @@
 """The journal: jobs as they are now, and everything that ever happened to them.
 
 `journal.py` writes, `questions.py` answers, `looks.py` and `lookup.py` read beside the daemon; `place.py`
-opens one of the two databases that `database.py` describes, `sqlite.py` and `postgres.py`. These run the
-statements of `statements.sql` by name, and what differs, of `sqlite.sql` or `postgres.sql`; `rows.py` turns
-jobs into rows and back, `migrations/` makes and changes the tables, and `files.py` has the lock.
+opens one of the two databases that `database.py` describes, `sqlite.py` and `postgres.py`. These run
+statements by name: those of `statements.sql`, and where the two differ those of `sqlite.sql` or
+`postgres.sql`; `rows.py` turns jobs into rows and back, `migrations/` makes and changes the tables, and
+`files.py` has the lock.
 """
 
 from clipspool.journal.database import Address, Place

@@ -110,7 +110,7 @@ class Lock:
         return True
 
     def excuse(self) -> None:
-        """Leave for the next owner that no clip is to blame for this end: an empty file.
+        """Record for the next owner, by an empty file, that no clip caused this end.
 
         To empty a file takes no room, so it works where the disk is full and the journal cannot record it.
         """

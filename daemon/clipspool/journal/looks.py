@@ -26,7 +26,7 @@ class Window:
 
     @contextmanager
     def look(self) -> Iterator[Journal]:
-        """Open the journal as it is now; raises JournalError, also for what is asked of it."""
+        """Open the journal as it is now; raises JournalError, as may every question in the block."""
         try:
             journal = self._open()
             try:

@@ -38,7 +38,7 @@ _TAG_BYTES_MAX = 4096
 _TAGS_MAX = 100
 
 _USUAL_ORDER_MAX: Final = 8
-"""With more channels than this, no order of theirs is the usual one."""
+"""More channels than this have no usual order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def bring(
         target.set_chapters(chapters)
 
 
-def told(
+def kept_and_lost(
     source: av.container.InputContainer,
     made: av.container.InputContainer,
     part: ReplacedPart,

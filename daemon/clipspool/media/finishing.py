@@ -69,11 +69,12 @@ def write_film(
         opened(source, container_of(source)) as original,
         opened(destination, container_of(destination)) as target_again,
     ):
-        told = tuple(belongings.told(original, target_again, whole, plan.reel, video_stream(original).index))
+        shown = video_stream(original).index
+        said = tuple(belongings.kept_and_lost(original, target_again, whole, plan.reel, shown))
         early = sound.seconds_before_pictures(original)
         if plan.audio and plan.audio_start_seconds == 0 and early * Fraction(plan.fps) >= 1:
-            told = (f"{float(early):.3g} s of sound from before the first picture left out", *told)
-    return Finished(os.fstat(destination).st_size, plan.frames, (*plan.changes, *told))
+            said = (f"{float(early):.3g} s of sound from before the first picture left out", *said)
+    return Finished(os.fstat(destination).st_size, plan.frames, (*plan.changes, *said))
 
 
 def _finished_video(

@@ -24,7 +24,7 @@ from clipspool.media.tables import Movie, read_at
 
 HOLES_MAX = 1000
 SPANS_MAX = 300_000
-"""Pictures that are compared with holes; in a longer film any hole counts as one in pictures."""
+"""Pictures whose places are compared with holes; in a longer film every hole counts as one in a picture."""
 PROBES_MAX = 20_000
 PROBE_SECONDS = 1.5
 """The search for zeros ends after this on a slow disk, with places spread evenly over the file."""
@@ -169,7 +169,7 @@ def _zeros_in(file: BinaryIO, lane: _Lane) -> int | None:
 
 
 def _places(lane: _Lane) -> Iterator[Span]:
-    """Yield the places where zeros prove a missing part, and how many there have to be."""
+    """Yield the places where zeros prove a missing part, each with the number of zeros that prove it."""
     for at, length in lane.spans():
         if length < _SHORTEST_BYTES:
             continue

@@ -108,10 +108,7 @@ def join_plan(
         said += _lengths_said(results, spans, grid)
     if other := sum((result.width, result.height) != (chief.width, chief.height) for result in results):
         said.append(f"{other} of {len(results)} parts had another size, and were scaled")
-    return JoinPlan(
-        finish=replace(finish, frames=total, changes=(*said, *finish.changes)),
-        pieces=pieces,
-    )
+    return JoinPlan(finish=replace(finish, frames=total, changes=(*said, *finish.changes)), pieces=pieces)
 
 
 def _is_between(own: Fraction, rate: Fraction, parts: Sequence[ClipPart]) -> bool:

@@ -62,7 +62,7 @@ class PoolProcess(Protocol):
 
     @property
     def is_running(self) -> bool:
-        """Whether it is started, so that a call need not wait for that."""
+        """Whether it is started already: then a call need not wait for its start."""
 
 
 M = TypeVar("M", bound=PoolProcess)

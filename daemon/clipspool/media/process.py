@@ -162,7 +162,7 @@ class Child:
 
 
 def wait_for(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Wait for the end of a process, and kill it after so many seconds; return its status."""
+    """Wait for the end of a process, and kill it after `seconds`; return its status."""
     with suppress(subprocess.TimeoutExpired):
         return process.wait(seconds)
     process.kill()

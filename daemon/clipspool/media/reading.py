@@ -19,14 +19,7 @@ import av.video
 from av.sidedata.sidedata import Type
 
 from clipspool.media.belongings import besides, name_no_channels, reel_of, timecode_of
-from clipspool.media.boxes import (
-    COPYING,
-    Complete,
-    Container,
-    Incomplete,
-    Unrecognised,
-    completeness,
-)
+from clipspool.media.boxes import COPYING, Complete, Container, Incomplete, Unrecognised, completeness
 from clipspool.media.facts import BLACK, EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive

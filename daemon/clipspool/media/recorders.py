@@ -11,7 +11,7 @@ RecorderKind = Literal["mxf", "avi", "ts", "mpg", "gif"]
 RECORDERS: Final[frozenset[str]] = frozenset({"mxf", "avi", "ts", "mpg", "gif"})
 
 ITEMS_MAX = 200_000
-"""Of one file that are walked through; a longer one is judged by its first ones and its end."""
+"""So many elements of a file are walked through; a longer file is judged by these and by its end."""
 PLACES_MAX = 4000
 _RUN_BYTES = 16 << 10
 _TAIL_BYTES = 4096

@@ -82,7 +82,7 @@ class _Certificate:
         with library.Context.from_dict(_SETTINGS) as context:
             reader = library.Reader("image/png", target, context=context)
             found = [one["code"] for one in json.loads(reader.json()).get("validation_status", ())]
-        # Whom a viewer trusts is the viewer's business: an authority of the house signs as well as any.
+        # Which authorities are trusted is up to each viewer: a studio's own will do.
         if wrong := [code for code in found if code != "signingCredential.untrusted"]:
             raise ValueError(f"what it signs is not valid: {', '.join(wrong)}")
 

@@ -16,7 +16,7 @@ GOOD_QUALITY = 26.0
 QUALITIES = (12.0, 50.0)
 """Values of x264's `crf`: with the first no better size is looked for; trials stay between the other two."""
 QUALITY_STEPS_TO_HALF = 6.0
-"""By how much `crf` grows where the bytes become half as many, about."""
+"""By how much `crf` has to grow, about, for half as many bytes."""
 BETTER_DECIBELS = 0.15
 """Smaller pictures have to be better by this much."""
 GROUP_FRAMES = 250
@@ -39,7 +39,7 @@ class Trial:
 
     is_smaller_better: bool
     room: float
-    """How many times the bytes that whole pictures need at good quality are allowed."""
+    """How many times as many bytes are allowed as whole pictures need at good quality."""
 
 
 def compare(
@@ -90,11 +90,7 @@ def _attempt(sample: list[av.VideoFrame], size: tuple[int, int], quality: float,
     key = packets[0].size
     others = sum(packet.size for packet in packets[1:]) / max(1, len(packets) - 1)
     error = _mean_error(_decoded(packets), sample)
-    return _Point(
-        quality,
-        key / group + others + 1,
-        10 * math.log10(255**2 / max(error, 1e-4)),
-    )
+    return _Point(quality, key / group + others + 1, 10 * math.log10(255**2 / max(error, 1e-4)))
 
 
 def _coder(size: tuple[int, int], quality: float) -> av.VideoCodecContext:

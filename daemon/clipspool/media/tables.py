@@ -46,11 +46,11 @@ class Track:
     counts: array[int] = field(default_factory=lambda: array("I"))
     """How many samples each chunk holds."""
     sizes: array[int] = field(default_factory=lambda: array("I"))
-    """Of each sample; empty where all have the same."""
+    """Bytes of each sample; empty where all have the same."""
     size: int = 0
-    """Of every sample, where all have the same."""
+    """Bytes of every sample, where all have the same."""
     last_chunk_bytes: int = 0
-    """Of the chunk behind all others, where there are more sizes than are read."""
+    """Bytes of the last chunk, where there are more sizes than are read."""
     default_duration: int = 0
     default_size: int = 0
     """For fragments that do not say how long or large their samples are."""

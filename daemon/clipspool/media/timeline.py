@@ -63,7 +63,7 @@ class FinishPlan(Value):
     is_nothing: bool = False
     """Whether the result fits the timeline already, and nothing has to be written."""
     lost: str = ""
-    """What a result lacks that stays as it came: a new container would cost the signature in its bytes."""
+    """What a result that stays as it came lacks: a new container would cost the signature in its bytes."""
     changes: tuple[str, ...] = ()
 
 

@@ -63,7 +63,7 @@ class Used:
         self._running.update((job.inbox, job.request.model) for job in connecting)
 
     def full_models(self) -> list[str]:
-        """Return the models of which as many tasks as may be are under way."""
+        """Return the models that have as many tasks under way as they may."""
         shares = self._limits.shares
         return [model for model in shares.models if shares.why_model_full(self._running, model)]
 
@@ -72,7 +72,7 @@ class Used:
         return self._limits.shares.why_full(self._running, one.inbox, one.model)
 
     def why_model_spent(self, one: Candidate) -> str:
-        """Return which limit of its model's day a candidate would break; empty for none."""
+        """Return which daily limit of its model a candidate would exceed; empty for none."""
         return self._limits.shares.why_model_spent(self._spend, one.model, _price(one))
 
     def why_spent(self, one: Candidate) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _price(one: Candidate) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Shut:
-    """What must not be asked the journal for: it would hide those after it."""
+    """Jobs that the journal is not asked for: they cannot go, and would hide those after them."""
 
     approved_only: bool
     """The day's limit is reached."""

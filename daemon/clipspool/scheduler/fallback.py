@@ -46,7 +46,7 @@ class Fallbacks:
         self._without.clear()
 
     def on_change(self, before: Job, event: Event, now: float) -> None:
-        """Note that a model was refused for load, or took a request."""
+        """Record that a model was refused because of load, or accepted a request."""
         model = before.request.model
         if isinstance(event, on.TaskCreated):
             self._full.pop(model, None)

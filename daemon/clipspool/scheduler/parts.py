@@ -14,7 +14,7 @@ from clipspool.jobs.splitting import is_waiting_for_parts, ordered, paid_of, par
 from clipspool.journal import Journal
 
 Decide: TypeAlias = Callable[[Job, Event], Job]
-"""Applies an event to a job and records it, also to one that a worker has."""
+"""Applies an event to a job, also to one that a worker is busy with, and records it."""
 
 
 class Parts:

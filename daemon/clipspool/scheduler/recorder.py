@@ -136,7 +136,7 @@ class Recorder:
             self.journal.flush()
 
     def withdraw_connecting(self) -> None:
-        """Send nothing over connections that wait for their gate: another address or key counts from now on.
+        """Have connections that are open, and not used yet, send nothing: another address or key counts now.
 
         What is recorded before a request is sent names the one that it is sent with.
         """

@@ -49,5 +49,5 @@ class Rests:
         return self._mailbox.rest(shortest, _LEISURE_SECONDS)
 
     def sleep(self, seconds: float, seconds_max: float) -> None:
-        """Sleep until a message comes, for so many seconds, within limits."""
+        """Sleep until a message comes, at most `seconds`, which is brought within limits."""
         self._mailbox.sleep(min(max(seconds, _REST_SECONDS[0]), seconds_max))

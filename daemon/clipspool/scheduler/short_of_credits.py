@@ -42,7 +42,7 @@ class OutOfCredits:
     price: float = 0.0
     """What its present model costs."""
     tried: Mapping[str, float] = field(default_factory=dict)
-    """By model that was chosen and refused too, what was left then: it is tried again once more is left."""
+    """Models that were chosen and refused too, with the credits left then: each is tried again with more."""
 
 
 class ShortOfCredits:

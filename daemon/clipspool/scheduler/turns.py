@@ -19,7 +19,7 @@ class Turns:
         """By inbox; 1 unless named."""
         self._spent: dict[str, float] = {}
         self._served = 0.0
-        """What the inbox had spent that was served last."""
+        """How much the inbox that was served last had spent by then."""
         self._last = ""
 
     def merge(self, queues: Mapping[str, Sequence[Candidate]]) -> Iterator[Candidate]:
@@ -41,7 +41,7 @@ class Turns:
         """Count a submission of an inbox."""
         self._last, self._served = inbox, self._spent_by(inbox)
         self._spent[inbox] = self._served + self._price(inbox)
-        # Whoever is behind begins here anyway, so the others need not be remembered.
+        # An inbox that spent less counts as having spent this much, so it need not be remembered.
         self._spent = {name: spent for name, spent in self._spent.items() if spent > self._served}
 
     def _spent_by(self, inbox: str) -> float:

@@ -31,7 +31,7 @@ from clipspool.system.atomic import NotRegular, Rel, join, rename_new, sync_fold
 from clipspool.system.failpoint import reach
 
 _MICROSECOND_NS = 1000
-"""Dates count in microseconds: protocols of file servers differ in what is below."""
+"""Dates are compared in microseconds: file servers differ in whether they keep finer ones."""
 _ENTRY_BYTES_MAX = 64 << 10
 Stamps = Mapping[Rel, Sequence[int]]
 """Size and time of the last change (in nanoseconds) of files in the inbox, by path; more is ignored."""

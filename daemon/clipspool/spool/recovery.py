@@ -258,7 +258,7 @@ def _attempt_of(line: Mapping[str, Any]) -> str:
 def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str = "") -> Event:
     """Return what became of a request that was being submitted when the daemon ended.
 
-    The doubt about a clip that another journal took over meanwhile is that journal's; `journal_id` is ours.
+    Where another journal took the clip over meanwhile, the doubt is that journal's; `journal_id` is ours.
     The intent is on the ledger's disk before a byte is sent: a ledger without it proves that none was, and so
     does one with it whose token is among those still `waiting`. A ledger that cannot be read, or that has
     more than the journal, proves nothing.

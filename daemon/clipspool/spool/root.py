@@ -1,6 +1,6 @@
 """Makes the lasting changes beneath a configured folder: files written whole, moved, copied and removed.
 
-Each is durable when the call returns, and none shows less than the whole under a name that others read.
+Each is durable when the call returns, and under its final name nobody ever sees a file half-written.
 """
 
 from __future__ import annotations

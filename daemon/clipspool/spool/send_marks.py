@@ -38,8 +38,8 @@ _libc.pwrite.restype = ctypes.c_ssize_t
 def send_marks_file(journal: Path, env: Mapping[str, str] = os.environ) -> Path | None:
     """Return the path of an existing journal's marks; None where this machine has no such memory.
 
-    It is in the service's RuntimeDirectory, else in the system's shared memory, and has the numbers of the
-    journal's own file in its name: another journal in its place has another one. Raises OSError.
+    It is in the service's RuntimeDirectory, else in the system's shared memory, and its name holds device and
+    inode of the journal's file: another journal at the same path has other marks. Raises OSError.
     """
     home = Path(env.get("RUNTIME_DIRECTORY", "").partition(":")[0] or _SHARED_MEMORY)
     if not home.is_dir() or mounts.filesystem_of(home).type != "tmpfs":
@@ -115,7 +115,7 @@ class SendMarks:
     def __init__(self, path: Path | None) -> None:
         """Take over the file. Raises OSError.
 
-        Without one, or with somebody else's, every crash after the ledger's line means doubt.
+        Without one, or with another program's, each crash after a request is in the ledger leaves a doubt.
         """
         self._path = path
         self._file = None if path is None else _open(path)

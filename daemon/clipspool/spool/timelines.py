@@ -156,7 +156,7 @@ def is_written(root: Root, plan: Plan, digest: str) -> bool:
 
 
 def was_written(root: Root, plan: Plan) -> bool:
-    """Whether the timeline was written before, for any ends. Raises OSError."""
+    """Whether the timeline was written before, however its jobs had ended then. Raises OSError."""
     return root.exists(join(home_of(plan.id), _WRITTEN))
 
 

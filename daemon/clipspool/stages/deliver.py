@@ -193,7 +193,7 @@ class _Publishing:
 
 
 def portable_folder(root: Root, folder: Rel) -> Rel:
-    """Return a folder's path that every machine opens; one that exists in another letter case is used."""
+    """Return a folder's path in names that every system opens; one there in another letter case is used."""
     made: Rel = ""
     for part in parts(folder):
         name = portable(part)

@@ -79,7 +79,7 @@ def _run(
     source = clip.lies_at or join(folder_of(clip.id), clip.source)
     if folders.origin is not None:
         source = clip.path
-    told = {
+    facts = {
         **tools.describe(job),
         "hook": name,
         "files": {
@@ -88,7 +88,7 @@ def _run(
         },
     }
     # ASCII: names that are not UTF-8 arrive as escapes of their bytes.
-    data = json.dumps(told, ensure_ascii=True).encode() + b"\n"
+    data = json.dumps(facts, ensure_ascii=True).encode() + b"\n"
     extra = {"CLIPSPOOL_HOOK": name, "CLIPSPOOL_JOB": job.id}
     return run(
         tools.commands[name],

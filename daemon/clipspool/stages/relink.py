@@ -93,7 +93,7 @@ def _ended(clip: Clip, jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Outcome:
     """What became of each marked clip, in words."""
 
     linked: list[str]
@@ -116,10 +116,10 @@ class _Relinking:
         if is_written(inbox, self.plan, digest):
             return
         document = document_of(inbox, self.plan)
-        told = _Told([], [])
+        outcome = _Outcome([], [])
         links = {}
         for cut in self.plan.cuts:
-            link = self._link(cut, told)
+            link = self._link(cut, outcome)
             if link is not None:
                 links[cut.number] = link
         suffix = split_suffix(name_of(self.plan.path))[1]
@@ -128,13 +128,13 @@ class _Relinking:
             try:
                 made = timelines.relink(document, suffix.lower(), links)
             except NoTimeline as error:  # it could be read when it was accepted
-                told.left.append(f"the timeline itself: {error}")
+                outcome.left.append(f"the timeline itself: {error}")
             else:
-                name = self._publish(made, suffix, told)
+                name = self._publish(made, suffix, outcome)
         left: list[Rel] = []
         if not was_written(inbox, self.plan):
             wanted = sum(bool(cut.clip) for cut in self.plan.cuts)
-            left = self._archive(document, told, is_whole=bool(name) and len(told.linked) == wanted)
+            left = self._archive(document, outcome, is_whole=bool(name) and len(outcome.linked) == wanted)
         note_left(inbox, self.plan, left, self.now)
         note_written(inbox, self.plan, digest)
         log.info(
@@ -142,33 +142,34 @@ class _Relinking:
             inbox=self.folders.name,
             timeline=text(self.plan.path),
             written=text(name),
-            linked=len(told.linked),
-            left=len(told.left),
+            linked=len(outcome.linked),
+            left=len(outcome.left),
         )
 
-    def _link(self, cut: PlannedCut, told: _Told) -> Link | None:
+    def _link(self, cut: PlannedCut, outcome: _Outcome) -> Link | None:
         """Return the result that replaces a cut's media, or say why there is none."""
         named = f"clip {cut.number} `{text(cut.name)}`"
         job = self.ends.get(cut.clip, {}).get("jobs", {}).get(cut.variant) if cut.clip else None
         if job is None:
-            told.left.append(f"{named}: {cut.why or 'it has no job any more'}")
+            outcome.left.append(f"{named}: {cut.why or 'it has no job any more'}")
             return None
         if not job["result"]:
-            told.left.append(f"{named}: job {job['id']} ended as {job['state']}. {job['error']}".rstrip(". "))
+            ended = f"ended as {job['state']}. {job['error']}".rstrip(". ")
+            outcome.left.append(f"{named}: job {job['id']} {ended}")
             return None
         seen = self._probe(job["result"])
         if isinstance(seen, str):
-            told.left.append(f"{named}: `{text(job['result'])}` {seen}")
+            outcome.left.append(f"{named}: `{text(job['result'])}` {seen}")
             return None
         fps = Fraction(cut.fps)
         if seen.frames != cut.frames or not seen.fps or Fraction(seen.fps) != fps:
             has = f"{seen.frames} frames at {seen.frames_per_second:.6g} a second"
             needed = f"{cut.frames} at {float(fps):.6g}"
-            told.left.append(f"{named}: `{text(job['result'])}` has {has}, and {needed} are needed")
+            outcome.left.append(f"{named}: `{text(job['result'])}` has {has}, and {needed} are needed")
             return None
         handles = f"{cut.before} and {cut.after} frames of handles"
         why = f" ({cut.why})" if cut.why else ""
-        told.linked.append(f"{named}: `{text(job['result'])}`, {cut.frames} frames, {handles}{why}")
+        outcome.linked.append(f"{named}: `{text(job['result'])}`, {cut.frames} frames, {handles}{why}")
         there = self.folders.places.path(join(str(self.folders.outbox.path), job["result"]))
         return Link(
             name=text(name_of(job["result"])),
@@ -194,7 +195,7 @@ class _Relinking:
             raise OSError(seen.message)
         return f"cannot be read: {seen.message}"
 
-    def _publish(self, made: bytes, suffix: str, told: _Told) -> Rel:
+    def _publish(self, made: bytes, suffix: str, outcome: _Outcome) -> Rel:
         """Write the timeline under a free name, its text first; one that a crash left half is completed."""
         outbox, folder = self.folders.outbox, parent(self.plan.path)
         stem = split_suffix(name_of(self.plan.path))[0]
@@ -203,7 +204,7 @@ class _Relinking:
         outbox.make_folders(folder)
         for name in names(stem, suffix):
             rel, beside = join(folder, name), join(folder, name + REPORT)
-            report = self._report(told).encode("utf-8", "backslashreplace")
+            report = self._report(outcome).encode("utf-8", "backslashreplace")
             if self._holds(rel, made) and self._holds(beside, report):
                 return rel
             is_free = self.folders.outbox_names.reserve(outbox, folder, (name, name + REPORT), self.now)
@@ -233,20 +234,20 @@ class _Relinking:
         except (FileNotFoundError, ValueError):
             return False
 
-    def _report(self, told: _Told) -> str:
+    def _report(self, outcome: _Outcome) -> str:
         """Return the text beside the timeline."""
-        total = len(told.linked) + len(told.left)
+        total = len(outcome.linked) + len(outcome.left)
         lines = [f"`{text(name_of(self.plan.path))}`, linked to its results by clipspool.", ""]
-        lines += [f"Linked ({len(told.linked)} of {total} marked clips):"]
-        lines += [f"  - {line}" for line in told.linked]
-        if told.left:
-            lines += ["", "Not linked, as it was in the timeline:", *(f"  - {line}" for line in told.left)]
+        lines += [f"Linked ({len(outcome.linked)} of {total} marked clips):"]
+        lines += [f"  - {line}" for line in outcome.linked]
+        if outcome.left:
+            lines += ["", "Not linked, as it was in the timeline:", *(f"  - {line}" for line in outcome.left)]
             lines += ["", "A job that is retried writes the timeline again, under the next name."]
         if self.plan.unmarked:
             lines += ["", f"Without a mark, and left as they were: {self.plan.unmarked}"]
         return "\n".join(lines) + "\n"
 
-    def _archive(self, document: bytes, told: _Told, *, is_whole: bool) -> list[Rel]:
+    def _archive(self, document: bytes, outcome: _Outcome, *, is_whole: bool) -> list[Rel]:
         """Write the timeline as it was dropped, and its sidecar, to `_done` or `_failed`; return what."""
         if is_whole and not self.folders.keeps_sources:
             return []
@@ -258,7 +259,7 @@ class _Relinking:
             if inbox.exists(rel) and inbox.read(rel, len(document) + 1) != document:
                 continue
             if not is_whole:
-                inbox.replace(error_note_of(rel), _error_note(self.plan, told))
+                inbox.replace(error_note_of(rel), _error_note(self.plan, outcome))
             if sidecar and not inbox.exists(f"{rel}.toml"):
                 inbox.create(f"{rel}.toml", sidecar)
             if not inbox.exists(rel):
@@ -267,12 +268,12 @@ class _Relinking:
         return []
 
 
-def _error_note(plan: Plan, told: _Told) -> bytes:
+def _error_note(plan: Plan, outcome: _Outcome) -> bytes:
     """Return the note beside a timeline of which not every job could be linked."""
     body = {
         "clip": text(plan.path),
         "code": "TIMELINE.INCOMPLETE",
-        "message": "; ".join(told.left),
+        "message": "; ".join(outcome.left),
         "what_to_do": "`clipspool retry JOB` for what failed: the timeline is written again when that ended.",
         "retryable": False,
     }

@@ -10,16 +10,7 @@ from io import FileIO
 
 import structlog
 
-from clipspool.jobs.events import (
-    Changed,
-    Event,
-    Failed,
-    Fetched,
-    PartGone,
-    Postponed,
-    Split,
-    StageFailed,
-)
+from clipspool.jobs.events import Changed, Event, Failed, Fetched, PartGone, Postponed, Split, StageFailed
 from clipspool.jobs.model import Clip, Error, Held, Job, Part, Request, Result, plain
 from clipspool.jobs.splitting import request_of
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself

@@ -298,15 +298,15 @@ def _failure(layers: list[dict[str, Any]]) -> Fault:
     """
     inward = layers[::-1]
     keys = ("failure", "fail_reason", "error", "message")
-    told = [one for layer in inward for key in keys for one in _each(layer.get(key))]
+    causes = [one for layer in inward for key in keys for one in _each(layer.get(key))]
     named = [one for layer in inward for key in _CODE_KEYS for one in _each(layer.get(key))]
-    named += [one.get(key) for one in told if isinstance(one, dict) for key in _CODE_KEYS]
-    reasons = [text_at(one, *_REASON_KEYS) if isinstance(one, dict) else one for one in told]
+    named += [one.get(key) for one in causes if isinstance(one, dict) for key in _CODE_KEYS]
+    reasons = [text_at(one, *_REASON_KEYS) if isinstance(one, dict) else one for one in causes]
     words = [one for one in reasons if isinstance(one, str) and one.strip()]
     reason = redact_line("; ".join(dict.fromkeys(words)), 300)
     code = next((one for one in named if isinstance(one, str) and one.strip()), "") or code_in(reason)
     # What the code of an error says is less than a failure code that its words name.
-    loose = (text_at(one, "code", "type") for one in told if isinstance(one, dict))
+    loose = (text_at(one, "code", "type") for one in causes if isinstance(one, dict))
     return failure_fault(code or next(filter(None, loose), ""), reason)
 
 

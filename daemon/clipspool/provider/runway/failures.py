@@ -54,9 +54,9 @@ _BY_PREFIX: tuple[tuple[str, FaultOf, str], ...] = (
 def failure_fault(code: str, message: str) -> Fault:
     """Turn the failureCode of a failed task into a fault.
 
-    Matched by dotted prefix, since the set of codes is open; any SAFETY segment means never again unchanged.
-    Without a code, or with an unknown one, it is the clip's: a blind retry would be paid, and a failure
-    without detail is most often the content filter [PROVIDER 2.9, 4].
+    Matched by dotted prefix, since the set of codes is open; with any SAFETY segment it is never sent again
+    unchanged. Without a code, or with an unknown one, it is the clip's: a blind retry would be paid, and a
+    failure without detail is most often the content filter [PROVIDER 2.9, 4].
     """
     code = code.strip().upper()
     if len(code) > _CODE_LENGTH_MAX or not _CODE_WHOLE.fullmatch(code):
