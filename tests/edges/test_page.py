@@ -1332,3 +1332,18 @@ def test_ten_thousand_wrong_tokens_lock_nobody_out_and_open_nothing(stage):
     assert stage.wrong_tokens == 10_000
     assert len(logged) < 60
     assert stage.commands == []
+
+
+def test_an_order_that_is_not_answered_in_time_is_not_said_to_be_refused(stage, web):
+    """The scheduler may carry it out yet: who reads `Not done` and orders again may pay twice."""
+
+    def late(_do, _given):
+        raise TimeoutError
+
+    stage.add()
+    stage.answer = late
+    for path, form in (("/all/cancel", {"ids": "clip1"}), ("/jobs/clip1/cancel", {})):
+        answer = web.post(path, **form)
+        assert answer.status == 503, path
+        assert "it may still do it, so look before you send this again" in answer.text
+        assert "Not done" not in answer.text
