@@ -9,8 +9,9 @@ import pytest
 
 from clipspool.jobs.events import Fetched, PartlyFetched
 from clipspool.jobs.model import Error, Held, Result, State
-from clipspool.media.facts import BLACK, Finished, MediaFault
+from clipspool.media.facts import Finished, MediaFault
 from clipspool.media.kinds import C2PA_UUID, has_credentials, other_kind
+from clipspool.media.reading import BLACK
 from clipspool.media.timeline import FinishChoices, finish_plan
 from clipspool.stages.finish import finish, judge
 from clipspool.stages.retire import keep_results

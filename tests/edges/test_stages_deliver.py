@@ -26,7 +26,8 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Missing, Result, State
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.working import Working
-from clipspool.media.facts import BLACK
+from clipspool.media.facts import ZEROS
+from clipspool.media.reading import BLACK
 from clipspool.provider.protocol import Download, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
@@ -371,7 +372,8 @@ class Full(Film):
 
 
 HOLED = MOVIE[:4] + bytes(4) + MOVIE[8:]
-NOTICED = {HOLED: "its pictures are nothing but zeros from byte 4 on", b"black": BLACK}
+TURNED = "it is marked as turned by 37 degrees, and only quarter turns are applied"
+NOTICED = {HOLED: f"{ZEROS} from byte 4 on", b"black": BLACK, b"turned": TURNED}
 
 
 def look_for_zeros(file):
@@ -401,8 +403,9 @@ def test_a_film_that_comes_no_better_the_second_time_is_kept_with_what_was_notic
     assert in_work(bench) == {"clip1.a1-1.mp4": HOLED}
 
 
-def test_a_film_that_is_all_black_is_fetched_once(bench, studio):
-    assert bring_seen(bench, studio, Film(b"black")).noticed == (BLACK,)
+@pytest.mark.parametrize("film", [b"black", b"turned"])
+def test_a_film_of_which_something_else_is_noticed_is_fetched_once(bench, studio, film):
+    assert bring_seen(bench, studio, Film(film)).noticed == (NOTICED[film],)
 
 
 def test_a_look_of_a_moment_ago_serves(bench, studio):

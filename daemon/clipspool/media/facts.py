@@ -13,7 +13,8 @@ PARTS_MAX = 200
 FILES_MAX = PARTS_MAX + 2
 """Bytes and files of a message between the daemon and its decoding process: a call, or its answer."""
 EXPORT_AGAIN = "Export or copy the clip again, and check that it plays to its end."
-BLACK = "the pictures that were looked at are all black"
+ZEROS = "its pictures are nothing but zeros"
+"""How a notice begins of a film that lacks a part."""
 
 FaultCode = Literal[
     "MEDIA.UNREADABLE",

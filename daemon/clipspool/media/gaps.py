@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from clipspool.media import ebml
 from clipspool.media.boxes import COPYING, Complete
+from clipspool.media.facts import ZEROS
 from clipspool.media.fragments import Fragments
 from clipspool.media.recorders import RECORDERS
 from clipspool.media.tables import Movie, read_at
@@ -108,7 +109,7 @@ def gap_in(file: BinaryIO, size: int, whole: Complete, holes: Sequence[Span]) ->
         doubt = doubt or found
     for lane in lanes:
         if lane.zeros is not _Zeros.ANYWHERE and (position := _zeros_in(file, lane)) is not None:
-            why = f"its pictures are nothing but zeros from byte {position:,} on {COPYING}"
+            why = f"{ZEROS} from byte {position:,} on {COPYING}"
             return Gap(why, is_certain=True)
     return doubt
 

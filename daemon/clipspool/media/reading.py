@@ -20,7 +20,7 @@ from av.sidedata.sidedata import Type
 
 from clipspool.media.belongings import besides, name_no_channels, reel_of, timecode_of
 from clipspool.media.boxes import COPYING, Complete, Container, Incomplete, Unrecognised, completeness
-from clipspool.media.facts import BLACK, EXPORT_AGAIN, Audio, MediaError, Probe
+from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
@@ -50,6 +50,7 @@ DEMUXERS: Final = {
     "gif": "gif",
 }
 _TAIL_BYTES = 16
+BLACK = "the pictures that were looked at are all black"
 _BLACK_MAX = 24
 _BLACK_PICTURES_MAX = 300
 _BESIDES_MAX = 64

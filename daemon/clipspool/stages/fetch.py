@@ -14,7 +14,7 @@ from clipspool.jobs.model import Held, Job, Missing, Result
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.outputs import ZIP, missing_in_words
 from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_of
-from clipspool.media.facts import BLACK, Probe
+from clipspool.media.facts import ZEROS, Probe
 from clipspool.provider.protocol import DownloadCut, Followed, TaskLook, TaskStatus
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp
@@ -201,9 +201,9 @@ class _Fetching:
 
     def _fetch(self, number: int, url: str, count: int) -> Result | StageFailed:
         fetched = self._fetch_once(number, url, count)
-        if isinstance(fetched, StageFailed) or fetched.noticed in {(), (BLACK,)}:
+        if isinstance(fetched, StageFailed) or not any(one.startswith(ZEROS) for one in fetched.noticed):
             return fetched
-        # Its pictures are zeros somewhere: a server or proxy may have lost a part of it on its way.
+        # A server or proxy may have lost a part of it on its way.
         try:
             again = self._fetch_once(number, url, count)
         except OSError:  # there may be no room for it twice; what is here was paid for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from clipspool.jobs.model import Clip, Job, State, newest
@@ -53,49 +53,68 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
         _ask(may_move)
         _remove_all(root, clip, source, sidecar)
         return replace(clip, lies_at=None, sidecar_lies_at=None)
-    archive = _archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED
-    home = join(archive, parent(clip.path))
+    home = join(_archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED, parent(clip.path))
     root.make_folders(home)
+    note = b"" if is_done else error_note(clip, jobs, folders.places)
+    retiring = _Retiring(root, clip, source, sidecar, note, change, may_move)
     # `.toml` behind it makes its sidecar's name.
     for name in numbered(*split_suffix(name_of(clip.path)), spare=_SIDECAR_BYTES):
-        rel = join(home, name)
+        if (retired := retiring.to(join(home, name))) is not None:
+            return retired
+    raise FileExistsError(f"no free name in {home} for {clip.path}")
+
+
+@dataclass(slots=True)
+class _Retiring:
+    """Moves one clip to the first free name in its archive."""
+
+    root: Root
+    clip: Clip
+    source: Rel | None
+    sidecar: Rel | None
+    """Where they lie now; None where they were moved, or are gone."""
+    note: bytes
+    """The error note of a clip that failed."""
+    change: str
+    may_move: Callable[[], bool]
+
+    def to(self, rel: Rel) -> Clip | None:
+        """Move the clip to a name, and return it with its new place; None where the name is another's."""
+        root, clip = self.root, self.clip
         beside = _sidecar_name(clip, rel)
-        if source == rel:
-            # It was retired before, and all its jobs ended again before one of them brought it back.
-            if not _stays(root, clip, rel, sidecar, beside, may_move):
-                continue
-            _write_notes(root, rel, clip, b"" if is_done else error_note(clip, jobs, folders.places), change)
-            return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-        sidecar = _unmoved(root, sidecar, beside, trace_of(clip.id, SIDECAR))
+        there = replace(clip, lies_at=rel, sidecar_lies_at=beside)
+        # It was retired before, and all its jobs ended again before one of them brought it back.
+        stays = self.source == rel
+        self.sidecar = _unmoved(root, self.sidecar, beside, trace_of(clip.id, SIDECAR))
         # The sidecar is moved first: while it is here, the same clip over there is somebody's link.
-        if sidecar is None:
-            source = _unmoved(root, source, rel, trace_of(clip.id, clip.source))
-        if source is None and not root.exists(rel):
+        if self.sidecar is None:
+            self.source = _unmoved(root, self.source, rel, trace_of(clip.id, clip.source))
+        if self.source is None and not root.exists(rel):
             # Somebody emptied the work folder: there is nothing left to move.
             return replace(clip, lies_at=None, sidecar_lies_at=None)
-        if source is None and (_is_same(root, rel, clip) or has_note(root, rel, clip)):
+        if self.source is None and (_is_same(root, rel, clip) or has_note(root, rel, clip)):
             # It was moved just before a crash.
-            return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-        note = b"" if is_done else error_note(clip, jobs, folders.places)
+            return there
         # A sidecar that is not in the work folder was moved just before a crash: the one over there is ours.
-        if source is None or _is_taken(root, rel, beside if sidecar is not None else None, note):
-            continue
-        _ask(may_move)
-        _write_notes(root, rel, clip, note, change)
+        beside_taken = beside if self.sidecar is not None else None
+        if self.source is None or (not stays and _is_taken(root, rel, beside_taken, self.note)):
+            return None
+        _ask(self.may_move)
+        _write_notes(root, rel, clip, self.note, self.change)
         try:
             # The source is moved last: while it is in the work folder, a crash means that all is done again.
-            if sidecar is not None and beside is not None:
-                root.move(sidecar, root, beside, is_last=False, trace=trace_of(clip.id, SIDECAR))
+            if self.sidecar is not None and beside is not None and self.sidecar != beside:
+                root.move(self.sidecar, root, beside, is_last=stays, trace=trace_of(clip.id, SIDECAR))
             _move_prompt(root, clip, rel)
-            root.move(source, root, rel, trace=trace_of(clip.id, clip.source))
+            if not stays:
+                root.move(self.source, root, rel, trace=trace_of(clip.id, clip.source))
             reach("retired")
         except FileExistsError:
-            continue
-        if clip.lies_at is not None:
+            return None
+        if clip.lies_at not in {None, rel}:
             root.remove(error_note_of(clip.lies_at))
             root.remove(changed_note_of(clip.lies_at))
-        return replace(clip, lies_at=rel, sidecar_lies_at=beside)
-    raise FileExistsError(f"no free name in {home} for {clip.path}")
+        return there
 
 
 def missing(retired: Clip, jobs: Sequence[Job], folders: Folders) -> str:
@@ -165,21 +184,6 @@ def _move_prompt(root: Root, clip: Clip, rel: Rel) -> None:
             if not root.finish_move(source, to_rel, trace=trace):
                 root.move(source, root, to_rel, is_last=False, trace=trace)
             return
-
-
-def _stays(
-    root: Root, clip: Clip, rel: Rel, sidecar: Rel | None, beside: Rel | None, may_move: Callable[[], bool]
-) -> bool:
-    """Leave a source where it lies, and bring its sidecar there; False where that name is another's."""
-    _ask(may_move)
-    if sidecar is not None and beside is not None and sidecar != beside:
-        try:
-            if not root.finish_move(sidecar, beside, trace=trace_of(clip.id, SIDECAR)):
-                root.move(sidecar, root, beside, trace=trace_of(clip.id, SIDECAR))
-        except FileExistsError:
-            return False
-    _move_prompt(root, clip, rel)
-    return True
 
 
 def _unmoved(root: Root, rel: Rel | None, to_rel: Rel | None, trace: Rel) -> Rel | None:
