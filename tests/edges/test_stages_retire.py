@@ -6,6 +6,7 @@ import time
 import tomllib
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,23 @@ def test_a_sidecar_that_was_brought_back_alone_is_put_beside_its_source_again(be
     assert (moved.lies_at, moved.sidecar_lies_at) == ("_failed/day/shot-2.mp4", "_failed/day/shot-2.toml")
     assert (bench.path / moved.sidecar_lies_at).read_bytes() == before[bench.clip.sidecar_lies_at]
     assert not (bench.path / "_failed/day/shot.mp4.error.toml").exists()
+
+
+def test_a_sidecar_that_alone_is_moved_is_there_after_a_power_cut(bench, monkeypatch):
+    bench.clip = end(bench, FAILED)
+    home, there = bench.path / folder_of(bench.clip.id), bench.path / bench.clip.sidecar_lies_at
+    home.mkdir(exist_ok=True)
+    there.rename(home / "sidecar.toml")
+    synced, real = [], os.fsync
+
+    def fsync(fd):
+        if there.exists():
+            synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    end(bench, FAILED)
+    assert there.parent in synced
 
 
 def test_a_failed_source_has_no_date_in_its_path(bench):
