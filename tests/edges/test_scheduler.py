@@ -8,6 +8,7 @@ import pytest
 
 from clipspool.jobs.events import (
     AnswerLost,
+    Cancelled,
     Failed,
     Fetched,
     InDoubt,
@@ -787,6 +788,38 @@ def test_a_running_job_is_cancelled_at_the_provider_first(desk):
     assert Stage.TELL_CANCEL in {stage for stage, _ in desk.shop.done}
 
 
+def not_confirmed(desk, clip_id="clip1"):
+    """Cancel a running job whose provider does not confirm it."""
+    desk.shop.say[Stage.TELL_CANCEL].append(lambda job: Cancelled(job.cancel_by, may_go_on=True))
+    cancel(desk, clip_id)
+    desk.until(S.CANCELLED, clip_id)
+    desk.turns(3)
+
+
+def test_a_cancelled_job_whose_task_goes_on_at_the_provider_is_followed_by_a_retry_and_paid_once(desk):
+    running(desk)
+    not_confirmed(desk)
+    assert desk.shop.retired == [("clip1", [S.CANCELLED])]
+    desk.shop.say[Stage.POLL].clear()
+    assert desk.order(operator.retry, ["clip1"], "ann")[0]["state"] == "running"
+    desk.until(S.DELIVERED)
+    desk.turns(3)
+    assert desk.shop.paid == ["clip1"]
+    assert desk.shop.retired[1:] == [("clip1", [S.DELIVERED])]
+
+
+def test_a_retry_does_not_follow_a_task_that_was_attached_to_another_job_meanwhile(desk):
+    running(desk)
+    not_confirmed(desk)
+    desk.shop.say[Stage.SUBMIT].append(after_gate(AnswerLost("no answer came", {})))
+    desk.drop("clip2")
+    desk.until(S.IN_DOUBT, "clip2")
+    assert desk.order(operator.attach, "clip2", desk.job().task.task_id, "ann")[0]["done"]
+    answer = desk.order(operator.retry, ["clip1"], "ann")[0]
+    assert not answer["done"]
+    assert "job clip2 has its task now; `clipspool again clip1`" in answer["why"]
+
+
 def test_a_job_in_doubt_can_be_cancelled_and_may_have_cost_money(desk):
     in_doubt(desk)
     cancel(desk)
@@ -1070,6 +1103,24 @@ def test_a_retried_clip_is_not_touched_while_it_is_still_being_put_away(desk, ch
     assert len(desk.shop.done) == before
     desk.release(held)
     desk.until(S.DELIVERED)
+
+
+def test_what_is_fetched_after_all_is_not_fetched_into_a_work_folder_that_is_being_swept(desk):
+    held = desk.shop.hold("sweep")
+    desk.shop.say[Stage.FETCH].append(StageFailed("RESULT.CUT", "the download was cut"))
+    desk.drop()
+    desk.until(S.RENDERED)
+    desk.turns(2)
+    cancel(desk)
+    desk.turns(4)
+    assert (desk.state(), desk.shop.waiting[held]) == (S.CANCELLED, 1)
+    before = len(desk.shop.done)
+    assert desk.order(operator.retry, ["clip1"], "ann")[0]["state"] == "rendered"
+    desk.turns(3)
+    assert len(desk.shop.done) == before
+    desk.release(held)
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["clip1"]
 
 
 def test_a_retried_clip_that_could_not_be_put_away_is_not_put_away_under_its_job(desk):

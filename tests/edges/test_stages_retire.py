@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.jobs.assignments import Assignment
+from clipspool.jobs.events import StageFailed
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.media.decoder import Decoder
 from clipspool.spool.claims import claim
@@ -29,9 +32,10 @@ from clipspool.spool.workfolder import (
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.retire import retire, sweep
+from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import moves
 from disks import REFUSALS, Crash, Disk
-from fakes import PROFILE, RESULT, Bench, a_clip, a_job, a_task, always, lying
+from fakes import NOON, PROFILE, RESULT, Bench, Studio, a_clip, a_job, a_task, always, lying
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
 FAILED = a_job(
@@ -377,6 +381,32 @@ def test_a_name_of_255_bytes_can_retire(tmp_path, jobs):
     (bench.path / "_done").mkdir()
     (bench.path / "_done" / bench.clip.path).write_bytes(b"precious")
     assert end(bench, *jobs).lies_at is not None
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_the_journal_is_lost(
+    bench, is_gone
+):
+    clip = end(bench, replace(FAILED, state=State.CANCELLED))
+    sweep(clip, bench.bay)
+    if is_gone:
+        bench.path.joinpath(clip.lies_at).unlink()
+    tools = Tools({"bay": bench.bay}, None, None, None, lambda _: Studio())
+    runner = StageRunner(tools, None, None, lambda: NOON, always)
+    job = a_job(inbox="bay", state=State.RENDERED, task=replace(a_task(), number=2), prepared_by="a1")
+    for attempt in ("a2", "a3"):
+        assert isinstance(
+            runner.work(Assignment(Stage.FETCH, job, replace(clip, inbox="bay"), attempt), always),
+            StageFailed,
+        )
+    found = survey("bay", bench.bay.inbox, "another", set())
+    if is_gone:
+        assert found.foreign == []
+        return
+    ((adopted,),) = [one.jobs for one in found.foreign]
+    assert (adopted.state, adopted.task.task_id, adopted.prepared_by) == (State.RUNNING, "task-1", "a1")
+    assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["intent", "task"]
+    assert bench.work.joinpath(clip.source).read_bytes() == b"some clip"
 
 
 def test_each_variant_that_is_retried_is_named_in_the_manifest_of_the_work_folder(bench):

@@ -563,5 +563,7 @@ def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):
     job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
     assert tell_cancel(job, studio) == Cancelled("ann", "cancelled by ann, at the provider too")
     studio.cannot_cancel = BUSY
-    assert "not at the provider (Too many requests)" in tell_cancel(job, studio).message
+    told = tell_cancel(job, studio)
+    assert "not at the provider (Too many requests)" in told.message
+    assert told.may_go_on, "its task may go on, and a retry must not pay for a second one"
     assert studio.told_to_cancel == ["task-1", "task-1"]

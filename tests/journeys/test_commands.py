@@ -2,6 +2,7 @@
 
 import re
 import time
+import tomllib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -177,6 +178,24 @@ def test_cancel_ends_queued_and_running_jobs(open_bays):
         bay.until_states("cancelled", "cancelled", seconds=5)
         bay.until_retired(2)
         assert "_failed/one.mp4" in bay.lying()
+
+
+def test_a_cancelled_task_that_the_provider_cannot_stop_is_followed_by_a_retry_and_paid_once(open_bays):
+    with open_bays(render_seconds=4.0, cancel_status=405) as bay:
+        bay.start()
+        bay.drop("shot.mp4")
+        bay.until_states("running")
+        assert bay.call("cancel", *bay.jobs(), "--yes").returncode == 0
+        bay.until(lambda: "_failed/shot.mp4" in bay.lying())
+        note = tomllib.loads((bay.inbox / "_failed/shot.mp4.error.toml").read_text())
+        assert note["code"] == "CANCELLED.NOT_AT_PROVIDER"
+        assert "`clipspool retry" in note["what_to_do"]
+        asked = bay.call("retry", *bay.jobs()).stderr
+        assert "Its task may go on at the provider, and is followed. This costs nothing more." in asked
+        assert bay.call("retry", *bay.jobs(), "--yes").returncode == 0
+        bay.until_states("delivered")
+        bay.until(lambda: bay.lying() == ["_done/shot.mp4", "_done/shot.toml"])
+        assert bay.paid == 1
 
 
 def test_pause_stops_submitting_and_resume_goes_on_also_without_a_daemon(bay):

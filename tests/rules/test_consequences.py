@@ -23,6 +23,12 @@ RENDERED_AND_CANCELLED = job(
     task=replace(a_task(), succeeded=True),
     paid=Paid.YES,
 )
+CANCELLED_HERE = job(
+    state=State.CANCELLED,
+    error=Error("CANCELLED.NOT_AT_PROVIDER", "by ann"),
+    task=a_task(),
+    paid=Paid.UNKNOWN,
+)
 FREE = ["What was paid for is fetched, or joined once more. This costs nothing more."]
 
 
@@ -55,6 +61,11 @@ FREE = ["What was paid for is fetched, or joined once more. This costs nothing m
             ],
         ),
         ("retry", RENDERED_AND_CANCELLED, FREE),
+        (
+            "retry",
+            CANCELLED_HERE,
+            ["Its task may go on at the provider, and is followed. This costs nothing more."],
+        ),
         ("retry", replace(HERE, parts=(Part(1, 1, 0, 25, 0, "25/1"),)), FREE),
         ("cancel", job(), ["Nothing was charged for it yet.", LATER]),
         (
@@ -144,9 +155,9 @@ def test_of_several_jobs_the_sum_is_said_and_what_of_it_is_not_known():
     ]
     assert price_of_all([HERE, job(), job()], "approve") == 30
     assert price_of_all([HERE, job(), job()], "retry") == 45
-    assert price_of_all([RENDERED_AND_CANCELLED, job()], "retry") == 15
-    assert consequences([RENDERED_AND_CANCELLED, job(), job()], "retry") == [
-        "1 will be fetched, or joined once more, at no cost.",
+    assert price_of_all([RENDERED_AND_CANCELLED, CANCELLED_HERE, job()], "retry") == 15
+    assert consequences([RENDERED_AND_CANCELLED, CANCELLED_HERE, job(), job()], "retry") == [
+        "2 will be followed, fetched, or joined once more, at no cost.",
         "2 jobs will be sent and charged: about 30 credits.",
     ]
 

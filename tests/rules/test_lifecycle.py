@@ -111,6 +111,7 @@ EXAMPLES = {
     PartGone: PartGone(2, RESULT.file),
     Joined: Joined(),
 }
+NOT_CONFIRMED = Cancelled("ann", "cancelled by ann, but not at the provider", may_go_on=True)
 # Written out a second time, from the user's page: whoever changes the table has to mean it.
 LEGAL = {
     State.QUEUED: {
@@ -238,6 +239,8 @@ def of_every_past(state):
     for reuse, doubts, succeeded, parts in pasts:
         job = in_state(state, reuse=reuse, doubts=doubts, parts=parts)
         jobs.append(replace(job, task=job.task and replace(job.task, succeeded=succeeded)))
+    if state is S.CANCELLED:
+        jobs.append(after(in_state(S.RUNNING), NOT_CONFIRMED))
     return jobs
 
 
@@ -689,6 +692,25 @@ def test_a_cancelled_job_whose_result_is_paid_for_is_fetched_instead_of_paid_aga
     rendered = after(in_state(S.RUNNING), TaskSucceeded(), Cancelled("ann"))
     job = after(rendered, Retried("ann"))
     assert (job.state, job.task.task_id, job.results) == (S.RENDERED, "task-1", ())
+
+
+def test_a_cancelled_job_whose_task_may_go_on_is_followed_instead_of_paid_again():
+    cancelled = after(in_state(S.RUNNING, paid=Paid.UNKNOWN), CancelAsked("ann"), NOT_CONFIRMED)
+    assert cancelled.error.code == "CANCELLED.NOT_AT_PROVIDER"
+    assert "`clipspool retry clip1` follows it" in cancelled.error.what_to_do
+    assert "charged again" in cancelled.error.what_to_do, "who moves the clip back pays for a second task"
+    job = after(cancelled, Retried("ann"))
+    assert (job.state, stage_of(job), job.task.task_id) == (S.RUNNING, Stage.POLL, "task-1")
+    assert (job.error, job.cancel_by) == (None, "")
+    assert after(job, TaskSucceeded()).state is S.RENDERED
+    lost = after(job, TaskMissing("task_not_exist"), now=NOON + PACE.missing_seconds_max + 1)
+    assert after(lost, Retried("ann"), Cancelled("ann"), Retried("ann")).state is S.QUEUED
+
+
+@pytest.mark.parametrize("which", [{"variant": "_v2"}, {"part": 2, "parts": PARTS[1:]}])
+def test_whose_order_follows_the_task_is_not_told_to_pay_by_the_same_order(which):
+    what_to_do = after(in_state(S.RUNNING, **which), NOT_CONFIRMED).error.what_to_do
+    assert what_to_do == "Its task may go on: `clipspool retry clip1` follows it, at no further cost."
 
 
 def test_a_failed_render_is_paid_again_when_it_is_retried():

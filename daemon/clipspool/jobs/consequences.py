@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from clipspool.jobs.lifecycle import has_task_to_follow
 from clipspool.jobs.model import Held, Job, Paid, State
 from clipspool.jobs.permissions import (
     has_to_deliver,
@@ -37,7 +38,11 @@ def _of_one(job: Job, act: str) -> list[str]:
     act = "approve" if act == "retry" and job.held is Held.POISON else act  # either releases it
     match act:
         case "retry" if is_retried_for_free(job):
-            return ["What was paid for is fetched, or joined once more. This costs nothing more."]
+            return [
+                "Its task may go on at the provider, and is followed. This costs nothing more."
+                if has_task_to_follow(job)
+                else "What was paid for is fetched, or joined once more. This costs nothing more."
+            ]
         case "retry" if job.paid is Paid.YES:
             return [price, "It was already charged, and would be charged again."]
         case "retry" if job.paid is Paid.UNKNOWN and not may_attach(job):
@@ -106,7 +111,7 @@ def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
         return [said, *(_of_several(others, act) if others else ())]
     if free := [job for job in jobs if act == "retry" and is_retried_for_free(job)]:
         others = [job for job in jobs if job not in free]
-        said = f"{len(free):,} will be fetched, or joined once more, at no cost."
+        said = f"{len(free):,} will be followed, fetched, or joined once more, at no cost."
         return [said, *(_of_several(others, act) if others else ())]
     if begun := [job for job in jobs if _goes_on(job, act)]:
         go = "1 goes on where it stopped" if len(begun) == 1 else f"{len(begun):,} go on where they stopped"

@@ -273,7 +273,7 @@ def _ordered(job: Job, event: Order, now: float) -> Job:
             # What its parts gave is there still, and is joined once more.
             kept = tuple(one for one in job.results if one.part) if job.is_split else ()
             fresh = replace(_begun_again(job, now), approved=True, results=kept, missing=(), reuse=None)
-            return fresh if job.state is State.RENDERED else replace(fresh, prepared=False)
+            return replace(fresh, prepared=False) if job.state is State.QUEUED else fresh
         case never:
             assert_never(never)
 
@@ -301,6 +301,9 @@ def _attached(job: Job, event: on.Attached, now: float) -> Job:
 def _cancelled(job: Job, event: on.Cancelled) -> Job:
     words = f"cancelled by {event.by}" + (f" ({event.why})" if event.why else "")
     error = Error("CANCELLED", event.message or words, retryable=True)
+    if event.may_go_on:
+        follow = f"Its task may go on: `clipspool retry {job.id}` follows it, at no further cost."
+        error = replace(error, code=on.NOT_AT_PROVIDER, what_to_do=follow)
     ended = as_failed(job, error, is_duplicate=bool(event.is_duplicate))
     if ended.error is not None and any(one.name == "" for one in job.results):
         kept = "The downloaded result is kept beside it in `_failed`, with `.result` in its name."

@@ -329,8 +329,12 @@ class Cancelled:
     why: str = ""
     is_duplicate: bool | None = None
     """It was held because it asks for the same as an earlier job; None leaves it out of the history."""
+    may_go_on: bool | None = None
+    """The provider did not confirm that its task was cancelled; None leaves it out of the history."""
 
 
+NOT_AT_PROVIDER = "CANCELLED.NOT_AT_PROVIDER"
+"""Error code of a job that was cancelled while its task may go on at the provider, and be charged."""
 TAKEN_OVER = "TAKEN_OVER"
 """Error code of a job whose clip another journal took over."""
 

@@ -28,7 +28,7 @@ class If:
 
     holds: Callable[[Job, Pace], bool]
     then: State
-    otherwise: State
+    otherwise: State | If
 
 
 def _may_be_sent_again(job: Job, pace: Pace) -> bool:
@@ -44,6 +44,11 @@ def has_paid_result(job: Job, _: Pace | None = None) -> bool:
     """Whether it was cancelled after its task had succeeded: fetching that result costs nothing."""
     is_cancelled = job.error is not None and job.error.code == "CANCELLED"
     return is_cancelled and job.task is not None and job.task.succeeded
+
+
+def has_task_to_follow(job: Job, _: Pace | None = None) -> bool:
+    """Whether it was cancelled without the provider's word: its task may go on, and be charged."""
+    return job.error is not None and job.error.code == on.NOT_AT_PROVIDER
 
 
 def _is_split(job: Job, _: Pace) -> bool:
@@ -138,7 +143,12 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
     # Never by itself, whatever the failure: a second attempt is a second payment.
     S.FAILED: {on.Retried: S.QUEUED},
-    S.CANCELLED: {on.Retried: If(has_paid_result, S.RENDERED, otherwise=S.QUEUED)},
+    # What was paid for already, or may be yet, is never paid for a second time.
+    S.CANCELLED: {
+        on.Retried: If(
+            has_paid_result, S.RENDERED, otherwise=If(has_task_to_follow, S.RUNNING, otherwise=S.QUEUED)
+        )
+    },
 }
 
 
@@ -185,10 +195,11 @@ def may(job: Job, event: type[Event]) -> bool:
 
 def targets(state: State, event: type[Event]) -> tuple[State, ...]:
     """Return the states that an event can lead to from a state, the usual one first."""
-    step = TABLE[state].get(event)
-    if isinstance(step, If):
-        return step.otherwise, step.then
-    return () if step is None else (step,)
+    step, found = TABLE[state].get(event), []
+    while isinstance(step, If):
+        found.append(step.then)
+        step = step.otherwise
+    return () if step is None else (step, *found)
 
 
 def recovered(job: Job, task: Task) -> Job:
@@ -214,8 +225,9 @@ def advance(job: Job, event: Event, now: float, pace: Pace, *, open_tasks: int =
     step = TABLE[job.state].get(type(event))
     if step is None:
         raise IllegalTransition(f"{type(event).__name__} cannot happen to job {job.id}, which is {job.state}")
-    state = (step.then if step.holds(job, pace) else step.otherwise) if isinstance(step, If) else step
-    moved = job
+    while isinstance(step, If):
+        step = step.then if step.holds(job, pace) else step.otherwise
+    state, moved = step, job
     if state is not job.state:
         moved = replace(job, state=state, attempts=0, held=None, reason="", due_at=now)
     elif state is S.QUEUED and job.held in STILL_TRIED and not isinstance(event, on.Approved):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipspool.jobs.events import TAKEN_OVER, Approved, Attached, Retried
-from clipspool.jobs.lifecycle import has_paid_result, may
+from clipspool.jobs.lifecycle import has_paid_result, has_task_to_follow, may
 from clipspool.jobs.model import Held, Job, State
 
 _ASTRAY = frozenset({Held.LOST, Held.RESULT, Held.IN_DOUBT})
@@ -21,9 +21,10 @@ def may_retry(job: Job) -> bool:
 
 
 def is_retried_for_free(job: Job) -> bool:
-    """Whether running it again pays for nothing: its result is fetched, or those of its parts are joined."""
+    """Whether running it again pays for nothing: its task is followed, or results are fetched or joined."""
     is_joined = job.is_split and job.state in {State.RENDERED, State.FETCHED}
-    return is_joined or (job.state is State.CANCELLED and has_paid_result(job))
+    has_task = has_paid_result(job) or has_task_to_follow(job)
+    return is_joined or (job.state is State.CANCELLED and has_task)
 
 
 def may_retry_or_release(job: Job) -> bool:

@@ -14,6 +14,7 @@ from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.permissions import (
     has_to_deliver,
     is_held_for_approval,
+    is_retried_for_free,
     is_taken_over,
     may_approve,
     may_attach,
@@ -60,6 +61,9 @@ def retry(scheduler: Scheduler, ids: Sequence[str], by: str, why: str = "") -> l
                 f"it is {job.state}, and only failed, cancelled, in-doubt and lost jobs can be retried"
                 + ("; `clipspool again` runs it once more" if job.state is State.DELIVERED else "")
             )
+        task_id = job.task.task_id if job.task and is_retried_for_free(job) else None
+        if task_id and (owner := scheduler.journal.follower(task_id, but=job.id)):
+            raise NotDone(f"job {owner} has its task now; `clipspool again {job.id}` pays for another one")
         # A frozen machine that goes on would pay for the first request while this one pays for the second.
         if waits := _may_still_be_sent(scheduler, job):
             raise NotDone(waits)

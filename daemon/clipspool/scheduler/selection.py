@@ -105,7 +105,7 @@ class Picker:
             self.polls.spend(len(jobs))
         self._turns += 1
         for inbox in self._in_turn():
-            self._pick_transfers(inbox, now, shares, picks)
+            self._pick_transfers(inbox, now, shares, retiring, picks)
         if self._journal.present[State.QUEUED] and not self.pauses.are_all:
             self._pick_from_queue(now, brake, spend, shares, retiring, picks, excused)
         self._pick_retirements(now, shares, retiring, picks)
@@ -117,11 +117,18 @@ class Picker:
         return [*self.inboxes[start:], *self.inboxes[:start]]
 
     def _pick_transfers(
-        self, inbox: str, now: float, shares: Counter[tuple[str, Lane]], picks: Picks
+        self,
+        inbox: str,
+        now: float,
+        shares: Counter[tuple[str, Lane]],
+        retiring: Mapping[str, str],
+        picks: Picks,
     ) -> None:
         for state, stage in _TRANSFERS:
             if room := self._share(shares, inbox, stage):
-                jobs = self._due(state, stage, now, room, inbox)
+                # A job that was retried while its clip is put away waits until its work folder is swept.
+                due = self._due(state, stage, now, room, inbox)
+                jobs = [job for job in due if job.clip_id not in retiring]
                 picks.stages += [(stage, job) for job in jobs]
                 shares[inbox, self._workers.lane(stage)] += len(jobs)
 

@@ -50,7 +50,8 @@ def tell_cancel(job: Job, provider: Followed) -> Event:
     by = job.cancel_by
     if fault is None:
         return on.Cancelled(by, f"cancelled by {by}, at the provider too")
-    return on.Cancelled(by, f"cancelled by {by}, but not at the provider ({fault.message})")
+    message = f"cancelled by {by}, but not at the provider ({fault.message})"
+    return on.Cancelled(by, message, may_go_on=True)
 
 
 def task_id_of(job: Job) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -21,6 +22,8 @@ from clipspool.media.facts import EXPORT_AGAIN, MediaFault, Probe
 from clipspool.media.plan import AsIs, Bounds, Conform, Refuse
 from clipspool.provider.transport import Depot
 from clipspool.spool.kept import return_copy
+from clipspool.spool.layout import MANIFEST
+from clipspool.spool.ledger import ledger_of
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.changed import why_another
@@ -54,9 +57,7 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
     only what is not whole. Raises OSError, Unavailable among them.
     """
     try:
-        origin = folders.origin
-        copy = None if origin is None else partial(return_copy, origin, folders.inbox, clip)
-        bring_back(folders.inbox, clip, job, folders.journal, copy)
+        _bring_in(job, clip, folders)
         if clip.is_pictures:
             return _prepare_pictures(job, clip, folders, tools, attempt)
         file = folders.inbox.open(join(folder_of(clip.id), clip.source))
@@ -96,6 +97,27 @@ def prepare(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, *, atte
             return looked
         ready = _make_ready(job, looked, file, folders, tools, attempt)
         return replace(ready, media=looked.media) if isinstance(ready, Prepared) else ready
+
+
+def _bring_in(job: Job, clip: Clip, folders: Folders) -> None:
+    origin = folders.origin
+    copy = None if origin is None else partial(return_copy, origin, folders.inbox, clip)
+    bring_back(folders.inbox, clip, job, folders.journal, copy)
+
+
+def take_up_again(job: Job, clip: Clip, folders: Folders) -> None:
+    """Move a retired clip back whose paid task is followed again, and note the task. Raises OSError.
+
+    Were the journal lost now, its work folder alone would know of the task.
+    """
+    if job.task is None or folders.inbox.exists(join(folder_of(clip.id), MANIFEST)):
+        return
+    facts = {"profile": job.task.profile, "number": job.task.number}
+    with suppress(FileNotFoundError):  # its source is gone, or its folder: the result is fetched all the same
+        _bring_in(job, clip, folders)
+        with ledger_of(folders.inbox, clip.id) as ledger:
+            ledger.note(job.id, "intent", **facts, attempt=job.prepared_by, version=job.version)
+            ledger.note(job.id, "task", **facts, task_id=job.task.task_id)
 
 
 def _prepare_pictures(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, attempt: str) -> Event:

@@ -39,7 +39,7 @@ from clipspool.stages.finish import finish, judge
 from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters, draw_posters_of
-from clipspool.stages.prepare import PrepareTools, prepare
+from clipspool.stages.prepare import PrepareTools, prepare, take_up_again
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.relink import note_ends
 from clipspool.stages.retire import keep_results, missing, retire, sweep
@@ -220,6 +220,8 @@ class StageRunner:
         provider = self._provider_of(job, tools)
         if isinstance(provider, StageFailed):
             return provider
+        if self.may_send() and not job.part:
+            take_up_again(job, clip, folders)
         seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
             look = None
