@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import (
     AnswerLost,
     Cancelled,
@@ -24,6 +25,7 @@ from clipspool.jobs.events import (
     TaskSucceeded,
 )
 from clipspool.jobs.faults import Fault, FaultOf
+from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Reference, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
@@ -39,8 +41,9 @@ from clipspool.stages.payload import Sent, SentFile, write_sent
 from clipspool.stages.poll import poll, tell_cancel
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.retire import retire, sweep
+from clipspool.stages.runner import StageRunner, Tools
 from clipspool.stages.submit import SubmitTools, submit
-from fakes import BUSY, NO_CREDITS, PROFILE, Bench, Studio, a_job, a_request, a_task, always, lying
+from fakes import BUSY, NO_CREDITS, NOON, PROFILE, Bench, Studio, a_job, a_request, a_task, always, lying
 
 DEPOT = Depot([InRequest(5_000_000)], time.time)
 FACTS = Probe(
@@ -567,3 +570,12 @@ def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):
     assert "not at the provider (Too many requests)" in told.message
     assert told.may_go_on, "its task may go on, and a retry must not pay for a second one"
     assert studio.told_to_cancel == ["task-1", "task-1"]
+
+
+def test_a_job_whose_tasks_key_is_configured_no_more_is_cancelled_all_the_same(bench):
+    runner = StageRunner(Tools({}, None, None, None, lambda _: None), None, None, lambda: NOON, lambda: True)
+    job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
+    event = runner.work(Assignment(Stage.TELL_CANCEL, job, bench.clip, "a1"), lambda: True)
+    assert isinstance(event, Cancelled)
+    assert event.may_go_on
+    assert "not at the provider (the task was made at" in event.message

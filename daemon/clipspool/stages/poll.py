@@ -44,9 +44,9 @@ def error_of(look: TaskLook) -> Error:
     return Error(failure.code, failure.message, failure.what_to_do, retryable=failure.of is not FaultOf.CLIP)
 
 
-def tell_cancel(job: Job, provider: Followed) -> Event:
-    """Cancel the task at the provider, where that is possible; the job ends either way."""
-    fault = provider.cancel(task_id_of(job))
+def tell_cancel(job: Job, provider: Followed | on.StageFailed) -> Event:
+    """Cancel the task at the provider, where that can be reached; the job ends either way."""
+    fault = provider if isinstance(provider, on.StageFailed) else provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
         return on.Cancelled(by, f"cancelled by {by}, at the provider too")

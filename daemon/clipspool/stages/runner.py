@@ -205,11 +205,11 @@ class StageRunner:
 
     def _follow(self, stage: Stage, job: Job, tools: Tools) -> Event:
         provider = self._provider_of(job, tools)
+        if stage is Stage.TELL_CANCEL:
+            return tell_cancel(job, provider)
         if isinstance(provider, StageFailed):
             return provider
         task_id = task_id_of(job)
-        if stage is Stage.TELL_CANCEL:
-            return tell_cancel(job, provider)
         seen = provider.look(task_id)
         if isinstance(seen, TaskLook) and seen.status is TaskStatus.SUCCEEDED:
             self._ended_looks[task_id] = (self.now(), seen)
