@@ -1,6 +1,7 @@
 """A timeline in an inbox: what it waits for, what it says, and what becomes of its media."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,44 @@ def test_beside_a_timeline_that_cannot_be_read_no_clip_is_paid_for_by_defaults_a
     eager.look(30)
     eager.look(30)
     assert len(eager.paths) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["cut.aaf", "Cut.AAF", "cut.otioz", "Reel 3.fcpxmld/Info.fcpxml", "cut.otiod/content.otio"]
+)
+def test_beside_a_timeline_of_a_kind_that_is_not_read_no_clip_is_paid_for_by_defaults_alone(eager, name):
+    eager.write(f"day/{name}", b"who knows")
+    whole = f"day/{name.partition('/')[0]}"
+    eager.drop("day/A001_C003.mov", unlike("3"), sidecar=None)
+    eager.drop("day/cards/other.mp4", unlike("other"), sidecar=None)
+    eager.drop("day/own.mp4", unlike("own"))
+    eager.drop("apart.mp4", unlike("apart"), sidecar=None)
+    eager.settle()
+    for _ in range(4):
+        eager.look(30)
+    assert sorted(eager.paths) == ["apart.mp4", "day/own.mp4"]
+    for clip in ("day/A001_C003.mov", "day/cards/other.mp4"):
+        assert "export it as OTIO, EDL, FCP XML or FCPXML, and remove it" in eager.waiting()[clip].reason
+    assert "Meanwhile clips without a sidecar wait here and below" in eager.note(whole)
+    eager.write("day/cut.edl", EDL.replace(b"A001_C004", b"A001_C003"))
+    eager.look(30)
+    eager.look(30)
+    assert sorted(set(eager.paths)) == ["apart.mp4", "day/A001_C003.mov", "day/own.mp4"]
+    shutil.rmtree(eager.path / whole) if "/" in name else (eager.path / whole).unlink()
+    eager.look(30)
+    eager.look(30)
+    assert "day/cards/other.mp4" in eager.paths
+
+
+@pytest.mark.parametrize("name", ["dailies.ale", "mix.omf"])
+def test_a_log_or_a_sound_mix_holds_no_clip_back(eager, name):
+    eager.write(f"day/{name}", b"who knows")
+    eager.drop("day/C0001.mp4", sidecar=None)
+    eager.settle()
+    eager.look(30)
+    assert eager.paths == ["day/C0001.mp4"]
+    eager.look(60)
+    assert "Meanwhile" not in eager.note(f"day/{name}")
 
 
 def test_an_xml_of_another_kind_holds_no_clip_back(eager):

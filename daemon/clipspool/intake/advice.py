@@ -11,6 +11,7 @@ from clipspool.intake.near import FOLDER_PROMPT, is_bare_pause, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
 from clipspool.system.redaction import readable
 
+HOW_TO_EXPORT = "export it as OTIO, EDL, FCP XML or FCPXML"
 _EXAMPLE = "Turn the street into deep winter at dusk"
 _NAMED_MAX = 3
 _LISTED_MAX = 100
@@ -142,8 +143,8 @@ _WORDS = {
     ),
     Sort.ARCHIVE: "it is an archive ({suffix}): unpack it, and put its clips here",
     Sort.PROJECT: "it is the project of a program ({suffix}), not a video: export the clips from there",
-    Sort.TIMELINE: "it is a timeline of a kind that is not read ({suffix}): export it as OTIO, EDL, "
-    "FCP XML or FCPXML, and put it here with its clips",
+    Sort.TIMELINE: f"it is a timeline of a kind that is not read ({{suffix}}): {HOW_TO_EXPORT}, and put that "
+    "here instead, with its clips",
     Sort.SHORTCUT: "it is a shortcut to a file elsewhere: copy that file itself here",
     Sort.DOCUMENT: (
         "it is a document ({suffix}), which is not used. A prompt must be a plain text file with the clip's "
@@ -245,6 +246,11 @@ def about_card(markers: Sequence[str]) -> str:
         f"these are the folders of a camera's card ({', '.join(markers)}). Only clips with their own sidecar "
         "are accepted from them: move the clips that you want out, or write a sidecar for each"
     )
+
+
+def holding_clips(advice: str) -> str:
+    """Return the advice on a timeline that is not read, and what it does to the clips beside it."""
+    return f"{advice.rstrip('.')}. Meanwhile clips without a sidecar wait here and below"
 
 
 def about_bundle(name: str) -> str:

@@ -69,6 +69,8 @@ def words(text: str, before: str = "") -> frozenset[str]:
 
 TIMELINES = words("edl fcpxml otio xml", ".")
 """Suffixes of the timelines that are read."""
+UNREAD_TIMELINES = words("aaf cmx fcpxmld otiod otioz xmeml", ".")
+"""Suffixes of timelines of which nobody knows here what they show; an ALE or OMF holds no cut of pictures."""
 SORTS = {suffix: sort for sort, names in _SUFFIXES.items() for suffix in words(names, ".")}
 PLAIN_TEXT = words(f"txt toml text md markdown {_SUFFIXES[Sort.SETTINGS]}", ".")
 """Suffixes of plain text: renaming the file is enough."""

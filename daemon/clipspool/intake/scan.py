@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from clipspool.intake import near
 from clipspool.intake.groups import LOOSE, Changes, Groups
-from clipspool.intake.kinds import CARD_FOLDERS, Sort, runs_of, sort_of, stem
+from clipspool.intake.kinds import CARD_FOLDERS, UNREAD_TIMELINES, Sort, runs_of, sort_of, stem, suffix_of
 from clipspool.intake.listing import NOT_REGULAR, STAMPED, listed, stamp_or_not_regular
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.pair import Entry
@@ -45,7 +45,7 @@ class Folder:
         """Folders in it under a temporary or a claimed name of ours."""
         self.bundles: set[str] = set()
         """Folders that some program treats as a single file; they are not searched."""
-        self.images, self.timelines = set[str](), set[str]()
+        self.images, self.timelines, self.unread_timelines = set[str](), set[str](), set[str]()
         self.pauses: set[str] = set()
         """Files and folders named `_pause`, or nearly so."""
         self.settings_folders: set[str] = set()
@@ -235,6 +235,7 @@ class Folder:
         self._changes.settings |= near.is_bare_pause(stem(name))  # or a clip whose prompt it is
         if kind in LOOSE or kind is Kind.NEAR_SETTINGS:
             self.loose[name] = now
+            self.unread_timelines |= {name} if suffix_of(name) in UNREAD_TIMELINES else set()
         elif kind in {Kind.IMAGE, Kind.TIMELINE}:
             (self.images if kind is Kind.IMAGE else self.timelines).add(name)
         self._changes.loose |= kind in LOOSE or kind in {Kind.NEAR_SETTINGS, Kind.IMAGE}
@@ -249,7 +250,7 @@ class Folder:
         for name in names:
             kind = self._kinds.pop(name, None)
             sets = (self.notes, self.temporaries, self.claimed, self.images, self.timelines)
-            for known in (*sets, self.pauses, self._bare_pauses, self._settings):
+            for known in (*sets, self.unread_timelines, self.pauses, self._bare_pauses, self._settings):
                 known.discard(name)
             self._changes.settings |= kind is Kind.PAUSE or near.is_bare_pause(stem(name))
             self._changes.loose |= self.loose.pop(name, None) is not None or kind is Kind.IMAGE

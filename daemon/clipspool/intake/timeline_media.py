@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from clipspool.intake.examine import Ready
-from clipspool.intake.kinds import stem, suffix_of
+from clipspool.intake.kinds import UNREAD_TIMELINES, stem, suffix_of
 from clipspool.intake.names import Kind
 from clipspool.intake.near import folded
 from clipspool.intake.scan import Folder
@@ -81,6 +81,12 @@ class Made:
 
     ready: Ready
     cuts: tuple[PlannedCut, ...]
+
+
+def unread_in(folder: Folder) -> set[str]:
+    """Return the timelines in a folder, packages too, that are of a kind that is not read."""
+    packages = {name for name in folder.bundles if suffix_of(name) in UNREAD_TIMELINES}
+    return folder.unread_timelines | packages
 
 
 def plan_for(

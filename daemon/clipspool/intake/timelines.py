@@ -13,6 +13,7 @@ from dataclasses import replace
 import structlog
 
 from clipspool.intake.accept import Acceptance
+from clipspool.intake.advice import HOW_TO_EXPORT
 from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
 from clipspool.intake.kinds import card_in, stem, suffix_of
 from clipspool.intake.near import folded
@@ -23,7 +24,7 @@ from clipspool.intake.settle import Stamp, stamp_of
 from clipspool.intake.sidecar.defaults import Chain
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse
 from clipspool.intake.timeline_cuts import HOW_TO_MARK, NAMED_MAX, nearly_its_sidecar, placed, why_missing
-from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for
+from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for, unread_in
 from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.messages import Accepted
@@ -72,7 +73,7 @@ class Timelines:
 
         Its group is judged when the timeline's media changes. `answer` is what the files beside it come to.
         """
-        unread = ""
+        unread, todo = "", "correct or remove the timeline"
         # Which clips it shows must be known before one of them is accepted for itself.
         for above in up_to(parent(path)):
             is_searched = above in self._tree.folders and card_in(above) is None
@@ -82,6 +83,8 @@ class Timelines:
                     return Waits(path, why, look_at=now + self._rules.settle_seconds, proceeds=True)
                 reading = self._read.get(join(above, name))
                 unread = name if reading is None or reading.may_show_any else unread
+            if is_searched and (others := unread_in(self._tree.folders[above])):
+                unread, todo = min(others), f"{HOW_TO_EXPORT}, and remove it"
         timeline = next((name for name, media in self._wanted.items() if path in media), None)
         timeline = timeline or self._newly_shown_by(path)
         if timeline is None:
@@ -89,8 +92,7 @@ class Timelines:
             if not unread or isinstance(answer, Waits) or answer.companions:
                 return None
             why = f"the timeline `{readable(unread)}` cannot be read, and may show it"
-            todo = "correct or remove the timeline, or give this clip a sidecar of its own"
-            return Waits(path, f"{why}: {todo}", needs_others=True)
+            return Waits(path, f"{why}: {todo}, or give this clip a sidecar of its own", needs_others=True)
         self._tree.affected[parent(timeline), self._tree.base(name_of(timeline))] = None
         shown = f"the timeline `{readable(name_of(timeline))}` shows it"
         if isinstance(answer, Matched) and answer.companions:

@@ -25,6 +25,7 @@ from clipspool.intake.near import DEFAULTS, meant_as_settings
 from clipspool.intake.notes import WaitingFiles, note_name, sentence
 from clipspool.intake.pair import Waits
 from clipspool.intake.scan import Folder
+from clipspool.intake.timeline_media import unread_in
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
@@ -67,8 +68,11 @@ class UnknownFiles:
         tree: Tree,
         waiting_files: WaitingFiles,
         is_used: Callable[[Rel], bool],
+        *,
+        has_timelines: bool,
     ) -> None:
-        """`is_used` returns whether a clip refers to an image."""
+        """`is_used` returns whether a clip refers to an image; `has_timelines`: clips wait for timelines."""
+        self._has_timelines = has_timelines
         self._root = root
         self._wait = rules.sidecar_wait_seconds
         self._accepted = tuple(sorted(rules.extensions))
@@ -152,7 +156,7 @@ class UnknownFiles:
             if rel:
                 return
         for name in sorted(folder.bundles):
-            yield join(rel, name), Problem(advice.about_bundle(name)), seen.since
+            yield join(rel, name), Problem(self._held(folder, [name], advice.about_bundle(name))), seen.since
         runs = [r for r in folder.picture_runs() if not any(self._is_used(join(rel, name)) for name in r)]
         if runs and not self._tree.is_clip(rel) and not _LIBRARY.match(name_of(rel)):
             since = max(folder.known_since(names[0]) for names in runs)
@@ -208,8 +212,13 @@ class UnknownFiles:
                 found = self._found(folder, sort, some)
                 # A text without a similar clip may be somebody's notes.
                 is_harmless = sort is Sort.TEXT and not found.similar
-                problem = Problem(advice.about_files(found, self._accepted), is_harmless=is_harmless)
+                said = self._held(folder, some, advice.about_files(found, self._accepted))
+                problem = Problem(said, is_harmless=is_harmless)
                 yield join(folder.rel, some[0]), problem, folder.loose[some[0]]
+
+    def _held(self, folder: Folder, names: Sequence[str], said: str) -> str:
+        is_holding = self._has_timelines and not unread_in(folder).isdisjoint(names)
+        return advice.holding_clips(said) if is_holding else said
 
     def _is_own(self, folder: Folder, name: str, among: Sequence[str]) -> bool:
         """Whether what is said of a file of an unknown kind holds for it alone: it is a clip, misnamed."""
