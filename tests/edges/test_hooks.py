@@ -20,6 +20,7 @@ class Hooked(Workshop):
         super().__init__()
         self.ran = []
         self.runs = []
+        self.lay_at = []
 
     def work(self, given, gate):
         if given.stage is Stage.VET and not self.say[Stage.VET] and Stage.VET not in self.held:
@@ -27,8 +28,9 @@ class Hooked(Workshop):
             return Vetted(0.1, "fine")
         return super().work(given, gate)
 
-    def run_hook(self, name, job, _clip):
+    def run_hook(self, name, job, clip):
         self.ran.append((name, job.id, job.state))
+        self.lay_at.append(clip.lies_at)
         return self.runs.pop(0) if self.runs else HookRun(name, 0.1, "tagged")
 
 
@@ -173,6 +175,35 @@ def test_a_hook_after_an_end_that_a_crash_cut_short_is_run_again(open_desk):
     again.turns(3)
     assert [name for name, _, _ in again.shop.ran] == ["after_delivery"]
     assert again.scheduler.is_idle
+
+
+def test_a_hook_after_an_end_finds_its_source_where_it_was_moved(desk):
+    held = desk.shop.hold("retire")
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turns(2)
+    assert desk.shop.ran == []
+    desk.release(held)
+    desk.turns(3)
+    assert desk.shop.lay_at == ["_done/day/shot.mp4"]
+
+
+def test_a_source_that_cannot_be_moved_keeps_no_hook_waiting_for_long(desk):
+    desk.shop.say["retire"].extend([OSError(5, "Input/output error")] * 20)
+    desk.drop()
+    desk.until(State.DELIVERED)
+    desk.turns(5)
+    assert desk.shop.ran == []
+    desk.turns(2, 61.0)
+    assert [name for name, _, _ in desk.shop.ran] == ["after_delivery"]
+
+
+def test_the_hook_of_one_variant_does_not_wait_for_another_that_is_held(desk):
+    desk.shop.say[Stage.VET].append(JobHeld(Held.VETO, "no faces in this project"))
+    desk.drop(variants=("_v1", "_v2"))
+    desk.turns(12, 2.0)
+    assert [name for name, _, _ in desk.shop.ran] == ["after_delivery"]
+    assert desk.shop.lay_at == [None]
 
 
 def test_no_more_hooks_are_handed_out_than_run_at_once(desk):

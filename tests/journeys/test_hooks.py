@@ -27,7 +27,7 @@ if word == "flood":
 TAG = """
 import json, os, sys
 job = json.load(sys.stdin)
-open(f"{job['hook']}-{job['id']}.json", "w").write(json.dumps({**job, "env": sorted(os.environ)}))
+open(f"{job['hook']}-{job['id']}.json", "w").write(json.dumps({**job, "env": sorted(os.environ), "is_there": os.path.exists(job["files"]["source"])}))
 """
 
 
@@ -58,6 +58,7 @@ def test_a_veto_holds_its_clip_and_a_delivery_is_told_of(bay):
     (told,) = tagged(bay, "after_delivery")
     assert (told["state"], told["hook"]) == ("delivered", "after_delivery")
     assert told["files"]["results"] == [str(bay.outbox / "shot.mp4")]
+    assert told["is_there"], told["files"]
     assert not [name for name in told["env"] if "KEY" in name or "CREDENTIALS" in name]
     assert bay.call("approve", vetoed["id"], "--yes").returncode == 0
     bay.until_retired(2)

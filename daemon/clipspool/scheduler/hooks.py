@@ -22,6 +22,8 @@ _PREFIX = "hook:"
 _OF_ENDS = {State.DELIVERED: "after_delivery", State.FAILED: "on_failure"}
 _BEFORE = "before_submit"
 _DUE_MAX = 5000
+_RETIRE_SECONDS = 60.0
+"""How long after its job's end a hook waits for the clip's source to be moved, which is where it finds it."""
 
 
 class Hooks:
@@ -35,7 +37,7 @@ class Hooks:
         self._names: frozenset[str] = frozenset()
         self._passed: set[str] = set()
         self._under_way: set[str] = set()
-        self._due = dict.fromkeys(journal.facts_below(_PREFIX))
+        self._due = {key: float(journal.fact(key) or 0.0) for key in journal.facts_below(_PREFIX)}
 
     @property
     def is_idle(self) -> bool:
@@ -69,10 +71,10 @@ class Hooks:
             log.warning("hook_dropped", hook=name, job=after.id, why=f"{_DUE_MAX} are waiting")
             return
         key = f"{_PREFIX}{name}:{after.id}"
-        self._due[key] = None
+        self._due[key] = now
         self._journal.set_fact(key, now)
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         """Hand out what is due, as many as the lane takes at once."""
         lane = self._workers.after_hooks
         for key in [one for one in self._due if one not in self._under_way][: max(lane.size - lane.busy, 0)]:
@@ -81,6 +83,10 @@ class Hooks:
             clip = None if job is None else self._journal.clip(job.clip_id)
             if job is None or clip is None:
                 self._forget(key)
+                continue
+            # The path that it is given would be gone before it could be read.
+            is_moving = clip.retired_at is None and not self._journal.has_open_job(clip.id)
+            if is_moving and 0.0 <= now - self._due[key] < _RETIRE_SECONDS:
                 continue
             self._under_way.add(key)
             lane.busy += 1

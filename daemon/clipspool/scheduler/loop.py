@@ -270,7 +270,7 @@ class Scheduler(Recorder):
             self.in_flight[job.id] = InFlight(stage, job, given.attempt, is_elsewhere)
             self.defer(partial(self.workers.start, given, is_elsewhere=is_elsewhere))
         self.retiring.begin(picks.retirements)
-        self.hooks.start()
+        self.hooks.start(now)
 
     def _handle(self, message: Message, now: float) -> None:
         match message:

@@ -76,14 +76,14 @@ def _run(
     name: str, job: Job, clip: Clip, folders: Folders, tools: HookTools, stopping: Callable[[], bool]
 ) -> Ran:
     inbox, outbox = folders.watched.path, folders.outbox.path
-    source = clip.lies_at or join(folder_of(clip.id), clip.source)
+    source = clip.lies_at or (None if clip.retired_at else join(folder_of(clip.id), clip.source))
     if folders.origin is not None:
         source = clip.path
     facts = {
         **tools.describe(job),
         "hook": name,
         "files": {
-            "source": str(inbox / source),
+            "source": None if source is None else str(inbox / source),
             "results": [str(outbox / one.name) for one in job.results if one.name],
         },
     }
