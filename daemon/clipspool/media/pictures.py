@@ -13,7 +13,9 @@ import av.filter
 
 from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
+from clipspool.media.rates import DEFAULT_RATE
 from clipspool.media.reading import first_picture, foreign_errors
+from clipspool.media.timing import READ_WHOLE
 from clipspool.media.tonemap import TRANSFERS
 from clipspool.media.turning import turns
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # Filters take an unnamed matrix for BT.601 and convert to it: colours would shift.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+BACK_SECONDS = (0, 2, 10, 60)
+"""How far before the start a key picture is looked for, where the file has no index."""
 TONE_MAP_FORMAT = "rgb48le"  # haldclut confuses the colours of planar formats
 
 
@@ -61,10 +65,10 @@ def pictures(
     Raises MediaError when there is no picture at all. Data that cannot be decoded is skipped: the picture
     before it is held, as in a player.
     """
-    origin = _seek(source, stream, shape.start_seconds)
+    start = _seek(source, stream, shape.start_seconds)
     last: av.VideoFrame | None = None
     count = 0
-    for picture in islice(_filtered(source, stream, _Line(shape, origin)), shape.frames):
+    for picture in islice(_filtered(source, stream, _Line(shape), start), shape.frames):
         last = _timed(picture, count, shape.fps)
         count += 1
         yield last
@@ -77,9 +81,8 @@ def pictures(
 class _Line:
     """The chain of filters, rebuilt when the coded pictures change their size or format."""
 
-    def __init__(self, shape: Shape, origin: float) -> None:
+    def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._origin = origin
         self._given = 0
         self._kind: tuple[int, int, str, int] | None = None
         self._graph = av.filter.Graph()
@@ -110,7 +113,7 @@ class _Line:
     def _build(self, picture: av.VideoFrame, stream: av.video.VideoStream) -> av.filter.Graph:
         graph = av.filter.Graph()
         graph.threads = memory.filter_threads()
-        start = self._origin + self._shape.start_seconds + float(self._given / self._shape.fps)
+        start = float(self._given / self._shape.fps)
         base = stream.time_base
         filters = [
             graph.add_buffer(
@@ -181,33 +184,72 @@ def _cube(picture: av.VideoFrame) -> av.VideoFrame:
     return frame
 
 
-def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, start_seconds: float) -> float:
-    """Seek the last key picture before the start; return the time of the clip's first picture in seconds."""
+def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, start_seconds: float) -> int:
+    """Seek a key picture before the start, which counts from the first picture; return when the start is."""
     base = stream.time_base or Fraction(1, 1_000_000)
     origin = stream.start_time or 0
     if source.format.name == "avi" and stream.codec_context.has_b_frames:
         # An AVI has no times: picture N is the N-th that is shown, and FFmpeg counts those that are read.
-        origin += _delay(source, stream)
-    if start_seconds > 0:
-        try:
-            source.seek(origin + int(start_seconds / base), stream=stream)
-        except av.error.FFmpegError:  # a file without an index is read from its beginning
-            with foreign_errors("going to the start"):
-                source.seek(0)
-    return float(origin * base)
-
-
-def _delay(source: av.container.InputContainer, stream: av.video.VideoStream) -> int:
-    first = first_picture(source, stream)
-    with foreign_errors("going to the start"):
+        origin += max(0, (_first_shown(source, stream) or 0) - origin)
         source.seek(0)
-    shown = first.dts if first.pts is None else first.pts
-    return max(0, (shown or 0) - (stream.start_time or 0))
+    if start_seconds > 0:
+        frame = 1 / (stream.average_rate or DEFAULT_RATE)
+        latest = origin + (Fraction(start_seconds) + frame / 2) / base
+        # Without an index FFmpeg stops somewhere: what is shown first there may be later than the start, and
+        # of the first pictures of a stream it guesses the times.
+        backs = BACK_SECONDS[source.format.name in READ_WHOLE :]
+        places = (origin + int((start_seconds - back) / base) for back in backs)
+        tried = (one for one in places if one <= origin or _is_shown_by(latest, source, stream, one))
+        place = next(tried, origin)
+        if place <= origin or not _go(source, stream, place):
+            source.seek(0)
+    return origin + round(Fraction(start_seconds) / base)
+
+
+def _go(source: av.container.InputContainer, stream: av.video.VideoStream, place: int) -> bool:
+    """Seek a place; False in a file without any index, which is read from its beginning."""
+    try:
+        source.seek(place, stream=stream)
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def _is_shown_by(
+    latest: Fraction, source: av.container.InputContainer, stream: av.video.VideoStream, place: int
+) -> bool:
+    """Whether the first picture behind a place is shown in time, or the file has no index at all."""
+    if not _go(source, stream, place):
+        return True
+    shown = _first_shown(source, stream)
+    return shown is not None and shown <= latest
+
+
+def _first_shown(source: av.container.InputContainer, stream: av.video.VideoStream) -> int | None:
+    try:
+        return _time_of(first_picture(source, stream), source)
+    except MediaError:
+        return None
+
+
+def _time_of(
+    picture: av.VideoFrame, source: av.container.InputContainer, before: int | None = None
+) -> int | None:
+    """Return when a picture is shown, later than the one before it.
+
+    An AVI says only when it is decoded, and FFmpeg's guess of the rest may be wrong; a program stream gives
+    some pictures the time of another one.
+    """
+    said = (picture.dts,) if source.format.name == "avi" else (picture.pts, picture.dts)
+    usable = (time for time in said if time is not None and (before is None or time > before))
+    return next(usable, None if before is None else before + 1)
 
 
 def _filtered(
-    source: av.container.InputContainer, stream: av.video.VideoStream, line: _Line
+    source: av.container.InputContainer, stream: av.video.VideoStream, line: _Line, start: int
 ) -> Iterator[av.VideoFrame]:
+    """Yield what the filters make of a clip's pictures, their times counted from `start`."""
+    shown: int | None = None
     with foreign_errors("converting the pictures"):
         for packet in source.demux(stream):
             try:
@@ -215,9 +257,10 @@ def _filtered(
             except (av.error.InvalidDataError, av.error.EOFError):
                 continue
             for picture in decoded:
-                if picture.pts is None:
-                    picture.pts = picture.dts  # an AVI says only when a picture is decoded
-                if picture.pts is not None:
+                shown = _time_of(picture, source, shown)
+                if shown is not None:
+                    # From 0: the filter that ends a film rounds its end apart from where it begins.
+                    picture.pts = shown - start
                     yield from line.push(picture, stream)
         yield from line.flush()
 

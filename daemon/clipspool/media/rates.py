@@ -14,6 +14,14 @@ COMMON_RATES: Final = tuple(
 COMMON_RATE_TOLERANCE: Final = 0.03
 SAME_RATE_TOLERANCE: Final = 0.0005
 DEFAULT_RATE: Final = Fraction(25)
+_ROUNDED: Final = Fraction(1, 100_000)
+"""A rate that is off one of video by less than this share was rounded: 2997/100, or by milliseconds."""
+
+
+def unrounded(rate: Fraction) -> Fraction:
+    """Return the rate of video that was meant, 30000/1001 for 2997/100; any other as it is."""
+    meant = (Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001))
+    return next((near for near in meant if abs(near - rate) <= rate * _ROUNDED), rate)
 
 
 def constant_rate(probe: Probe) -> Fraction:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import av.error
 
 from clipspool.media.facts import MediaError
+from clipspool.media.rates import unrounded
 
 if TYPE_CHECKING:
     import av.container
@@ -22,7 +23,7 @@ TAIL_SECONDS = 3.0
 RATE_MAX = 1000
 RESTART_SECONDS = 0.5
 """A clock of decoding that goes back by more belongs to another recording."""
-_READ_WHOLE = frozenset({"mpegts", "mpeg"})
+READ_WHOLE = frozenset({"mpegts", "mpeg"})
 """FFmpeg's names of formats that tell no length, and can be joined by appending one file to another."""
 LACKING_SECONDS = 1.0
 LACKING_SHARE = 0.25
@@ -37,7 +38,7 @@ def seconds_of(
     Where pictures come at varying times and are shown in another order than they are coded in, FFmpeg reads
     the time of decoding from an MP4: the last picture may be shown later than that.
     """
-    if source.format.name in _READ_WHOLE:
+    if source.format.name in READ_WHOLE:
         first, end = _span(source, stream, None)
         source.seek(0)
         seconds = end - first
@@ -121,7 +122,7 @@ def rate_of(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]
     rate = average if varies else (stream.guessed_rate or average)
     if not _is_possible(rate):
         rate = average if _is_possible(average) else None
-    return rate, varies
+    return rate if varies or rate is None else unrounded(rate), varies
 
 
 def _is_possible(rate: Fraction | None) -> bool:

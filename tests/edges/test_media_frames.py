@@ -1,0 +1,76 @@
+"""Every frame of what is made shows the source's, whatever its container says of their times."""
+
+import subprocess
+
+import pytest
+
+from clipspool.media.facts import Conformed, Probe
+from clipspool.media.plan import Bounds, Conform, plan
+from media_clips import H264, run
+
+GROUP = [*H264, "-qp", "4", "-g", "12", "-bf", "3"]
+MPEG2 = ["-c:v", "mpeg2video", "-q:v", "2", "-g", "12", "-bf", "2"]
+TONE = ["-f", "lavfi", "-i", "sine=r=48000:d=4"]
+RECIPES = {
+    "cfr.mp4": ("25", [], GROUP),
+    "long_groups.ts": ("25", TONE, [*H264, "-qp", "4", "-g", "60", "-bf", "3", "-c:a", "aac"]),
+    "one_group.ts": ("25", TONE, [*H264, "-qp", "4", "-g", "999", "-bf", "3", "-c:a", "aac"]),
+    "camera.m2ts": ("25", TONE, [*GROUP, "-c:a", "ac3", "-f", "mpegts", "-mpegts_m2ts_mode", "1"]),
+    "program.mpg": ("25", TONE, [*MPEG2, "-c:a", "mp2", "-f", "vob"]),
+    "h264.avi": ("25", TONE, [*GROUP, "-c:a", "mp3"]),
+    "xvid.avi": ("25", [], ["-c:v", "mpeg4", "-q:v", "2", "-g", "12", "-bf", "2"]),
+    "later.mkv": ("24000/1001", TONE, [*GROUP, "-c:a", "aac"]),
+}
+"""The frame rate, the sound, and how it is coded."""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Return a function that makes a clip in which frame N has the light 24 + 5 N, up to 224, and again."""
+    folder = tmp_path_factory.mktemp("films")
+
+    def make(name):
+        path = folder / name
+        rate, sound, coded = RECIPES[name]
+        if not path.exists():
+            light = f"color=black:s=32x18:r={rate}:d=4,geq=lum='24+mod(N*5,200)':cb=128:cr=128,scale=320:180"
+            run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", light, *sound, *coded, str(path)])
+        return path
+
+    return make
+
+
+def lights(path):
+    """Measure the light in the middle of each frame."""
+    shape = ["-vf", "scale=16:16", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"]
+    shown = subprocess.run(["ffmpeg", "-v", "error", "-i", path, *shape], check=True, capture_output=True)
+    return list(shown.stdout[136 :: 16 * 16 * 3 // 2])
+
+
+@pytest.mark.parametrize("first", [0, 25, 75])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_clip_or_a_part_of_it_has_the_sources_frames_one_by_one(decoder, film, tmp_path, name, first):
+    target = tmp_path / "sent.mp4"
+    with film(name).open("rb") as source, target.open("w+b") as destination:
+        probe = decoder.verify(source.fileno())
+        assert isinstance(probe, Probe), probe
+        total = round(probe.seconds * probe.frames_per_second)
+        part = {"start_seconds": first / probe.frames_per_second, "length_seconds": 0.8} if first else {}
+        made = plan(probe, Bounds(width_max=240), 3_000_000, **part)
+        assert isinstance(made, Conform)
+        assert isinstance(decoder.conform(source.fileno(), destination.fileno(), made), Conformed)
+    seen = lights(target)
+    assert len(seen) == (round(0.8 * probe.frames_per_second) if first else total)
+    wanted = [24 + 5 * frame % 200 for frame in range(first, first + len(seen))]
+    assert [(n, a, b) for n, (a, b) in enumerate(zip(seen, wanted, strict=True)) if abs(a - b) > 2] == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "fps"), [("60000/1001", "60000/1001"), ("48000/1001", "48000/1001"), ("50", "50/1")]
+)
+def test_a_rate_that_times_in_milliseconds_blur_is_the_one_that_was_meant(decoder, tmp_path, rate, fps):
+    path = tmp_path / "clip.mkv"
+    shown = ["-f", "lavfi", "-i", f"testsrc2=s=160x90:r={rate}:d=1"]
+    run(["ffmpeg", "-v", "error", *shown, *H264, str(path)])
+    with path.open("rb") as file:
+        assert decoder.probe(file.fileno()).fps == fps
