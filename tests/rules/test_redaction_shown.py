@@ -1,9 +1,11 @@
 """What is shown of people's own words: no secret and no signed address, and the rest as they wrote it."""
 
+import json
 import tomllib
 
 import pytest
 
+from clipspool.cli.output import print_json
 from clipspool.intake.sidecar.keys import problems_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.model import Clip, Error, Job, Reference, Request, Result, State, Task
@@ -148,3 +150,22 @@ def test_a_provenance_with_a_signed_address_is_not_sent_again_without_it():
 def test_what_is_taken_out_leaves_no_bracket_behind_also_where_it_is_taken_out_again(text, shown):
     assert redact(text) == shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text", [*SIGNED, *CREDENTIALS, "the label says token=", "as on https://shop.example/?id=7"]
+)
+@pytest.mark.parametrize("around", ['a sign reads "{}" in red', "{}\\", "{}\n\u00fc and more", "'{}'"])
+def test_what_a_command_prints_as_json_is_json_whatever_is_taken_out_of_it(text, around, capsys):
+    words = around.format(text)
+    print_json({"request": {"prompt": words}, "history": [words], "attempts": 1, "error": None})
+    line = capsys.readouterr().out
+    shown = redact_words(words)
+    assert json.loads(line) == {
+        "request": {"prompt": shown},
+        "history": [shown],
+        "attempts": 1,
+        "error": None,
+    }
+    assert C not in line
+    assert line.isascii()

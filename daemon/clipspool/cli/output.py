@@ -81,7 +81,27 @@ def console() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in ASCII, one value a line."""
+    """Print JSON in ASCII, one value a line, with secrets redacted."""
     import json
 
-    say(json.dumps(value, ensure_ascii=True))
+    from clipspool.system.redaction import redact_words
+
+    line = json.dumps(value)
+    if redact_words(line) != line:
+        # Text by text: in the line a rule would take the sign that escapes a quote, and break the JSON.
+        line = json.dumps(_redacted(value))
+    click.echo(line)
+
+
+def _redacted(value: Any) -> Any:
+    from clipspool.system.redaction import redact_words
+
+    match value:
+        case str():
+            return redact_words(value)
+        case dict():
+            return {redact_words(key): _redacted(below) for key, below in value.items()}
+        case list() | tuple():
+            return [_redacted(below) for below in value]
+        case _:
+            return value
