@@ -1,11 +1,12 @@
 """The JSON interface over real HTTP: what it answers, what it takes, and what attackers get."""
 
+import http.client
 import json
 import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import jsonschema_rs
@@ -152,6 +153,12 @@ def test_what_is_not_there_is_answered_as_json(api):
     assert api("PUT", "jobs").json["error"]["code"] == "HTTP.405"
 
 
+def test_what_an_address_does_not_know_names_the_methods_that_it_knows(api):
+    assert api("POST", f"uploads/{'0' * 32}").getheader("Allow") == "DELETE, GET, HEAD, PUT"
+    assert api("DELETE", "jobs/a/retry").getheader("Allow") == "POST"
+    assert api("PATCH", "jobs").getheader("Allow") == "GET, HEAD, POST, PUT, DELETE"
+
+
 def test_a_result_is_downloaded_whole_or_in_parts(stage, api):
     stage.deliver()
     got = api.web("GET", "/api/v1/jobs/clip1/results/1", api.headers)
@@ -160,6 +167,7 @@ def test_a_result_is_downloaded_whole_or_in_parts(stage, api):
     assert (part.status, part.body) == (206, FILM[::-1][10:20])
     beyond = api("GET", "jobs/clip1/results/1", headers={"Range": "bytes=99999-"})
     assert (beyond.status, beyond.json["error"]["code"]) == (416, "RESULT.PART")
+    assert beyond.getheader("Content-Range") == f"bytes */{len(FILM)}", "how long it is"
     for path in ("clip1/results/2", "clip1/results/0", "clip1/results/x", "nobody/results/1"):
         assert api("GET", f"jobs/{path}").status == 404
     (stage.home / "results/shot.mp4").unlink()
@@ -168,23 +176,53 @@ def test_a_result_is_downloaded_whole_or_in_parts(stage, api):
 
 def test_events_tell_what_happens_to_jobs_and_go_on_after_a_lost_connection(stage, api):
     before = stage.add()
-    line = socket.create_connection(api.web.address, timeout=10)
-    line.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n")
-    after = replace(before, state=State.FAILED)
-    stage.page.listener(Happened(before, after, None))
-    seen = b""
-    while b"data:" not in seen:
-        seen += line.recv(4096)
-    line.close()
+    line, seen = follow(api.web, "/api/v1/events")
+    stage.page.listener(Happened(before, replace(before, state=State.FAILED), None))
+    seen = until(line, seen, b"data:")
     data = json.loads(seen.split(b"data: ")[1].split(b"\n")[0])
     assert (data["id"], data["state"], data["clip"]) == ("clip1", "failed", "day/shot.mp4")
-    assert b"id: 1\nevent: job\n" in seen
+    first = int(seen.split(b"id: ")[1].split(b"\n")[0])
+    stage.page.listener(Happened(before, replace(before, state=State.DELIVERED), None))
+    seen = until(*follow(api.web, "/api/v1/events", last=first), b"data:")
+    assert b"id: %d\nevent: job\n" % (first + 1) in seen
+    assert b"failed" not in seen
+    assert b"missed" not in seen
 
 
-def follow(web, path):
+@pytest.mark.parametrize("last", [0, 3, 1_764_000_000_000, 10**14])
+def test_a_reader_that_comes_back_after_a_restart_learns_that_it_missed_something(stage, api, last):
+    before = stage.add()
+    for state in (State.QUEUED, State.RUNNING, State.FAILED, State.QUEUED, State.DELIVERED):
+        stage.page.listener(Happened(before, replace(before, state=state), None))
+    assert b"event: missed" in until(*follow(api.web, "/api/v1/events", last=last), b"event:")
+
+
+def test_the_head_of_a_stream_is_answered_and_the_next_request_too(api):
+    for path in ("/events", "/api/v1/events"):
+        connection = http.client.HTTPConnection(*api.web.address, timeout=20)
+        with closing(connection):
+            for method, wanted in (("HEAD", path), ("GET", "/api/v1/jobs")):
+                connection.request(method, wanted)
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == 200, "the connection is free again"
+
+
+def until(line, seen, wanted):
+    """Read a stream until something has come, and close it."""
+    end = time.monotonic() + patient(5)
+    with line:
+        while wanted not in seen:
+            assert time.monotonic() < end, seen
+            seen += line.recv(4096)
+    return seen
+
+
+def follow(web, path, last=None):
     """Open a stream; gives its connection once it has begun, and what came by then."""
     line = socket.create_connection(web.address, timeout=20)
-    line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    again = "" if last is None else f"Last-Event-ID: {last}\r\n"
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{again}\r\n".encode())
     seen = b""
     while b"retry:" not in seen:
         seen += line.recv(4096)
@@ -216,6 +254,20 @@ def test_what_happened_while_nobody_followed_is_in_no_stream(stage):
         assert b'"earlier"' not in seen
         line.close()
         page.close()
+
+
+def test_a_reader_that_comes_back_learns_that_nobody_followed_meanwhile(stage):
+    with stage.open(publishes_news=False) as web:
+        line, seen = follow(web, "/api/v1/events")
+        fail(stage, "first")
+        seen = until(line, seen, b'"first"')
+        last = int(seen.split(b"id: ")[1].split(b"\n")[0])
+        end = time.monotonic() + patient(20)
+        while stage.page.events.streams:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        fail(stage, "meanwhile")
+        assert b"event: missed" in until(*follow(web, "/api/v1/events", last=last), b"event:")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/events", "/events"])
@@ -513,6 +565,13 @@ WRONG_FORMS = [
     ((("inbox", "bay"), ("inbox", "bay"), ("file", "a.mp4", CLIP)), 422, "REQUEST.FIELD"),
     ((("inbox", "bay"), ("token", "x"), ("file", "a.mp4", CLIP)), 422, "REQUEST.FIELD"),
     ((("inbox", "bay"), ("file", "a.mp4", CLIP), ("file", "b.mp4", CLIP)), 400, "REQUEST.FORM"),
+    (
+        (("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP), ("folder", "day")),
+        422,
+        "REQUEST.ORDER",
+    ),
+    ((("inbox", "bay"), ("prompt", "x"), ("file", "a.mp4", CLIP), ("name", "b.mp4")), 422, "REQUEST.ORDER"),
+    ((("inbox", "bay"), ("upload", "0" * 32), ("file", "a.mp4", CLIP)), 422, "REQUEST.FIELD"),
     ((("inbox", "bay"), ("sidecar", "x" * 70_000), ("file", "a.mp4", CLIP)), 413, "REQUEST.SIZE"),
     ((("inbox", "bay"), ("prompt", b"\xff"), ("file", "a.mp4", CLIP)), 422, "REQUEST.TEXT"),
     (

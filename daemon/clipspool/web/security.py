@@ -90,8 +90,9 @@ class AccessControl:
             return _said(411, "A Content-Length is required.", {"Connection": "close"})
         method, path = scope["method"], scope["path"]
         is_api = path.startswith(f"{API}/")
-        if method not in ({"GET", "HEAD", "POST", "PUT", "DELETE"} if is_api else {"GET", "HEAD", "POST"}):
-            return _said(405, "This method is not supported.", {"Allow": "GET, HEAD, POST"})
+        methods = ("GET", "HEAD", "POST", *(("PUT", "DELETE") if is_api else ()))
+        if method not in methods:
+            return _said(405, "This method is not supported.", {"Allow": ", ".join(methods)})
         given = _bearer(headers)
         if given is None:
             token = self._sessions.token_behind(session_of(headers, self._sessions.cookie))

@@ -15,10 +15,9 @@ import anyio.to_thread
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -141,7 +140,7 @@ class PageServer:
         self.routes = routes
         handlers = {
             404: self._missing,
-            405: _not_so,
+            405: self._not_so,
             TimeoutError: too_late,
             JournalError: _no_journal,
             Exception: _broken,
@@ -174,7 +173,9 @@ class PageServer:
         operations.append(document_operation(operations))
         return [operation.route(access) for operation in operations]
 
-    async def _events(self, _request: Request) -> Response:
+    async def _events(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self.changes.streams >= STREAMS_MAX:
             return PlainTextResponse("Too many pages are open.\n", 503)
         await self._begin_stream()
@@ -184,6 +185,13 @@ class PageServer:
         if request.url.path.startswith(f"{API}/"):
             return refused(404, "There is no such address; `openapi.json` lists them.")
         return self._views.missing(request)
+
+    def _not_so(self, request: Request, _error: Exception) -> Response:
+        # Each method of an address is a route of its own: the first alone would name its own methods.
+        here = [route for route in self.routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in here if isinstance(route, Route) for method in route.methods or ()}
+        allowed = {"Allow": ", ".join(sorted(methods or {"GET", "HEAD"}))}
+        return answered(request, 405, "This address does not know the method.", allowed)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -252,6 +260,8 @@ class PageServer:
         with contextlib.suppress(JournalError):
             newest, _ = await anyio.to_thread.run_sync(self._changed_since, None)
             if not self._is_followed:
+                if self._read_up_to not in {None, newest}:
+                    self.events.forget()  # nobody read what happened since the last stream ended
                 self._read_up_to = newest
 
     async def _read_news(self) -> None:
@@ -277,11 +287,6 @@ class PageServer:
 def _route(access: AccessRules, right: Right, path: str, endpoint: Callable[..., Any]) -> Route:
     method = "GET" if right is Right.LOOK else "POST"
     return Route(path, needs(right, access, endpoint), methods=[method])
-
-
-def _not_so(request: Request, error: Exception) -> Response:
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return answered(request, 405, "This address does not know the method.", headers)
 
 
 def _no_journal(request: Request, error: Exception) -> Response:

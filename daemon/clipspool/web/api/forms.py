@@ -100,6 +100,8 @@ class FormReader:
                         self._add(part, event, size)
                     case PartEnd():
                         await flush()
+        if form.upload is not None and form.text("upload"):
+            raise NotTaken(422, "REQUEST.FIELD", "Send `file` or `upload`, not both.")
         if form.fields.get("sidecar") and form.fields.get("prompt"):
             raise NotTaken(422, "REQUEST.FIELD", "Send `sidecar` or `prompt`, not both.")
         form.digest = digest.hexdigest()
@@ -125,6 +127,9 @@ class FormReader:
         elif part.name not in FIELDS:
             known = ", ".join(sorted(FIELDS | {"file", "reference"}))
             raise NotTaken(422, "REQUEST.FIELD", f"There is no field {part.name[:60]!a} (known: {known}).")
+        elif form.upload is not None and part.name in {"folder", "name"}:
+            # The film lies in its folder by now: in another one other defaults may have been meant.
+            raise NotTaken(422, "REQUEST.ORDER", f"Send the field `{part.name}` before the file.")
         elif part.name in form.fields:
             raise NotTaken(422, "REQUEST.FIELD", f"The field `{part.name}` is there twice.")
         else:

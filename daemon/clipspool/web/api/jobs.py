@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from clipspool.reporting.status import about_json, job_json
 from clipspool.web.cache import BalanceCache, DaemonState
 from clipspool.web.context import JOB_ID
 from clipspool.web.media import MediaRoutes
+from clipspool.web.security import refused
 from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200
@@ -101,7 +103,8 @@ class JobAnswers:
         if served.status_code == _MISSING:
             raise NotTaken(404, "RESULT.UNKNOWN", f"The job {job_id} has no such file in the outbox.")
         if served.status_code == _NO_PART:
-            raise NotTaken(416, "RESULT.PART", "The result has no such part.")
+            headers = {"Content-Range": served.headers["content-range"]}
+            return refused(416, "The result has no such part.", code="RESULT.PART", headers=headers)
         return served
 
     def one(self, request: Request) -> dict[str, Any]:
@@ -140,13 +143,11 @@ class EventStream:
     """What happened to jobs lately, for streams that programs follow; survives a short loss of connection."""
 
     def __init__(self, begin: Callable[[], Awaitable[None]]) -> None:
-        """Start without events; their numbers start over with each start of the daemon.
-
-        `begin` is awaited before a stream is answered.
-        """
+        """Start without events; `begin` is awaited before a stream is answered."""
         self._begin = begin
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
-        self._last = 0
+        # Numbers begin with the moment: one of an earlier start, or of another node, is not taken for ours.
+        self._begun = self._last = int(time.time() * 1000)
         self._is_over = False
         self.streams = 0
         """How many are open."""
@@ -158,6 +159,11 @@ class EventStream:
         self._kept.append((number, b"id: %d\nevent: job\ndata: %b\n\n" % (number, data)))
         self._last = number
 
+    def forget(self) -> None:
+        """Forget what was kept: a reader that comes back is told that it missed something."""
+        self._kept.clear()
+        self._begun = self._last = self._last + 1
+
     def end(self) -> None:
         """End all streams."""
         self._is_over = True
@@ -167,9 +173,12 @@ class EventStream:
         if self.streams >= STREAMS_MAX:
             raise NotTaken(503, "EVENTS.MANY", "Too many streams are open.")
         await self._begin()
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         last = request.headers.get("last-event-id", "")
-        is_known = last.isascii() and last.isdigit() and len(last) < 16 and int(last) <= self._last  # noqa: PLR2004
-        stream = self._stream(int(last) if is_known else self._last, is_lost=bool(last) and not is_known)
+        seen = int(last) if re.fullmatch(r"[0-9]{1,15}", last) else 0
+        is_known = self._begun <= seen <= self._last
+        stream = self._stream(seen if is_known else self._last, is_lost=bool(last) and not is_known)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     async def _stream(self, seen: int, *, is_lost: bool) -> AsyncIterator[bytes]:

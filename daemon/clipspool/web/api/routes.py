@@ -50,7 +50,7 @@ _CLIP_FORM = fields(
     "folder name sidecar prompt reference upload file",
     inbox=said(TEXT, "Before the file."),
     folder=said(TEXT, "A folder in the inbox, made where it is missing; before the file."),
-    name=said(TEXT, "The clip's name, where it is not the file's."),
+    name=said(TEXT, "The clip's name, where it is not the file's; before the file."),
     sidecar=said(TEXT, _SIDECAR),
     prompt=said(TEXT, "Instead of a sidecar: the prompt alone."),
     reference=said(listed(_FILE), "Images that the sidecar's `references` names."),
