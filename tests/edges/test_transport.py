@@ -28,6 +28,7 @@ from clipspool.provider.transport.upload import ProviderUploads
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.stages.prepare import _Reported
+from clipspool.system.atomic import temporary_name
 from runway_sandbox import Options, Render, serve
 
 SECRET = "canary-s3cr3t-0f-the-bucket"
@@ -145,6 +146,40 @@ def test_a_clips_objects_go_together_and_no_others(s3, bucket, parcel):
     assert keys_in(s3, "shared") == ["other/clip1/precious.mp4"]
 
 
+@pytest.mark.parametrize("prefix", ["", "masters/"])
+def test_what_others_keep_in_the_same_bucket_is_never_tidied_up(s3, bucket, parcel, prefix):
+    requests.put(f"{s3}/masters", timeout=10).raise_for_status()
+    way = bucket(bucket="masters", prefix=prefix)
+    others = [f"{prefix}film.mov", f"{prefix}clip1/film.mov", f"{prefix}a/b-{'a' * 31}.mov"]
+    for key in others:
+        requests.put(f"{s3}/masters/{key}", data=b"the only copy", timeout=10).raise_for_status()
+    assert way.put(parcel(suffix="")) is way.put(parcel()) is None
+    assert way.tidy(time.time() + 3 * DAYS) is None
+    assert set(keys_in(s3, "masters")) >= set(others)
+    assert not [key for key in keys_in(s3, "masters") if "clip1-clip" in key]
+
+
+def test_an_address_that_no_provider_takes_is_known_before_the_upload(s3, bucket, parcel):
+    before = keys_in(s3)
+    long = bucket(prefix=f"{'a' * 900}/{'b' * 900}/")
+    assert "longer than 2048 characters" in long.put(parcel()).message
+    assert keys_in(s3) == before
+
+
+def test_a_clock_that_is_off_is_named_as_that(bucket, parcel, tmp_path):
+    class Skewed(Quiet):
+        def do_PUT(self):
+            body = b"<Error><Code>RequestTimeTooSkewed</Code><Message>too large</Message></Error>"
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with web(tmp_path, Skewed) as url:
+        assert "this machine's clock" in bucket(endpoint=url).put(parcel()).message
+
+
 class Counted(FileIO):
     """A file that remembers how much of it was asked for at once."""
 
@@ -195,7 +230,10 @@ def test_a_bucket_served_openly_gives_addresses_that_are_not_signed(bucket, parc
 def test_a_copy_in_a_served_folder_is_read_under_a_name_nobody_guesses(tmp_path, parcel):
     served = tmp_path / "served"
     served.mkdir()
-    (served / "index.html").write_text("the studio's own")
+    theirs = ["clipspool-showreel.html", "index.html"]
+    for name in theirs:
+        (served / name).write_text("the studio's own")
+    (served / f".clipspool-{temporary_name()}").write_text("what a crash left")
     with web(served) as url:
         way, sent = ServedFolder.at(Root(served), url, 32_000_000, NAMES), parcel()
         assert way.address(sent) is None
@@ -204,11 +242,11 @@ def test_a_copy_in_a_served_folder_is_read_under_a_name_nobody_guesses(tmp_path,
         assert way.put(parcel(clip_id="clip2")) is None
         way.remove("clip1")
         assert way.address(sent) is None
-    assert [p.name.split("-")[1] for p in served.iterdir() if p.name != "index.html"] == ["clip2"]
+    assert [p.name.split("-")[1] for p in served.iterdir() if p.suffix == ".mp4"] == ["clip2"]
     way.tidy(time.time() + DAYS)
-    assert len(list(served.iterdir())) == 2
+    assert len(list(served.iterdir())) == 4
     way.tidy(time.time() + 3 * DAYS)
-    assert [p.name for p in served.iterdir()] == ["index.html"]
+    assert sorted(p.name for p in served.iterdir()) == theirs
 
 
 def test_a_folder_that_is_gone_is_trouble_of_the_disk(tmp_path, parcel):
@@ -392,6 +430,12 @@ def test_keys_of_a_bucket_come_from_the_environment_or_credentials_never_the_fil
 def test_a_transport_that_cannot_work_is_refused_at_the_start(settings, more, why):
     with pytest.raises(Exception, match=why):
         settings(more)
+
+
+def test_how_old_an_upload_is_does_not_hang_on_a_clock_that_is_set(settings):
+    read = settings('[provider]\nbase_url = "https://api.dev.runwayml.com/v1"')
+    (_, upload) = depot_of(read, b"s", lambda: 0.0).ways
+    assert upload._now() > 0.0
 
 
 def test_the_vendors_uploads_are_configured_by_its_address_alone(settings):

@@ -20,6 +20,7 @@ from clipspool.provider.transport.folder import ServedFolder
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.system.http.proxy import Proxy
+from clipspool.system.process import seconds_since_boot
 
 _CERTIFICATE_BYTES_MAX = 1 << 20
 
@@ -28,10 +29,10 @@ log = structlog.get_logger()
 
 def depot_of(settings: Settings, secret: bytes, now: Callable[[], float] = time.time) -> Depot:
     """Build every way that the mode allows; `secret` makes names of uploaded files unguessable."""
-    return Depot(tuple(ways_of(settings, SecretNames(secret), now)), now)
+    return Depot(tuple(ways_of(settings, SecretNames(secret))), now)
 
 
-def ways_of(settings: Settings, names: SecretNames, now: Callable[[], float] = time.time) -> Iterator[Way]:
+def ways_of(settings: Settings, names: SecretNames) -> Iterator[Way]:
     """Yield the ways that the mode allows: with `auto` all that are configured, the request itself first."""
     transport, provider = settings.transport, settings.provider
     mode = transport.mode
@@ -44,7 +45,7 @@ def ways_of(settings: Settings, names: SecretNames, now: Callable[[], float] = t
         yield ServedFolder.at(Root(served.folder), served.url, transport.url_bytes_max, names)
     is_vendor = urlsplit(provider.base_url).hostname in VENDOR_HOSTS
     if mode == "upload" or (mode == "auto" and is_vendor):
-        yield _uploads_of(settings, now)
+        yield _uploads_of(settings)
 
 
 def bucket_of(bucket: BucketSettings, bytes_max: int, names: SecretNames, proxy: str | None = None) -> Bucket:
@@ -66,7 +67,7 @@ def bucket_of(bucket: BucketSettings, bytes_max: int, names: SecretNames, proxy:
     )
 
 
-def _uploads_of(settings: Settings, now: Callable[[], float]) -> Way:
+def _uploads_of(settings: Settings) -> Way:
     from clipspool.provider.transport.upload import ProviderUploads  # noqa: PLC0415  (5 MB)
 
     provider = settings.provider
@@ -76,7 +77,7 @@ def _uploads_of(settings: Settings, now: Callable[[], float]) -> Way:
         lambda: "" if key is None else key.get_secret_value(),
         api_version=provider.api_version,
         user_agent=f"clipspool/{__version__}",
-        now=now,
+        now=seconds_since_boot,
         ca_file=None if provider.ca_file is None else str(provider.ca_file),
         proxy=proxy_of(settings),
     )

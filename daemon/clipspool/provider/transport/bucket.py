@@ -88,6 +88,9 @@ class Bucket(Way):
     def put(self, parcel: Parcel) -> Fault | None:
         """Upload the file in parts, with its type: the provider refuses octet-stream [PROVIDER 2.4]."""
         try:
+            # An address that cannot be used would be found out only after the upload, again and again.
+            if self.public_url is None and len(self._signed(parcel)) > ADDRESS_LENGTH_MAX:
+                return self._fault(f"gives addresses longer than {ADDRESS_LENGTH_MAX} characters")
             with parcel.open() as file:
                 obstore().put(
                     self._store,
@@ -103,23 +106,30 @@ class Bucket(Way):
 
     def address(self, parcel: Parcel) -> str | None:
         """Sign an address for reading, good from now on for `url_seconds`."""
-        key = self._key(parcel)
         if self.public_url is not None:
-            return f"{self.public_url.rstrip('/')}/{quote(key)}"
+            return f"{self.public_url.rstrip('/')}/{quote(self._key(parcel))}"
         try:
-            url = obstore().sign(self._store, "GET", key, timedelta(seconds=self.url_seconds))
+            url = self._signed(parcel)
         except self._errors():
             return None
-        return str(url) if len(url) <= ADDRESS_LENGTH_MAX else None
+        return url if len(url) <= ADDRESS_LENGTH_MAX else None
 
     def remove(self, clip_id: str) -> Fault | None:
         """Remove every object of a clip."""
         return self._remove(f"{self.prefix}{clip_id}/", lambda _: True)
 
     def tidy(self, now: float) -> Fault | None:
-        """Remove objects under our prefix that are too old."""
+        """Remove objects of ours that are too old; with an empty prefix all others lie among them."""
         before = now - STRAY_SECONDS
-        return self._remove(self.prefix, lambda meta: meta["last_modified"].timestamp() < before)
+
+        def is_stray(meta: Any) -> bool:
+            return self.names.are_like(meta["path"]) and meta["last_modified"].timestamp() < before
+
+        return self._remove(self.prefix, is_stray)
+
+    def _signed(self, parcel: Parcel) -> str:
+        life = timedelta(seconds=self.url_seconds)
+        return str(obstore().sign(self._store, "GET", self._key(parcel), life))
 
     def _key(self, parcel: Parcel) -> str:
         return f"{self.prefix}{parcel.clip_id}/{self.names.of(parcel)}"
@@ -144,20 +154,24 @@ class Bucket(Way):
         return (base, ValueError, PermissionError, FileNotFoundError)
 
     def _refused(self, what: str, error: Exception) -> Fault:
-        is_there = not isinstance(error, NoObstore)
-        message = f"the bucket {self.bucket} {what}: {_why(error)}" if is_there else str(error)
+        if isinstance(error, NoObstore):
+            return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", str(error))
+        return self._fault(f"{what}: {_why(error)}")
+
+    def _fault(self, what: str) -> Fault:
         todo = "Look at [transport.bucket], its key and its rights; `clipspool check` tries it."
-        return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", message, todo)
+        return Fault(FaultOf.MOMENT, "TRANSPORT.BUCKET", f"the bucket {self.bucket} {what}", todo)
 
 
 def _why(error: Exception) -> str:
     """Describe an error without the object's address, which obstore puts into every message."""
-    kind = type(error).__name__
+    kind, text = type(error).__name__, str(error)
+    if "RequestTimeTooSkewed" in text:
+        return "this machine's clock differs from the store's by too much"
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
         return "there is no such bucket"
     if isinstance(error, PermissionError) or kind in {"PermissionDeniedError", "UnauthenticatedError"}:
         return "its key is refused, or lacks the right"
-    text = str(error)
     first, _, details = text.partition("\n")
     deepest = _DEEPEST.findall(details)
     return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)

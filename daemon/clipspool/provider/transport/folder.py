@@ -10,7 +10,14 @@ from urllib.parse import quote
 from clipspool.jobs.faults import Fault
 from clipspool.provider.transport.way import STRAY_SECONDS, Parcel, SecretNames, Way
 from clipspool.spool.root import Root
-from clipspool.system.atomic import copy_bytes, rename_new, sync_and_close, temporary_name, unlink
+from clipspool.system.atomic import (
+    copy_bytes,
+    is_temporary,
+    rename_new,
+    sync_and_close,
+    temporary_name,
+    unlink,
+)
 
 MARK = "clipspool-"
 """Begins every name of ours there; no other file in that folder is ever touched."""
@@ -66,7 +73,12 @@ class ServedFolder(Way):
 
     def tidy(self, now: float) -> Fault | None:
         """Remove files of ours that are too old. Raises OSError."""
-        self._remove(lambda name, age: name.lstrip(".").startswith(MARK) and age > STRAY_SECONDS, now)
+
+        def is_stray(name: str, age: float) -> bool:
+            is_ours = is_temporary(name.removeprefix(f".{MARK}")) or self.names.are_like(name)
+            return is_ours and name.lstrip(".").startswith(MARK) and age > STRAY_SECONDS
+
+        self._remove(is_stray, now)
         return None
 
     def _name(self, parcel: Parcel) -> str:

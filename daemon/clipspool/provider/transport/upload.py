@@ -68,7 +68,7 @@ class ProviderUploads(Way):
         ca_file: str | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Take `base_url` up to and including `/v1`; `now` is Unix time in seconds."""
+        """Take `base_url` up to and including `/v1`; `now` is a clock in seconds that cannot be set."""
         guard = guard_for(base_url)
         self._base_url = base_url
         self._api_key = api_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
@@ -19,6 +20,7 @@ LIFE_SECONDS = 20 * 3600.0
 """An older file is put there again before it is used: uploads exist for 24 hours [PROVIDER 2.5]."""
 STRAY_SECONDS = 48 * 3600.0
 """An older file is no longer used: a crash left it, or its removal failed."""
+_MADE = re.compile(r".+-[a-z2-7]{32}(\.\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +121,8 @@ class SecretNames:
         signed = f"{parcel.clip_id}/{parcel.name}/{parcel.sha256}".encode()
         digest = hmac.new(self.secret, signed, hashlib.sha256).digest()[:20]
         return f"{parcel.name}-{base64.b32encode(digest).decode().lower()}{parcel.suffix}"
+
+    @staticmethod
+    def are_like(name: str) -> bool:
+        """Whether a name may be one of these: what others put there is never tidied up."""
+        return _MADE.fullmatch(name) is not None
