@@ -23,7 +23,8 @@ from clipspool.jobs.events import (
     TaskSeen,
 )
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.lifecycle import Stage, recovered_cancelled
+from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Missing, Paid, State
 from clipspool.jobs.records import Spend
 from clipspool.journal import Journal
@@ -31,7 +32,7 @@ from clipspool.scheduler import commands as operator
 from clipspool.scheduler.cut_short import SETTLE_SECONDS
 from clipspool.scheduler.ending import await_answers, drain
 from clipspool.stages.poll import poll
-from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_request, a_task
+from fakes import BUSY, NO_CREDITS, NOON, RESULT, Clock, Desk, a_clip, a_job, a_request, a_task
 
 S = State
 RENDERS = TaskSeen("RUNNING", rendering=True, progress=0.5)
@@ -967,6 +968,14 @@ def test_a_retried_clip_stays_until_its_job_has_ended_again(desk):
     desk.until(S.RUNNING)
     (row,) = desk.journal._database.rows("clips", ids=["clip1"])
     assert (row["retired_at"], row["retire_due"]) == (None, None)
+
+
+def test_a_clip_whose_jobs_were_cancelled_before_the_journal_was_lost_retires(desk):
+    ended = recovered_cancelled(a_job(), None)
+    desk.scheduler.enqueue(Accepted(a_clip(), (ended,)))
+    desk.turns(3)
+    assert (desk.state(), desk.shop.retired) == (S.CANCELLED, [("clip1", [S.CANCELLED])])
+    assert desk.shop.done == []
 
 
 def test_each_try_to_retire_waits_longer_than_the_one_before(desk):

@@ -487,6 +487,36 @@ def test_a_request_that_was_surely_refused_leaves_its_job_queued_when_the_journa
     assert (found.jobs[0].state, found.jobs[0].task) == (State.QUEUED, None)
 
 
+INTENT, TASK = ("intent", {"number": 1}), ("task", {"number": 1, "task_id": "task-1"})
+REFUSED = ("not_submitted", {"number": 1})
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "held", "paid"),
+    [
+        ([("cancelled", {})], State.CANCELLED, None, Paid.NO),
+        ([("cancelled", {}), ("retried", {})], State.QUEUED, None, Paid.NO),
+        ([("cancelled", {}), ("retried", {}), ("cancelled", {})], State.CANCELLED, None, Paid.NO),
+        ([INTENT, REFUSED, ("cancelled", {})], State.CANCELLED, None, Paid.NO),
+        ([INTENT, ("cancelled", {})], State.CANCELLED, None, Paid.UNKNOWN),
+        ([INTENT, TASK, ("cancelled", {})], State.RUNNING, None, Paid.UNKNOWN),
+        ([("cancelled", {}), INTENT], State.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN),
+        ([("duplicate", {})], State.QUEUED, Held.DUPLICATE, Paid.NO),
+        ([("duplicate", {}), ("cancelled", {})], State.CANCELLED, None, Paid.NO),
+        ([("duplicate", {}), INTENT, TASK], State.RUNNING, None, Paid.UNKNOWN),
+    ],
+)
+def test_what_was_cancelled_or_held_as_a_duplicate_is_not_sent_when_the_journal_is_lost(
+    bench, lines, state, held, paid
+):
+    for what, facts in lines:
+        note(bench.bay.inbox, "clip1", "clip1", what, profile=PROFILE, **facts)
+    note(bench.bay.inbox, "clip1", "clip1-v2", "cancelled")  # another variant
+    (found,) = look(bench).ours
+    (job,) = found.jobs
+    assert (job.state, job.held, job.paid) == (state, held, paid)
+
+
 @pytest.mark.parametrize("cut", [("clip.mp4", "shot.mp4"), ("sidecar.toml", "shot.toml")])
 def test_a_claim_by_link_and_unlink_that_was_cut_between_the_two_leaves_one_name(bench, cut):
     """As on NFS, where a file moves by getting a second name and losing the first."""

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from faults.oracle import Oracle
+from journeys.bay import make_clip
 from patience import patient
 
 
@@ -177,6 +178,38 @@ def test_a_lost_journal_is_recovered_and_nothing_is_paid_again(open_bays):
         forget_journal(bay)
         assert bay.call("recover", "--yes").returncode == 0
         assert list(bay.jobs().values()) == ["in_doubt"]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_what_was_cancelled_or_held_as_a_duplicate_is_not_paid_for_after_the_journal_was_lost(
+    bay, is_running
+):
+    bay.is_checked = False  # the same bytes lie there twice
+    bay.start()
+    data = make_clip(bay.template, "one.mp4")
+    bay.drop("one.mp4", data=data)
+    bay.until_retired()
+    bay.drop("two.mp4", data=data)
+    bay.until(lambda: any(job["held"] == "duplicate" for job in bay.told("jobs")))
+    assert bay.call("pause").returncode == 0
+    bay.drop("both.mp4", 'prompt = "x"\n[[variant]]\n[[variant]]\n')
+    bay.until(lambda: len(bay.jobs()) == 4)
+    (second,) = [job_id for job_id in bay.jobs() if job_id.endswith("-v2")]
+    if not is_running:
+        assert bay.stop() == 0
+    assert bay.call("cancel", second, "--yes").returncode == 0
+    if is_running:
+        works = bay.inbox / ".clipspool/work"
+        bay.until(lambda: any('"cancelled"' in one.read_text() for one in works.glob("*/ledger.jsonl")))
+        bay.stop(signal.SIGKILL)
+    forget_journal(bay)
+    done = bay.call("recover", "--yes")
+    assert done.returncode == 0, done.stderr
+    bay.start()
+    bay.until_states("delivered", "cancelled", "queued")
+    bay.until(lambda: "_failed/both.mp4" in bay.lying())
+    assert [job["held"] for job in bay.told("jobs") if job["clip"] == "two.mp4"] == ["duplicate"]
+    assert bay.paid == 2
 
 
 def test_a_key_that_is_refused_blocks_the_provider_and_the_next_key_goes_on(open_bays):

@@ -27,6 +27,7 @@ from clipspool.app.control import ControlSocket, socket_of
 from clipspool.app.folders import InboxFolders
 from clipspool.app.gateway import Gateway
 from clipspool.app.monitoring import Monitoring
+from clipspool.app.noting import LedgerNotes
 from clipspool.app.page import PageHost
 from clipspool.app.reload import Reloads, reread
 from clipspool.app.settings import InboxSettings, Settings
@@ -101,6 +102,11 @@ class Daemon:
         self._configure_scheduler()
         self.monitoring.subscribe_to(self.scheduler)
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
+        notes = LedgerNotes(
+            lambda inbox: self._stages.tools.folders_of.get(inbox),  # noqa: PLW0108 - tools are replaced
+            self._folders.journal_id,
+        )
+        self.scheduler.subscribe(notes.on_news)
         self._status_files = StatusFiles(settings.journal.path, now, settings.journal.place)
         self.scheduler.subscribe(self._status_files.on_news)
         self._marks = Marks(self.scheduler, self._folders.journal_id, self._folders.roots)

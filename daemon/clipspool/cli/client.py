@@ -228,6 +228,7 @@ class OperatorCommands(ExitStack):
     def _own_scheduler(self, *, makes: bool) -> Any:
         """Open the journal, and record what happened to it since a daemon ran."""
         from clipspool.app.build import CannotStart, pace_of, provider_of
+        from clipspool.app.noting import LedgerNotes
         from clipspool.scheduler import commands
         from clipspool.scheduler.loop import Scheduler
 
@@ -242,6 +243,8 @@ class OperatorCommands(ExitStack):
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=now, is_draining=True)
+        notes = LedgerNotes(self._folders, str(journal.fact("id")), lambda work: work())
+        scheduler.subscribe(notes.on_news)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)
         cut_short = self._what_came_of_cut_short(scheduler)

@@ -13,9 +13,9 @@ from typing import assert_never
 
 from clipspool.jobs import events as on
 from clipspool.jobs.effects import apply
-from clipspool.jobs.effects_paid import IllegalTransition
+from clipspool.jobs.effects_paid import IllegalTransition, as_failed
 from clipspool.jobs.events import Event
-from clipspool.jobs.model import STILL_TRIED, Held, Job, Paid, Part, State, Task
+from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.pacing import NEVER, Pace
 
@@ -210,6 +210,13 @@ def recovered(job: Job, task: Task) -> Job:
         return replace(known, state=S.RUNNING, prepared=True, reason="recovered")
     reason = "it may have been submitted before the journal was lost"
     return replace(known, state=S.IN_DOUBT, held=Held.IN_DOUBT, reason=reason)
+
+
+def recovered_cancelled(job: Job, task: Task | None) -> Job:
+    """Return a job that the journal lacks, and that was cancelled; `task` is a request without an answer."""
+    paid = Paid.NO if task is None else Paid.UNKNOWN
+    error = Error("CANCELLED", "it was cancelled before the journal was lost", retryable=True)
+    return as_failed(replace(job, state=S.CANCELLED, task=task, paid=paid), error)
 
 
 def recovered_split(whole: Job, parts: tuple[Part, ...]) -> Job:

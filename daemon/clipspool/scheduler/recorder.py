@@ -212,5 +212,6 @@ class Recorder:
                 one = replace(one, jobs=tuple(due_by(job, self.turned_at) for job in one.jobs))  # noqa: PLW2901
             self.journal.accept(one.clip, one.jobs)
             self.parts.look_at(one.jobs)
+            self.retiring.look_at(one.jobs)
             self.publish(one)
         return len(new)

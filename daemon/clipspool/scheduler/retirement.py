@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -38,6 +38,10 @@ class Retiring:
     def inboxes(self) -> Mapping[str, str]:
         """The inbox of each clip that is being retired."""
         return self._inboxes
+
+    def look_at(self, jobs: Iterable[Job]) -> None:
+        """Retire the clip of jobs that have all ended: they were cancelled before a journal was lost."""
+        self._ended.update(job.clip_id for job in jobs if job.state.is_terminal)
 
     def on_change(self, job: Job, moved: Job) -> None:
         """Note a job's change: a clip retires once all its jobs have ended, and stays if one is retried."""

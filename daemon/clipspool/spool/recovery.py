@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from clipspool.jobs.events import Event, Interrupted, NotSent, TakenOver, TaskCreated
-from clipspool.jobs.lifecycle import recovered, recovered_split
+from clipspool.jobs.lifecycle import recovered, recovered_cancelled, recovered_split
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
@@ -217,12 +217,13 @@ def _with_parts(job: Job, lines: Sequence[Mapping[str, Any]]) -> list[Job]:
 
 
 def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
-    """Return a job as its ledger says: with its task, in doubt after an intent alone, held, or queued."""
+    """Return a job as its ledger says: with its task, in doubt after an intent, cancelled, or queued."""
     number, at = 0, job.created_at
     last: Any = None
     version: object = job.version
     task: Task | None = None
-    earlier = ""
+    why = ""
+    is_cancelled = False
     for line in lines:
         if line.get("job") != job.id:
             continue
@@ -230,12 +231,20 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         match line.get("what"):
             case "intent":
                 number += 1
+                is_cancelled = False
                 last = line.get("number")
                 task = Task(number, profile, intent_at=at)
                 version = line.get("version", version)
                 job = replace(job, prepared_by=_attempt_of(line))
             case "reused":
                 earlier = str(line.get("from_job", ""))
+                why = f"job {earlier} delivered the same already; `clipspool approve` pays for it again"
+            case "duplicate":
+                why = (
+                    "it was held as a duplicate; `clipspool approve` pays for it, `clipspool cancel` ends it"
+                )
+            case "cancelled" | "retried" as order:
+                is_cancelled = order == "cancelled"
             case "not_submitted" if line.get("number", last) == last:
                 # A certain refusal of the newest intent alone; an older one's may be noted late.
                 task = None
@@ -243,9 +252,10 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
     if isinstance(version, int) and 0 < version <= VERSION_MAX:  # known only once the clip had been read
         job = replace(job, version=version)
-    if task is None and earlier:
-        reason = f"job {earlier} delivered the same already; `clipspool approve` pays for it again"
-        return replace(job, held=Held.DUPLICATE, reason=reason)
+    if is_cancelled and (task is None or task.task_id is None):
+        return recovered_cancelled(job, task)
+    if task is None and why:
+        return replace(job, held=Held.DUPLICATE, reason=why)
     return job if task is None else recovered(job, task)
 
 

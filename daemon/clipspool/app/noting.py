@@ -1,0 +1,59 @@
+"""Notes in a clip's ledger which of its jobs are not to be sent: `recover` must not have them paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from clipspool.jobs import events as on
+from clipspool.jobs.messages import Happened, News
+from clipspool.jobs.model import Held, Job
+from clipspool.scheduler.lane import Lane
+from clipspool.spool.handover import taker_of
+from clipspool.spool.ledger import note
+from clipspool.spool.watchfolder import Folders
+
+log = structlog.get_logger()
+
+
+class LedgerNotes:
+    """A listener that notes cancels, retries, and holds of duplicates, once the journal has them."""
+
+    def __init__(
+        self,
+        folders_of: Callable[[str], Folders | None],
+        journal_id: str,
+        begin: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
+        """`folders_of` returns an inbox with its outbox; `begin` runs a piece of work, else a thread does."""
+        self._folders_of, self._journal_id = folders_of, journal_id
+        # A file server that hangs keeps this one thread, and no other.
+        lane = Lane("ledger", 1)
+        lane.busy = 1
+        self._begin = begin or lane.begin
+
+    def on_news(self, news: News) -> None:
+        """Have a line written for an order or a hold that decides whether a job is sent."""
+        match news:
+            case Happened(event=on.Cancelled(), after=job):
+                self._begin(partial(self._note, job, "cancelled"))
+            case Happened(event=on.Retried(), after=job):
+                self._begin(partial(self._note, job, "retried"))
+            case Happened(event=on.JobHeld(held=Held.DUPLICATE), after=job):
+                self._begin(partial(self._note, job, "duplicate"))
+            case _:
+                pass
+
+    def _note(self, job: Job, what: str) -> None:
+        folders = self._folders_of(job.inbox)
+        if folders is None:
+            return
+        try:
+            if not taker_of(folders.inbox, job.clip_id, self._journal_id):
+                note(folders.inbox, job.clip_id, job.id, what)
+        except FileNotFoundError:
+            pass  # its clip has retired: nothing is left to be sent
+        except OSError as error:
+            log.warning("ledger_not_written", job=job.id, inbox=job.inbox, why=str(error))
