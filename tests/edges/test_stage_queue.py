@@ -22,7 +22,7 @@ from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.events import Fetched, Postponed, Prepared, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held
-from clipspool.journal import Journal
+from clipspool.journal import Journal, JournalUnreachable
 from clipspool.spool.guard import Unavailable
 from fakes import RESULT, a_clip, a_job, a_request, a_task
 from patience import patient
@@ -176,11 +176,12 @@ def test_queues_are_named_by_stage_and_inbox_within_what_a_notice_may_be_named()
     assert queues_of({"prepare"}, {"x" * 200}) != queues_of({"prepare"}, {"x" * 201})
 
 
-def test_a_fault_a_bug_and_a_folder_that_is_gone_come_back_as_such(farm):
+def test_a_fault_a_bug_and_a_folder_or_database_that_is_gone_come_back_as_such(farm):
     troubles = [
         OSError(5, "EIO", "clip.mp4"),
         RuntimeError("a bug"),
         Unavailable("the inbox bay is not there"),
+        JournalUnreachable("sorry, too many clients already"),
     ]
 
     def work(assignment):
@@ -188,14 +189,16 @@ def test_a_fault_a_bug_and_a_folder_that_is_gone_come_back_as_such(farm):
 
     farm.add("one", work)
     farm.dispatch.start(farm.hear)
-    for number in range(3):
+    for number in range(4):
         farm.dispatch.hand_out(given(number))
-    disk, bug, gone = sorted(farm.until(3), key=lambda done: done.job_id)
+    disk, bug, gone, refused = sorted(farm.until(4), key=lambda done: done.job_id)
     assert disk.event == StageFailed("DISK", "EIO: clip.mp4", held=Held.DISK)
     assert bug.event is None
     assert "RuntimeError" in bug.trouble
     assert isinstance(gone.event, Postponed), "another node may reach it: it is no fault of the clip"
     assert "one" in gone.event.reason
+    assert isinstance(refused.event, Postponed)
+    assert "too many clients" in refused.event.reason
 
 
 def test_a_node_that_begins_no_more_gives_back_what_nobody_took(farm, monkeypatch):

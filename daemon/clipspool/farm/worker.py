@@ -24,6 +24,7 @@ from clipspool.farm.queue import (
 )
 from clipspool.jobs.assignments import Assignment, event_to_text
 from clipspool.jobs.events import Event, Fetched, Postponed, Prepared
+from clipspool.journal import JournalError
 from clipspool.scheduler.workers import LANES, Done, outcome
 from clipspool.spool.guard import Unavailable
 from clipspool.system.process import start_thread
@@ -166,9 +167,9 @@ class StageWorker:
         log.info("stage_begun", job=given.job.id, stage=given.stage.value, attempt=given.attempt)
         try:
             event = self._work(given)
-        except Unavailable as error:
-            # It says nothing of the clip: another node may reach the inbox.
-            return Postponed(f"the node {self._node} does not reach it: {error}", _GIVE_BACK_SECONDS)
+        except (Unavailable, JournalError) as error:
+            # It says nothing of the clip: another node may reach the inbox, and the database.
+            return Postponed(f"the node {self._node} cannot work on it: {error}", _GIVE_BACK_SECONDS)
         return replace(event, node=self._node) if isinstance(event, Prepared | Fetched) else event
 
     async def _report(self, done: Done) -> None:
