@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from clipspool.jobs.assignments import Assignment, new_attempt
-from clipspool.jobs.events import Fetched, Postponed, Prepared
+from clipspool.jobs.events import Fetched, Postponed, Prepared, StageFailed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, Reuse, State
 from clipspool.scheduler import commands as operator
@@ -100,6 +100,20 @@ def test_what_spends_or_publishes_stays_here(desk):
     assert len(desk.shop.paid) == 12
 
 
+def test_what_fails_for_the_disk_of_another_machine_is_tried_here_next(desk):
+    """There the share may be mounted read-only: no clip waits until that is mended."""
+    held = crowd(desk, 10)
+    first = desk.others.given.popleft()
+    desk.others.report(first, StageFailed("DISK", "Read-only file system", held=Held.DISK))
+    assert desk.job(first.job.id).held is Held.DISK
+    desk.others.seats = 99
+    desk.turns(2, 60.0)
+    assert first.job.id not in {given.job.id for given in desk.others.given}
+    desk.release(held)
+    desk.turns(2)
+    assert desk.job(first.job.id).prepared_by
+
+
 def test_what_a_machine_reports_that_was_given_up_is_ignored(desk):
     held = crowd(desk, 10)
     first, desk.others.seats = desk.others.given.popleft(), 0
@@ -134,6 +148,7 @@ def test_what_takes_over_an_earlier_result_or_comes_back_from_the_archive_stays_
     assert not goes(a_job(), a_clip(), is_full=False)
     assert not goes(a_job(reuse=Reuse("clip0", "bay", ())), a_clip())
     assert not goes(a_job(prepared_by="a1"), a_clip())
+    assert not goes(a_job(held=Held.DISK), a_clip())
     assert goes(a_job(prepared_by="a1"), a_clip(), Stage.FETCH)
     assert not goes(a_job(), a_clip(lies_at="_failed/shot.mp4"))
     assert not goes(a_job(), a_clip(), Stage.DELIVER)

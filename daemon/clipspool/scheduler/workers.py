@@ -197,11 +197,12 @@ class Workers:
         """Count a stage as under way; return whether another machine is to run it, since `is_full` here.
 
         Only this process may move a retired source back or take over an earlier result. A clip that was
-        prepared before stays here too: little is left to do.
+        prepared before stays here too: little is left to do. So does one that is held: perhaps only another
+        machine has trouble with that disk.
         """
         job, others = given.job, self.elsewhere
         is_new = given.stage is not Stage.PREPARE or not job.prepared_by
-        may_go = is_new and job.reuse is None and given.clip.lies_at is None
+        may_go = is_new and job.held is None and job.reuse is None and given.clip.lies_at is None
         has_room = may_go and self.room_elsewhere(given.stage, job.inbox) > 0
         if has_room and is_full() and others is not None and others.takes(given):
             self.count_elsewhere(given.stage)
