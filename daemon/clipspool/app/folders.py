@@ -37,7 +37,9 @@ def origin_of(
     # Each node of a farm may reach the folder by another protocol.
     node = f"@{settings.farm.name}" if isinstance(settings.journal.place, Address) else ""
     name = f"mount:{inbox.name}{node}"
-    return Root(inbox.path, guard=MountGuard(known.get(name), partial(remember, name)))
+    is_served_elsewhere = any(one.startswith(f"mount:{inbox.name}@") for one in known.keys() - {name})
+    guard = MountGuard(known.get(name), partial(remember, name), is_served_elsewhere=is_served_elsewhere)
+    return Root(inbox.path, guard=guard)
 
 
 class InboxFolders:
@@ -65,6 +67,11 @@ class InboxFolders:
     def of(self, settings: Settings) -> Mapping[str, Folders]:
         """Return the folders of each inbox by the settings."""
         return {inbox.name: self._of(inbox, settings) for inbox in settings.inbox}
+
+    def served(self, settings: Settings) -> Mapping[str, Folders]:
+        """Return the folders of the inboxes that a leader has served: another may be an empty mount point."""
+        names = {key.partition(":")[2] for key in self._identities if key.startswith(("inbox:", "kept:"))}
+        return {one.name: self._of(one, settings) for one in settings.inbox if one.name in names}
 
     def accept(self, name: str) -> None:
         """Accept the folders of an inbox as they are now: the operator confirmed them."""

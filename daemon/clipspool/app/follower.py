@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from clipspool.app.control import ControlSocket, socket_of
-from clipspool.app.folders import InboxFolders, known_folders
+from clipspool.app.folders import InboxFolders
 from clipspool.app.page import PageHost, clip_doors
 from clipspool.app.reload import Reloads, reread
 from clipspool.app.settings import Settings
@@ -170,16 +170,11 @@ class Follower:
         return reply
 
     def _folders(self) -> Mapping[str, Folders]:
-        """Return the folders of each inbox with the identities that the journal knows, read a moment ago.
-
-        One that no leader has served yet is left out: it may be an empty mount point. Raises JournalError.
-        """
+        """Return the folders of each inbox as the journal knew them a moment ago. Raises JournalError."""
         at, folders = self._known
         if time.monotonic() - at >= _FRESH_SECONDS:
             with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
-                served = known_folders(journal)
-                found = InboxFolders(journal, self.settings.journal.path, lambda _: None).of(self.settings)
-            names = {key.partition(":")[2] for key in served if key.startswith(("inbox:", "kept:"))}
-            folders = {name: one for name, one in found.items() if name in names}
+                known = InboxFolders(journal, self.settings.journal.path, lambda _: None)
+                folders = known.served(self.settings)
             self._known = (time.monotonic(), folders)
         return folders

@@ -14,8 +14,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,17 +24,14 @@ import structlog
 from clipspool import __version__
 from clipspool.app.build import CannotStart, announce, lock_journal, open_send_marks
 from clipspool.app.daemon import Daemon
-from clipspool.app.folders import known_folders
-from clipspool.app.settings import InboxSettings, Settings
+from clipspool.app.node_sight import looks_of
+from clipspool.app.settings import Settings
 from clipspool.app.term import DRAIN_SECONDS, Term
 from clipspool.journal import Address, Journal, JournalError, JournalUnreachable
 from clipspool.journal.place import require_driver
 from clipspool.reporting.headline import headline_of
 from clipspool.reporting.health import TURN_SECONDS_MAX
-from clipspool.spool.guard import Guard
-from clipspool.spool.root import Root
 from clipspool.system import logs
-from clipspool.system.atomic import OURS
 from clipspool.system.process import boot_id, closed_on_error, keep_what_is_loaded, on_any_processor
 from clipspool.system.signals import Signals
 from clipspool.system.systemd import Service
@@ -43,7 +39,6 @@ from clipspool.system.systemd import Service
 if TYPE_CHECKING:
     from clipspool.farm.lease import Lease
     from clipspool.farm.nodes import Identity
-    from clipspool.farm.sight import Sight
 
 log = structlog.get_logger()
 
@@ -114,13 +109,14 @@ class FarmNode:
         # A daemon that is alone needs no driver.
         from clipspool.app.node_stages import NodeStages  # noqa: PLC0415
         from clipspool.farm.membership import Membership  # noqa: PLC0415
+        from clipspool.farm.sight import Sight  # noqa: PLC0415
         from clipspool.journal.postgres import connect_beside  # noqa: PLC0415
 
         self._signals.install()
         if not self._await_journal():
             return True
         self._connect = partial(connect_beside, self._address)
-        self._sight = sight_of(self.settings, self._address)
+        self._sight = Sight(looks_of(self.settings))
         self._membership = Membership(
             self._connect,
             identity_of(self.settings),
@@ -198,7 +194,7 @@ class FarmNode:
                 self._service.watchdog()
                 if self._signals.wants_reload() | follower.reloads.is_asked:
                     follower.reloads.answer(follower.reload)
-                    self.settings = follower.settings
+                    self._use(follower.settings)
                     self._stages.use(self.settings)
                 if (lease := membership.await_lead(_STEP_SECONDS)) is not None:
                     return lease
@@ -268,11 +264,17 @@ class FarmNode:
             close=close,
         )
 
+    def _use(self, settings: Settings) -> None:
+        if settings is not self.settings:
+            self.settings = settings
+            self._sight.use(looks_of(settings))
+
     def _keep_snapshot(self) -> None:
         """Keep what only the leader knows, for the other nodes; in the scheduler's thread."""
         daemon, now = self._daemon, time.monotonic()
         if daemon is None or now - self._snapshot_at < _SNAPSHOT_SECONDS:
             return
+        self._use(daemon.settings)
         self._snapshot_at = now
         status = daemon.answers.status(daemon.scheduler, _WAITING_MAX)
         # Each node reads the nodes itself; with them it would change, and be written, at each heartbeat.
@@ -284,34 +286,6 @@ def lost_lead(lease: Lease, settings: Settings) -> tuple[str, float] | None:
     """Return the node that lost its lead a moment ago, and the seconds in which it may still be answered."""
     left = settings.provider.connect_seconds + settings.provider.answer_seconds - lease.lost_seconds
     return (lease.lost_node, left) if lease.lost_node and left > 0 else None
-
-
-def sight_of(settings: Settings, address: Address) -> Sight:
-    """Return the object that checks which inboxes this node can reach; the journal identifies each folder."""
-    from clipspool.farm.sight import Sight  # noqa: PLC0415
-
-    known: dict[str, str] = {}
-    with suppress(JournalError):
-        journal = Journal.read(address)
-        if journal is not None:
-            with closing(journal):
-                known = known_folders(journal)
-
-    def look_of(inbox: InboxSettings) -> Callable[[], object]:
-        kind = "kept" if inbox.is_read_only else "inbox"
-        identity = known.get(f"{kind}:{inbox.name}")
-        if identity is None:  # nobody has served it yet
-            return partial(os.listdir, inbox.path)
-        ours = Root(inbox.home, guard=Guard(kind, identity, lambda _: None))
-        return partial(_look_at, ours, inbox.path) if inbox.is_read_only else partial(ours.exists, OURS)
-
-    return Sight({inbox.name: look_of(inbox) for inbox in settings.inbox})
-
-
-def _look_at(ours: Root, folder: Path) -> None:
-    ours.exists(OURS)
-    with os.scandir(folder) as entries:
-        next(entries, None)
 
 
 def identity_of(settings: Settings) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -26,6 +27,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport import Depot, SecretNames
 from clipspool.provider.transport.way import PutLater
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.send_marks import SendMarks
 from clipspool.stages.runner import StageRunner, Tools
 
@@ -106,14 +108,23 @@ class NodeStages:
         return self._stopping() or self._membership.drained_seconds > DRAIN_SECONDS
 
     def _work(self, given: Assignment) -> Event:
-        # Its gate stays shut: what is paid for is sent by the node that leads.
-        return self.runner().work(given, lambda: False)
+        try:
+            # Its gate stays shut: what is paid for is sent by the node that leads.
+            return self.runner(given.job.inbox).work(given, lambda: False)
+        except Unavailable:
+            self.use(self._settings)  # the operator may have accepted another folder since
+            raise
 
-    def runner(self) -> StageRunner:
-        """Return what runs stages and quotes clips here, built when first needed. Raises JournalError."""
+    def runner(self, inbox: str = "") -> StageRunner:
+        """Return what runs stages and quotes clips here, built when first needed. Raises JournalError.
+
+        For a stage of an `inbox` raises Unavailable where that is not configured here, or not served yet.
+        """
         with self._lock:
-            if self._runner is None:
+            if self._runner is None or (inbox and inbox not in self._runner.tools.folders_of):
                 self._runner = self._built(self._settings)
+            if inbox and inbox not in self._runner.tools.folders_of:
+                raise Unavailable(errno.ENODEV, f"it knows no inbox {inbox}")
             return self._runner
 
     def _built(self, settings: Settings) -> StageRunner:
@@ -133,7 +144,7 @@ class NodeStages:
             PutLater(way) if way.name == "upload" else way for way in ways_of(settings, SecretNames(secret))
         ]
         depot = Depot(ways, time.time)
-        tools = Tools(folders.of(settings), provider, catalog, depot, follow, signer=signer_of(settings))
+        tools = Tools(folders.served(settings), provider, catalog, depot, follow, signer=signer_of(settings))
         # What spends, publishes or moves a source is the leader's alone.
         return StageRunner(
             tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._is_ending

@@ -31,7 +31,13 @@ class Sight:
 
     def start(self) -> None:
         """Begin to look."""
-        for name in self._looks:
+        looks, self._looks = self._looks, {}
+        self.use(looks)
+
+    def use(self, looks: Mapping[str, Callable[[], object]]) -> None:
+        """Look at these inboxes, and no others, from now on."""
+        new, self._looks = looks.keys() - self._looks.keys(), dict(looks)
+        for name in new:
             start_thread(self._run, f"sight-{name}", name)
 
     def stop(self) -> None:
@@ -41,7 +47,8 @@ class Sight:
     def names(self) -> frozenset[str]:
         """Return the inboxes that were reached a moment ago."""
         now = self._monotonic()
-        return frozenset(name for name, at in dict(self._seen_at).items() if now - at < _HANGS_SECONDS)
+        seen_at = dict(self._seen_at).items()
+        return frozenset(name for name, at in seen_at if name in self._looks and now - at < _HANGS_SECONDS)
 
     def look(self, name: str) -> None:
         """Look once; what is not there is not seen from now on."""
@@ -52,6 +59,6 @@ class Sight:
         self._seen_at.pop(name, None)
 
     def _run(self, name: str) -> None:
-        while not self._stopping.is_set():
+        while name in self._looks and not self._stopping.is_set():
             self.look(name)
             self._stopping.wait(_LOOK_SECONDS)

@@ -40,9 +40,15 @@ class MountGuard:
     An empty mount point, or another disk or share in its place, is not the folder that it was.
     """
 
-    def __init__(self, known: str | None, remember: Callable[[str], None]) -> None:
-        """`known` is what it was recognised by before (None: never seen)."""
+    def __init__(
+        self, known: str | None, remember: Callable[[str], None], *, is_served_elsewhere: bool = False
+    ) -> None:
+        """`known` is what it was recognised by before (None: never seen here).
+
+        `is_served_elsewhere`: whether another machine has seen it, where it may be mounted otherwise.
+        """
         self._known, self._remember = known, remember
+        self._is_served_elsewhere = is_served_elsewhere
         self._lock = threading.Lock()
 
     def check(self, folder: int, path: Path) -> None:
@@ -57,6 +63,10 @@ class MountGuard:
                     errno.ENODEV,
                     f"{path} is not the inbox it was ({self._known}): it is {found}; {todo}",
                 )
+            # Money: what it holds elsewhere would be forgotten as gone, and accepted again when it is back.
+            if self._known is None and self._is_served_elsewhere and not os.listdir(folder):
+                todo = "mount it here, or `clipspool resume` with the inbox's name if that is right"
+                raise Unavailable(errno.ENODEV, f"{path} is empty, and another node has served it; {todo}")
             if self._known is None:
                 self._known = found
                 self._remember(found)
@@ -64,7 +74,7 @@ class MountGuard:
     def adopt(self) -> None:
         """Accept the folder as it is now: the operator confirmed that it is the right one."""
         with self._lock:
-            self._known = None
+            self._known, self._is_served_elsewhere = None, False
 
 
 class Guard:
