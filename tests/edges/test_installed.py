@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from clipspool.system.units import instance_of, state_of, unit_of
+from clipspool.cli import which_journal
+from clipspool.cli.group import Context
+from clipspool.system.units import Unit, instance_of, state_of, unit_of
 from repository import SYSTEMD
 
 
@@ -67,3 +69,22 @@ def test_other_services_and_unreadable_files_are_passed_over(tmp_path):
     (tmp_path / "c.service").symlink_to("/nowhere")
     (tmp_path / "d.service").mkdir()
     assert unit_of(Path("/srv/x.toml"), (tmp_path, tmp_path / "nowhere")) is None
+
+
+def test_a_command_takes_the_database_s_password_from_the_credential_of_the_service(tmp_path, monkeypatch):
+    config, credential = tmp_path / "config.toml", tmp_path / "journal_password"
+    config.write_text(
+        f'[journal]\nurl = "postgresql:///farm"\npath = "{tmp_path}/j"\n'
+        '[[inbox]]\npath = "in"\noutbox = "out"\n'
+    )
+    unit = Unit("clipspool.service", config, config, credentials={"journal_password": credential})
+    monkeypatch.setattr(which_journal, "unit_of", lambda file: unit if file == config else None)
+
+    def given():
+        return Context(str(config)).settings("none").journal.place.password
+
+    assert given() is None, "who may not read it may have a file of passwords"
+    credential.write_text("opensesame\n")
+    assert given() == "opensesame"
+    monkeypatch.setenv("CLIPSPOOL_JOURNAL__PASSWORD", "mine")
+    assert given() == "mine"

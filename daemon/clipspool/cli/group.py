@@ -79,6 +79,7 @@ class Context:
                 refuse(str(error))
             say(BROKEN.format(error), err=True)
             raise StillServed(served) from None
+        settings = which_journal.with_password(settings)
         if journal == "read":  # what only reads logs nothing, and structlog takes 0.1 s to load
             from clipspool.system.redaction import register_secret
 

@@ -7,18 +7,38 @@ from __future__ import annotations
 
 import os
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipspool.app.locations import file_of
 from clipspool.app.serving import Serving, is_trusted, serving, user_name
 from clipspool.cli.output import fail, say
+from clipspool.system.units import unit_of
 
 if TYPE_CHECKING:
     from clipspool.app.settings import Settings
 
 Need = Literal["none", "find", "read", "write"]
 """What a command does with the journal: nothing, name it, read it, change it."""
+
+
+def with_password(settings: Settings) -> Settings:
+    """Take the database's password from the service's credential, where the caller may read it and gave none.
+
+    systemd passes it to the service alone, and a command connects by itself.
+    """
+    journal, file = settings.journal, settings.file
+    unit = None if journal.url is None or journal.password or file is None else unit_of(file)
+    credential = None if unit is None else unit.credentials.get("journal_password")
+    if credential is None:
+        return settings
+    from pydantic import SecretStr
+
+    with suppress(OSError):  # another user's file of passwords may serve
+        password = credential.read_text("utf-8", "replace").strip()
+        journal = journal.model_copy(update={"password": SecretStr(password)})
+    return settings.model_copy(update={"journal": journal})
 
 
 def found(settings: Settings, need: Need) -> Settings:
