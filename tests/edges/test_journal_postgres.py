@@ -179,7 +179,10 @@ def test_a_file_of_sqlite_and_a_journal_in_postgresql_do_not_pass_for_each_other
             opens(path)
     path.unlink()
     Journal.open(path).close()
-    with pytest.raises(JournalError, match=r"is a journal of SQLite.*`clipspool farm import`"):
+    with pytest.raises(
+        JournalError,
+        match=r"is a journal of SQLite.*`clipspool farm import`.*move this one aside.*`clipspool recover`",
+    ):
         mark_node(path, "postgresql://db/farm")
 
 

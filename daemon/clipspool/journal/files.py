@@ -63,7 +63,8 @@ def mark_node(path: Path, shown: str) -> None:
     if found.startswith(SQLITE):
         raise JournalError(
             f"{path} is a journal of SQLite, and what is under way in it is not known in {shown}: copy it "
-            "with `clipspool farm import`, or move it aside once all of its jobs have ended."
+            "with `clipspool farm import`; where another one was copied already, move this one aside, start "
+            "the node, and run `clipspool recover`."
         )
     path.write_bytes(line)
 
