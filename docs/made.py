@@ -31,16 +31,18 @@ _ENDLESS = 31_000_000  # a limit beyond this many seconds, bytes or credits is t
 _INTRODUCTION = """\
 # Configuration
 
-One TOML file, named by `-c` or `CLIPSPOOL_CONFIG`. `config.example.toml` shows every key with its default and
-is a valid configuration itself. `clipspool init` writes a short one to start from, and
+One TOML file, named by `-c` or `CLIPSPOOL_CONFIG`; else the first that exists of `./config.toml`,
+`~/.config/clipspool/config.toml` and `/etc/clipspool/config.toml`. `config.example.toml` shows every key with
+its default and is a valid configuration itself. `clipspool init` writes a short one to start from, and
 `clipspool check --offline` reports mistakes.
 
 Every key can also come from the environment: `CLIPSPOOL_PROVIDER__RUNNING_MAX=3` sets `running_max` in
 `[provider]`. Paths may be relative to the file, and `~` is the home directory.
 
 `systemctl reload clipspool`, or SIGHUP, reads the file again. Valid changes apply at once; an invalid file
-changes nothing, is logged, and makes `systemctl reload` fail. Changes of `[web]`, `[journal]` and of secrets
-need a restart.
+changes nothing, is logged, and makes `systemctl reload` fail. So does a change that needs a restart: of
+`[web]`, `[journal]`, `[farm]`, an inbox's `path` or `outbox`, or its `source` to or from `"keep"`. Secrets
+from the environment and from systemd are read at a restart, those in files of their own also by a reload.
 
 The tables below are made from `config.example.toml` and from the limits in the settings' own code.
 """

@@ -2,17 +2,24 @@
 
 import re
 import runpy
+import tomllib
+from itertools import chain
 
 import click
 import pytest
 
-from clipspool.app.settings import Settings
+from clipspool.app.settings import Settings, load
+from clipspool.app.settings.reload import NEEDS_RESTART, NEEDS_RESTART_OF_INBOX
 from clipspool.cli import clipspool
+from clipspool.intake.sidecar.keys import KEYS, problems_in
 from clipspool.jobs.model import Held, State
 from repository import DOCS, ROOT
 
 README = ROOT / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))
+INDENTED = re.compile(r"(?<=\n\n)(?:(?:    [^\n]*)?\n)+")
+"""A block of code that is set in by four spaces."""
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +96,70 @@ def test_the_readme_names_no_command_that_there_is_not(readme):
     typed += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", readme)
     named = [found[1] for line in typed if (found := re.match(r"clipspool ([a-z][a-z|-]*)", line))]
     assert {word for words in named for word in words.split("|")} - set(COMMANDS) == set()
+
+
+def test_the_documentation_names_every_table_that_a_reload_refuses_to_change():
+    sentence = (DOCS / "configuration.md").read_text().partition("needs a restart: ")[2].partition("\n\n")[0]
+    for key in NEEDS_RESTART:
+        assert f"`[{key.partition('.')[0]}]`" in sentence, key
+    assert all(f"`{key}`" in sentence for key in NEEDS_RESTART_OF_INBOX)
+
+
+def typed_in(text):
+    """Yield what a document has a reader type: code within lines, and the lines of blocks of code."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = chain.from_iterable(block.splitlines() for block in blocks)
+    indented = re.findall(r"^    (.+)", text, re.MULTILINE)
+    for line in chain(lines, indented, re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)):
+        yield from re.split(r" && |; | \| ", line.partition(" #")[0])
+
+
+def options_of(words):
+    """Return the options of the command that words name, and of its group; None where there is none."""
+    command, options = clipspool, set()
+    for word in words:
+        if not isinstance(command, click.Group) or word.startswith("-"):
+            break
+        command = command.get_command(click.Context(command), word.partition("|")[0])
+        if command is None:
+            return None
+        options |= {name for one in command.get_params(click.Context(command)) for name in one.opts}
+    return options
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_command_that_a_document_has_typed_exists_with_its_options(document):
+    for line in typed_in(document.read_text().replace("\\|", "|")):
+        if found := re.match(r"(?:/opt/clipspool/bin/|\.venv/bin/)?clipspool ([a-z].*)", line):
+            first, *rest = found[1].split()
+            for name in first.split("|"):
+                options = options_of([name, *rest])
+                assert options is not None, line
+                assert {word for word in rest if re.match(r"--?[a-z]", word)} - options == set(), line
+
+
+def test_the_page_of_the_sidecar_lists_every_key_and_no_other():
+    table = (DOCS / "sidecar.md").read_text().partition("| key |")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    listed = {name.strip("[]") for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    assert listed == {*KEYS, "variant", "matrix"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_sample_of_a_configuration_or_a_sidecar_is_accepted(document, tmp_path):
+    text = document.read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    blocks += ["\n".join(line[4:] for line in found.splitlines()) for found in INDENTED.findall(text)]
+    for sample in blocks:
+        try:
+            values = tomllib.loads(sample)
+        except tomllib.TOMLDecodeError:
+            continue  # what is typed at a shell, or a picture of folders
+        if values.keys() & Settings.model_fields.keys():
+            file = tmp_path / "config.toml"
+            inbox = '\n[[inbox]]\nname = "bay-1"\npath = "in"\noutbox = "out"\n'
+            file.write_text(sample + inbox * ("inbox" not in values))
+            load(file, {"HOME": str(tmp_path)}, looks=False, needs="none")
+        else:
+            ours = {key: value for key, value in values.items() if key not in {"variant", "matrix"}}
+            assert list(problems_in(ours)) == [], sample

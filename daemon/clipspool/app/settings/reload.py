@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from clipspool.app.settings.keys import Settings
 
-_RESTART = frozenset(
+NEEDS_RESTART = frozenset(
     {
         "journal.path",
         "journal.url",
@@ -24,7 +24,7 @@ _RESTART = frozenset(
         "web.hosts",
     }
 )
-_RESTART_OF_INBOX = frozenset({"path", "outbox"})
+NEEDS_RESTART_OF_INBOX = frozenset({"path", "outbox"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
         one, other = getattr(old, section), getattr(new, section)
         if isinstance(one, BaseModel):
             for key in _unequal(one, other):
-                yield f"{section}.{key}", f"{section}.{key}" in _RESTART
+                yield f"{section}.{key}", f"{section}.{key}" in NEEDS_RESTART
         elif one != other:
             yield section, False
     before = {inbox.name: inbox for inbox in old.inbox}
@@ -68,7 +68,7 @@ def _differences(old: Settings, new: Settings) -> Iterator[tuple[str, bool]]:
         if name in before and name in after:
             for key in _unequal(before[name], after[name]):
                 is_moved = key == "source" and before[name].home != after[name].home
-                yield f"inbox.{name}.{key}", is_moved or key in _RESTART_OF_INBOX
+                yield f"inbox.{name}.{key}", is_moved or key in NEEDS_RESTART_OF_INBOX
         else:
             yield f"inbox.{name}", False
 
