@@ -11,7 +11,9 @@ from clipspool.jobs.events import AnswerLost, Failed, StageFailed, TaskSeen
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import DailyLimitReached
 from clipspool.jobs.model import Error, Held, State
+from clipspool.jobs.shares import Share, Shares
 from clipspool.provider.protocol import (
     Call,
     Created,
@@ -162,6 +164,24 @@ def test_what_is_not_due_waits_for_its_time_and_a_spent_day_is_said_once(desk):
     desk.drop("clip5")
     desk.turns(8, 1.0)
     assert len([news for news in told if type(news).__name__ == "DailyLimitReached"]) == 2
+
+
+def test_a_job_that_is_dearer_than_any_day_is_told_of_with_its_name_beside_those_that_wait_for_tomorrow(desk):
+    told = []
+    desk.scheduler.subscribe(told.append)
+    desk.scheduler.picker.limits = Limits(
+        credits_per_day=20.0, shares=Shares({"hall": Share(credits_per_day=10.0)})
+    )
+    desk.scheduler.picker.inboxes = ("bay", "hall")
+    for clip, inbox in (("clip1", "hall"), ("clip2", "bay"), ("clip3", "bay")):
+        desk.drop(clip, inbox=inbox)
+    desk.turns(8, 1.0)
+    assert [desk.state(f"clip{n}") for n in (1, 2, 3)] == [State.QUEUED, State.RUNNING, State.QUEUED]
+    spent = [(news.why, news.job and news.job.id) for news in told if isinstance(news, DailyLimitReached)]
+    assert sorted(spent) == [
+        ("it would cost about 15 credits, and a day may cost 10", "clip1"),
+        ("today's 20 credits are used up (15 spent)", None),
+    ]
 
 
 def test_held_jobs_elsewhere_wait_too(desk):

@@ -96,6 +96,12 @@ def test_a_job_that_is_dearer_than_any_day_is_not_said_to_go_on_tomorrow(inbox, 
     assert (word, reason) == ("budget", f"{said}; it waits until an operator approves it")
 
 
+def test_a_part_that_is_dearer_than_any_day_is_not_said_to_go_on_tomorrow():
+    part = a_job(request=replace(a_request(), long_clips="split"), credits_estimated=25.0, part=2)
+    _, reason = Conditions(NOON, limits=DAY).why_waiting(part)
+    assert "it is sent after `clipspool approve`, or with a higher limit" in reason
+
+
 def test_parts_may_be_sent_on_several_days():
     assert "continues tomorrow" in Conditions(NOON, limits=DAY).would_hold("bay", [(ALEPH, 25.0)])[1]
     split = a_job(request=replace(a_request(), long_clips="split"), credits_estimated=25.0)

@@ -139,7 +139,7 @@ class Conditions:
             return "hours", f"{why}, or after `clipspool approve`"
         # A clip in parts spends nothing itself: the day's limits look at each part.
         model, price = job.request.model, 0.0 if job.is_split else job.credits_estimated or 0.0
-        is_whole = job.request.long_clips != "split"
+        is_whole = job.part or job.request.long_clips != "split"
         if not job.approved and is_whole and (why := self.limits.is_over_a_day(job.inbox, model, price)):
             return Held.BUDGET.value, f"{why}; it is sent after `clipspool approve`, or with a higher limit"
         if not job.approved and (why := self.limits.why_spent(self.spend, job.inbox, model, price)):

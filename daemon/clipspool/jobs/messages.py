@@ -92,6 +92,8 @@ class DailyLimitReached:
     """A daily limit holds jobs back for the first time today; they continue tomorrow (UTC)."""
 
     why: str
+    job: Job | None = None
+    """One that is dearer than any day allows, and continues only by an approval; None where others wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,10 @@ class Used:
         }
         return {whose: why for whose, why in found.items() if why}
 
+    def why_never(self, one: Candidate) -> str:
+        """Return why no day will ever do for a candidate; empty where one does."""
+        return self._limits.is_over_a_day(one.inbox, one.model, _price(one))
+
     def begin(self, one: Candidate) -> None:
         """Count one that begins."""
         if one.is_split:

@@ -47,8 +47,8 @@ def log_line(news: News) -> None:
             write("provider_blocked", code=fault.code, why=fault.message, until=until, **model)
         case ProviderUnblocked(model=model):
             log.info("provider_unblocked", **({"model": model} if model else {}))
-        case DailyLimitReached(why=why):
-            log.warning("daily_limit_reached", why=why)
+        case DailyLimitReached(why=why, job=job):
+            log.warning("daily_limit_reached", why=why, **({"job": job.id} if job else {}))
         case InboxChanged():
             pass
         case PeerLost(peer=peer):

@@ -16,7 +16,7 @@ from clipspool.jobs import events as on
 from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.lifecycle import may, stage_of
 from clipspool.jobs.limits import Limits
-from clipspool.jobs.messages import Accepted, DailyLimitReached, NotRetired
+from clipspool.jobs.messages import Accepted, NotRetired
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.pacing import CLOCK_SET_SECONDS, Pace
 from clipspool.journal import Journal
@@ -255,9 +255,9 @@ class Scheduler(Recorder):
         picks = self.picker.pick(
             now, self.brake, self.spending.today, self.retiring.inboxes, polls, excused=excused
         )
-        for whose, why in picks.spent.items():
+        for whose, news in picks.spent.items():
             if self.spending.is_first_today(whose):
-                self.publish(DailyLimitReached(why))
+                self.publish(news)
         for job, held, why in picks.held:
             self.happen(job, on.JobHeld(held, why))
         self.suspects.choose(picks, self.in_flight, self.retiring.moving)

@@ -10,6 +10,7 @@ from functools import partial
 from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.lifecycle import Stage, stage_of
 from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import DailyLimitReached
 from clipspool.jobs.model import Clip, Held, Job, State
 from clipspool.jobs.pacing import PollBudget
 from clipspool.jobs.records import Spend
@@ -47,7 +48,7 @@ class Picks:
     stages: list[tuple[Stage, Job]] = field(default_factory=list)
     held: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
-    spent: dict[str, str] = field(default_factory=dict)
+    spent: dict[str, DailyLimitReached] = field(default_factory=dict)
     """Which of the day's limits hold jobs back: the day's own by an empty name, others by inbox or model."""
 
 
@@ -181,7 +182,7 @@ class Picker:
         chosen: list[tuple[Stage, Candidate]] = []
         too_dear: list[tuple[Candidate, str]] = []
         if why := self.limits.day_is_spent(spend):
-            picks.spent[""] = why
+            picks.spent[""] = DailyLimitReached(why)
         used = Used(self.limits, spend, self._journal.running, connecting)
         wanted = sum(room.values()) + sum(len(one.refused) for one in (brake, *brake.models.values()))
         shut = Shut(bool(why), shut_models(brake, now) + used.full_models())
@@ -199,7 +200,11 @@ class Picker:
                     too_dear.append((one, why))
                     continue
                 if not one.approved and (spent := used.why_spent(one)):
-                    picks.spent.update(spent)
+                    if never := used.why_never(one):
+                        job = self._journal.load([one.id])[one.id]
+                        picks.spent.setdefault("any day", DailyLimitReached(never, job))
+                    else:
+                        picks.spent |= {whose: DailyLimitReached(why) for whose, why in spent.items()}
                     continue
             if stage is Stage.SUBMIT:
                 probes.begin(one)

@@ -21,6 +21,7 @@ from clipspool.jobs.messages import (
     Retired,
 )
 from clipspool.jobs.model import STILL_TRIED, Held, Job, State
+from clipspool.jobs.nouns import replace
 from clipspool.jobs.text import text
 from clipspool.reporting.notify.topics import Topic
 
@@ -90,6 +91,8 @@ class Reporter:
                 return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
             case ProviderUnblocked(model=model):
                 return self._model_unblocked(model, now) if model else self._unblocked(now)
+            case DailyLimitReached(why=why, job=Job() as job):
+                return [_job_note(Topic.BUDGET, replace(job, reason=why), now)]
             case DailyLimitReached(why=why):
                 words = f"{why}; queued jobs continue tomorrow (UTC), or after `clipspool approve`"
                 return [Note(Topic.BUDGET, now, words, facts={"why": why})]
