@@ -8,6 +8,7 @@ from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import TaskSucceeded
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.limits import Limits
+from clipspool.jobs.messages import DailyLimitReached
 from clipspool.jobs.model import Held, Part, State
 from clipspool.jobs.records import Spend
 from clipspool.jobs.shares import Share, Shares
@@ -228,7 +229,8 @@ def test_a_model_whose_credits_of_the_day_are_spent_hides_neither_others_nor_wha
     spend = Spend(6, 90.0, {("a", "aleph2"): 90.0})
     picks = table.pick(spend=spend)
     assert {job.id for stage, job in picks.stages if stage is Stage.SUBMIT} == {"approved", "other"}
-    assert picks.spent == {"model aleph2": "today's 100 credits of aleph2 are used up (90 spent)"}
+    why = "today's 100 credits of aleph2 are used up (90 spent)"
+    assert picks.spent == {"model aleph2": DailyLimitReached(why)}
 
 
 def test_the_credits_of_an_inbox_are_counted_within_a_turn(table):

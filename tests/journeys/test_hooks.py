@@ -27,7 +27,8 @@ if word == "flood":
 TAG = """
 import json, os, sys
 job = json.load(sys.stdin)
-open(f"{job['hook']}-{job['id']}.json", "w").write(json.dumps({**job, "env": sorted(os.environ), "is_there": os.path.exists(job["files"]["source"])}))
+seen = {"env": sorted(os.environ), "is_there": os.path.exists(job["files"]["source"])}
+open(f"{job['hook']}-{job['id']}.json", "w").write(json.dumps({**job, **seen}))
 """
 
 

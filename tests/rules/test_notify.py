@@ -187,9 +187,8 @@ def test_a_job_that_is_dearer_than_any_day_is_not_said_to_go_on_tomorrow():
     why = "it would cost about 25 credits, and a day may cost 20"
     (note,) = Reporter().notes_for(DailyLimitReached(why, a_job(path="day/shot.mp4")), NOON)
     assert (note.topic, note.facts["job"]) == (Topic.BUDGET, "clip1")
-    assert note.text == (
-        f"day/shot.mp4 in bay waits for approval: {why}. `clipspool approve clip1` or `clipspool cancel clip1`."
-    )
+    todo = "`clipspool approve clip1` or `clipspool cancel clip1`."
+    assert note.text == f"day/shot.mp4 in bay waits for approval: {why}. {todo}"
 
 
 # --- batches ----------------------------------------------------------------------------------------------
