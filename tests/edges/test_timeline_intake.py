@@ -141,6 +141,34 @@ def test_a_timeline_waits_for_its_media_and_names_them_and_media_wait_for_it(ben
     assert bench.lying() == []
 
 
+def test_of_clips_with_one_name_the_one_whose_folder_the_timeline_names_is_taken(bench):
+    fog = b"<marker><comment>fog</comment><name>AI</name><in>12</in><out>-1</out></marker></clipitem>"
+    xml = XML.replace(b"media/A001_C003.mov", b"card1/C0001.MP4").replace(
+        b"media/A001_C004.mov", b"card2/C0001.MP4"
+    )
+    second = xml.index(b'<clipitem id="clipitem-2">')
+    bench.write("day/cut.xml", xml[:second] + xml[second:].replace(b"</clipitem>", fog, 1))
+    for name in ("card1", "card2", "card3"):
+        bench.drop(f"day/{name}/C0001.MP4", unlike(name), sidecar=None)
+    bench.settle()
+    assert cuts_of(bench) == [("day/card1/C0001.MP4", "", 13, 49), ("day/card2/C0001.MP4", "", 0, 47)]
+    assert bench.lying() == ["day/card3/C0001.MP4"]
+
+
+def test_of_clips_with_one_name_none_is_guessed(bench):
+    drop(bench, "card1/A001_C003.mov", "card2/A001_C003.mov", "A001_C004.mov")
+    bench.settle()
+    bench.look(60)
+    assert bench.accepted == []
+    which = "clip 1 `A001_C003.mov` may show `day/card1/A001_C003.mov` or `day/card2/A001_C003.mov`"
+    assert which in bench.note("day/cut.edl")
+    assert "waits" in bench.waiting()["day/card2/A001_C003.mov"].reason
+    (bench.path / "day/card1/A001_C003.mov").rename(bench.path / "day/A001_C003.mov")
+    bench.settle()
+    bench.look(1)
+    assert [cut[0] for cut in cuts_of(bench)] == ["day/A001_C003.mov"] * 2 + ["day/A001_C004.mov"]
+
+
 def test_defaults_do_not_pay_for_media_that_a_timeline_shows(tmp_path):
     bench = bench_in(
         tmp_path / "bay", sidecar_required=False, layers={"[defaults]": {"model": "m", "prompt": "x"}}

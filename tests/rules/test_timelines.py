@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.intake.sidecar.parse import layer_of
+from clipspool.intake.timeline_cuts import placed
 from clipspool.media import timelines
 from clipspool.media.facts import Probe
 from clipspool.media.plan import Bounds, Conform, Refuse, plan
-from clipspool.media.timelines import Link, NoTimeline, OtherXml
+from clipspool.media.timelines import Cut, Link, NoTimeline, OtherXml
 from clipspool.media.timelines.model import frames_of_timecode, mark_of
 from clipspool.stages.relink import file_url
 
@@ -63,6 +65,11 @@ def test_linking_nothing_changes_nothing_that_a_program_reads(shape):
 
 
 ON = '"enabled": true,\n                        "markers": [{'
+REMAP = (
+    "<filter><effect><effectid>timeremap</effectid><parameter><parameterid>speed</parameterid><value>{}</value>"
+    "</parameter><parameter><parameterid>reverse</parameterid><value>{}</value></parameter><parameter>"
+    "<parameterid>variablespeed</parameterid><value>{}</value></parameter></effect></filter><logginginfo>"
+)
 WARP = '"effects": [{"OTIO_SCHEMA": "LinearTimeWarp.1", "time_scalar": 2.0}], "enabled": true,\n'
 LOC = "* LOC: 01:00:00:10"
 
@@ -175,6 +182,33 @@ def test_a_marker_on_the_ruler_marks_the_clip_below_it_where_no_clip_has_one(at,
     assert [cut.mark for cut in read("premiere.xml", premiere[1])[0]][1] is None
 
 
+@pytest.mark.parametrize(
+    ("said", "is_retimed"),
+    [
+        (("100", "FALSE", "0"), False),
+        (("100.0000", "FALSE", "FALSE"), False),
+        (("100", "TRUE", "0"), True),
+        (("100", "FALSE", "1"), True),
+        (("-100", "FALSE", "0"), True),
+        (("50", "FALSE", "0"), True),
+    ],
+)
+def test_premiere_says_in_three_ways_that_a_clips_speed_is_changed(said, is_retimed):
+    cut = read("premiere.xml", ("<logginginfo>", REMAP.format(*said)))[0][0]
+    assert cut.refusal == ("its speed is changed" if is_retimed else "")
+
+
+def test_the_times_of_a_subclip_count_from_where_it_begins_in_its_media():
+    end = "<end>25</end><in>25</in><out>50</out>"
+    info = "<subclipinfo><startoffset>40</startoffset><endoffset>9</endoffset></subclipinfo>"
+    cuts, data = read("premiere.xml", (end, end + info))
+    assert (cuts[0].start - cuts[0].origin, cuts[0].seconds) == (Fraction(65, 25), 1)
+    # The result begins 12 frames before the cut.
+    made = timelines.relink(data, ".xml", {1: link(start=Fraction(13, 25))}).decode()
+    assert "<in>12</in><out>37</out>" in made
+    assert made.count("<subclipinfo>") == 1  # that of the sound, which keeps its file
+
+
 def test_notes_count_where_there_is_no_marker():
     note = "<lognote></lognote>", "<lognote>rain</lognote>"
     marker = (
@@ -239,6 +273,85 @@ def test_an_xml_in_utf_16_is_read_as_well():
     assert timelines.read(wide, ".xml") == cuts
 
 
+def test_an_edl_in_utf_16_goes_there_and_back():
+    cuts, data = read("resolve.edl")
+    wide = data.decode().encode("utf-16")
+    assert timelines.read(wide, ".edl") == cuts
+    made = timelines.relink(wide, ".edl", {2: link(name="new.mov")})
+    assert made.startswith(b"\xff\xfe")
+    assert made.decode("utf-16") == timelines.relink(data, ".edl", {2: link(name="new.mov")}).decode()
+    first = b"\xef\xbb\xbf" + data.partition(b"\n\n")[2]
+    assert timelines.read(first, ".edl") == cuts
+    assert timelines.relink(first, ".edl", {}) == first
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "* LOC: 01:00:00:10 RED     fog at dusk",
+        "* LOC: 01:00:00:10 fog at dusk",
+        "* LOC: fog at dusk",
+        " * LOC: 01:00:00:10 ORANGE fog at dusk",
+        "*loc: 01:00:00:10 RED fog at dusk",
+    ],
+)
+def test_a_locator_may_be_written_by_hand(line):
+    assert (
+        read("resolve.edl", ("* LOC: 01:00:00:10 RED     Deep winter at dusk", line))[0][0].mark
+        == "fog at dusk"
+    )
+
+
+def test_an_event_that_cannot_be_read_gives_its_marks_to_no_other():
+    reel = "003  A001C003 V", "003  A001 C003 V"
+    assert [cut.mark for cut in read("resolve.edl", reel)[0]][:3] == [
+        "Deep winter at dusk",
+        "rain at night",
+        "fog",
+    ]
+    with pytest.raises(NoTimeline, match=r"line 12 is an event that cannot be read: `003           V     C"):
+        read("resolve.edl", ("003  A001C003 V", "003           V"))
+    key = "003  A001C003 V     C  ", "003  A001C003 V     K B 012"
+    assert read("resolve.edl", key)[0][2].refusal.startswith("it has a transition")
+
+
+def place(times, timecode, fps="25/1", seconds=20.0):
+    """Return the first frame and the number of frames of a cut in its media, or what is wrong with it."""
+    facts = {"container": "mov", "size_bytes": 9, "seconds": seconds, "fps": fps, "timecode": timecode}
+    cut = Cut(number=1, name="a", media=("a.mov",), timecodes=times, mark="x")
+    wrong, tries = placed(
+        "cut.edl", "a.mov", [cut], facts, [layer_of({"handle_frames": 0}, "d", is_own=True)]
+    )
+    if wrong:
+        return wrong[0]
+    (planned,) = tries[0][0]
+    return planned.first, planned.frames, planned.has_timecode
+
+
+@pytest.mark.parametrize("separator", [":", ";"])
+@pytest.mark.parametrize(("start", "first"), [("01:00:00;00", 300), ("01:00:00:00", 300)])
+def test_frames_are_counted_as_the_media_counts_them_however_an_edl_writes_its_times(separator, start, first):
+    times = f"01:00:10{separator}00", f"01:00:11{separator}00"
+    assert place(times, start, "30000/1001") == (first, 30, True)
+
+
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        (("23:59:55:00", "23:59:56:00"), (125, 25, True)),
+        (("23:59:59:00", "00:00:01:00"), (225, 50, True)),
+        (("00:00:05:00", "00:00:06:00"), (375, 25, True)),
+        (("00:00:10:00", "00:00:11:00"), (250, 25, False)),  # counted from its first frame
+    ],
+)
+def test_a_recording_over_midnight_is_found_behind_it(times, found):
+    assert place(times, "23:59:50:00") == found
+
+
+def test_a_cut_that_ends_before_it_begins_is_no_recording_over_midnight():
+    assert "it ends where it begins, or before that" in place(("01:00:02:00", "01:00:01:00"), "01:00:00:00")
+
+
 def test_only_an_xml_of_another_kind_shows_no_clips_for_certain():
     for data, suffix, kind in ((b"<a/>", ".xml", OtherXml), (b"<a/>", ".fcpxml", NoTimeline)):
         with pytest.raises(NoTimeline) as caught:
@@ -282,6 +395,22 @@ def test_an_fcpxml_of_resolve_or_of_an_older_final_cut_names_its_media_in_the_as
     assert '<asset id="clipspool-1" name="A001_C003.mov" start="90013/25s" duration="49/25s"' in made
     assert 'src="file:///Z:/results/A001_C003.mov"' in made
     assert 'src="file:///Volumes/Media/A%201.mov"' in made  # the media stays for others
+
+
+def test_a_result_is_progressive_in_square_pixels_whatever_its_media_was():
+    video = 'width="640" height="360"', 'width="640" fieldOrder="lower first" paspH="64" paspV="45"'
+    asset = 'hasVideo="1" format="r1" has', 'hasVideo="1" colorSpaceOverride="9-18-9" format="r1" has'
+    made = timelines.relink(read("finalcut.fcpxml", video, asset)[1], ".fcpxml", {1: link()}).decode()
+    assert '<format id="clipspool-format-1" frameDuration="1/25s" width="1280" height="720" />' in made
+    (described,) = (one for one in made.split("<") if one.startswith('asset id="clipspool-'))
+    assert "colorSpaceOverride" not in described
+
+    shape = "<pixelaspectratio>{}</pixelaspectratio><anamorphic>{}</anamorphic>"
+    shape += "<fielddominance>{}</fielddominance>"
+    size = "<height>360</height></samplecharacteristics></video>"
+    dv = size.replace("</samp", shape.format("PAL-601", "TRUE", "lower") + "</samp")
+    made = timelines.relink(read("premiere.xml", (size, dv))[1], ".xml", {1: link()}).decode()
+    assert "<height>720</height>" + shape.format("square", "FALSE", "none") in made
 
 
 CLIP = '<asset-clip ref="r2" offset="3600s" name="A001_C003" start="3601s" duration="1s" format="r1"'

@@ -74,6 +74,18 @@ def why_missing(missing: Sequence[Cut]) -> str:
     return lacks if names else ""
 
 
+def why_doubtful(doubtful: Sequence[tuple[Cut, Sequence[Rel]]]) -> str:
+    """Return which marked cut of a timeline may show one of several clips; empty for none."""
+    for cut, paths in doubtful:
+        if cut.mark is not None and not cut.refusal:
+            shown = " or ".join(f"`{readable(path)}`" for path in paths[:NAMED_MAX])
+            todo = (
+                "name their folders as the timeline's own paths do (an EDL has none), or leave only one here"
+            )
+            return f"{cut.in_words} may show {shown}: {todo}"
+    return ""
+
+
 def placed(
     timeline: Rel, clip: Rel, marked: Sequence[Cut], facts: dict[str, Any], layers: Sequence[Layer]
 ) -> tuple[list[str], list[tuple[tuple[PlannedCut, ...], Layer]]]:
@@ -125,18 +137,24 @@ def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> Planne
     fps = constant_rate(probe)
     total = round(Fraction(probe.seconds) * fps)
     zero = frames_of_timecode(probe.timecode, fps) if probe.timecode else None
+    # By how the media counts its own frames: programs write `:` and `;` as their timeline counts.
+    is_drop = ";" in probe.timecode if probe.timecode else None
+    day = frames_of_timecode("24:00:00:00", fps, is_drop=is_drop) or 0
     if cut.timecodes is not None:
-        times = [frames_of_timecode(one, fps) for one in cut.timecodes]
+        times = [frames_of_timecode(one, fps, is_drop=is_drop) for one in cut.timecodes]
         if times[0] is None or times[1] is None:
             rate = f"{float(fps):.6g} frames a second"
             return f"{cut.in_words}: its times cannot be read at {rate}, which its media has"
         begin, frames = times[0], times[1] - times[0]
+        frames += day if frames < 0 and frames + day <= total else 0
     else:
         begin, frames = round(cut.start * fps), round(cut.seconds * fps)
     if cut.origin is not None:
         origin = round(cut.origin * fps)
     else:
         origin = zero if zero is not None and begin >= zero else 0
+        if zero is not None and begin < zero and begin + day - zero + frames <= total:
+            origin = zero - day  # a recording over midnight
     first = begin - origin
     if frames == total - first + 1:  # rounded up by a program that counts in another rate
         frames -= 1
@@ -159,5 +177,5 @@ def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> Planne
         before=before,
         after=after,
         fps=str(fps),
-        has_timecode=zero is not None and origin == zero,
+        has_timecode=zero is not None and origin in {zero, zero - day},
     )

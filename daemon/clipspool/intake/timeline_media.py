@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Self
 
 from clipspool.intake.examine import Ready
@@ -32,6 +33,23 @@ class Medium:
 
     path: Rel
     cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a timeline shows of the clips that are there."""
+
+    media: list[Medium]
+    missing: list[Cut]
+    """The marked cuts whose clip is not there."""
+    doubtful: list[tuple[Cut, list[Rel]]]
+    """The cuts that may show any of several clips of one name."""
+
+    @property
+    def paths(self) -> frozenset[Rel]:
+        """All clips that it shows, or may show."""
+        doubtful = (path for _, paths in self.doubtful for path in paths)
+        return frozenset((*(medium.path for medium in self.media), *doubtful))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,42 +139,58 @@ class Media:
     def __init__(self, root: Root, rules: Rules, tree: Tree) -> None:
         self._root, self._rules, self._tree = root, rules, tree
 
-    def shown(self, cuts: Sequence[Cut], folder: Rel) -> tuple[list[Medium], list[Cut]]:
-        """Return the clips that a timeline in `folder` shows, and the marked cuts whose clip is not there."""
+    def shown(self, cuts: Sequence[Cut], folder: Rel) -> Shown:
+        """Return the clips that a timeline in `folder` shows."""
         index = self._index(folder)
         found: dict[Rel, list[Cut]] = defaultdict(list)
-        missing: list[Cut] = []
+        shown = Shown([], [], [])
         for cut in cuts:
-            path = self._find(cut, folder, index)
-            if path is not None:
-                found[path].append(cut)
+            paths = self._find(cut, folder, index)
+            if len(paths) == 1:
+                found[paths[0]].append(cut)
+            elif paths:
+                shown.doubtful.append((cut, paths))
             elif cut.mark is not None and not cut.refusal:
-                missing.append(cut)
-        return [Medium(path, tuple(its)) for path, its in found.items()], missing
+                shown.missing.append(cut)
+        shown.media.extend(Medium(path, tuple(its)) for path, its in found.items())
+        return shown
 
-    def _index(self, below: Rel) -> dict[str, Rel]:
-        """Return the clips in a folder and those below it by their names and stems; the nearest wins."""
-        index: dict[str, Rel] = {}
+    def _index(self, below: Rel) -> dict[str, list[Rel]]:
+        """Return the clips in a folder and those below it by their names and stems."""
+        index: dict[str, list[Rel]] = defaultdict(list)
         within = f"{below}/" if below else ""
-        folders = [folder for rel, folder in self._tree.folders.items() if f"{rel}/".startswith(within)]
-        for folder in sorted(folders, key=lambda one: (one.rel.count("/"), one.rel)):
-            for name in sorted(folder.judged_names()):
+        for rel, folder in self._tree.folders.items():
+            for name in folder.judged_names() if f"{rel}/".startswith(within) else ():
                 if folder.kind_of(name) is Kind.CLIP:
-                    index.setdefault(folded(name), join(folder.rel, name))
-                    index.setdefault(f"{folded(stem(name))}/", join(folder.rel, name))
+                    index[folded(name)].append(join(rel, name))
+                    index[f"{folded(stem(name))}/"].append(join(rel, name))
         return index
 
-    def _find(self, cut: Cut, folder: Rel, index: dict[str, Rel]) -> Rel | None:
-        """Return the clip that a cut shows: by its path, else by its file name, else by its name alone."""
+    def _find(self, cut: Cut, folder: Rel, index: Mapping[str, list[Rel]]) -> list[Rel]:
+        """Return the clip that a cut shows: by its path, else by its file name, else by its name alone.
+
+        Of clips with one name it is the one whose folders are named as in the timeline's path, else the
+        nearest one; several where that does not tell: cameras number their clips anew on each card.
+        """
         for entry in cut.media:
             for path in Wanted(entry, folder, "").paths(self._rules.places, str(self._root.path)):
                 seen = self._tree.entry(path)
                 if seen is not None and seen.kind is Kind.CLIP:
-                    return path
+                    return [path]
         names = _names_of(cut)
         by_name = (index.get(name) for name in names)
         by_stem = (index.get(f"{name}/") for name in names if suffix_of(name) not in self._rules.extensions)
-        return next(filter(None, (*by_name, *by_stem)), None)
+        found = next(filter(None, (*by_name, *by_stem)), [])
+        ranks = {path: (-_parts_alike(path, cut), path.count("/")) for path in found}
+        return sorted(path for path in found if ranks[path] == min(ranks.values()))
+
+
+def _parts_alike(path: Rel, cut: Cut) -> int:
+    """Return how many folders above a clip have the names that they have in the timeline's path."""
+    own = folded(path).split("/")[-2::-1]
+    named = (folded(one).split("/")[-2::-1] for entry in cut.media for one in spellings(entry))
+    alike = (takewhile(lambda pair: pair[0] == pair[1], zip(own, parts, strict=False)) for parts in named)
+    return max((len(list(pairs)) for pairs in alike), default=0)
 
 
 def _names_of(cut: Cut) -> list[str]:

@@ -23,7 +23,14 @@ from clipspool.intake.scan import Folder
 from clipspool.intake.settle import Stamp, stamp_of
 from clipspool.intake.sidecar.defaults import Chain
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse
-from clipspool.intake.timeline_cuts import HOW_TO_MARK, NAMED_MAX, nearly_its_sidecar, placed, why_missing
+from clipspool.intake.timeline_cuts import (
+    HOW_TO_MARK,
+    NAMED_MAX,
+    nearly_its_sidecar,
+    placed,
+    why_doubtful,
+    why_missing,
+)
 from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for, unread_in
 from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
@@ -112,7 +119,7 @@ class Timelines:
         names = {folded(name), folded(stem(name))}  # a timeline may leave out the suffix
         for timeline, reading in self._read.items():
             if not names.isdisjoint(reading.names) and timeline in self._judged:
-                media = frozenset(one.path for one in self._media.shown(reading.cuts, parent(timeline))[0])
+                media = self._media.shown(reading.cuts, parent(timeline)).paths
                 if path in media:
                     self._expect(timeline, media)
                     return timeline
@@ -150,23 +157,24 @@ class Timelines:
         if isinstance(dropped, Waits):
             # Its clips wait also where only its sidecar has mistakes: else defaults may pay for them whole.
             cuts = self._read[path].cuts if path in self._read else ()
-            shown = self._media.shown(cuts, folder.rel)[0]
-            self._expect(path, frozenset(medium.path for medium in shown))
+            self._expect(path, self._media.shown(cuts, folder.rel).paths)
             return dropped
         known = plan_of(self._root, dropped.id)
         claimed = claimed_of(self._root, known) if known else frozenset()
-        shown, missing = self._media.shown(dropped.cuts, folder.rel)
+        shown = self._media.shown(dropped.cuts, folder.rel)
         marked = [cut for cut in dropped.cuts if cut.mark is not None]
-        wanted = {medium.path: medium for medium in shown if any(c.mark is not None for c in medium.cuts)}
-        self._expect(path, frozenset(medium.path for medium in shown))
+        wanted = {one.path: one for one in shown.media if any(cut.mark is not None for cut in one.cuts)}
+        self._expect(path, shown.paths)
         if not marked:
             return _problem(path, HOW_TO_MARK)
         beside = folder.entries(self._tree.base(entry.name)) if sidecar is None else ()
-        lacks = why_missing(missing) or nearly_its_sidecar(entry.name, beside)
+        lacks = why_missing(shown.missing) or nearly_its_sidecar(entry.name, beside)
         if lacks and not claimed:
             # They may be on their way: like a clip that waits for its sidecar.
             due = folder.since(entry.name) + self._rules.sidecar_wait_seconds
             return Waits.until(path, lacks, due, now, needs_others=True)
+        if why := why_doubtful(shown.doubtful):
+            return _problem(path, why)
         made: list[Made] = []
         for medium in wanted.values():
             answer = self._made(dropped, medium, now)
@@ -178,7 +186,7 @@ class Timelines:
         if held := self._held(dropped, made, now):
             return held
         plan = plan_for(dropped, made, known, claimed, self._examination.price)
-        self._accept(dropped, plan, made, [medium.path for medium in shown if medium.path not in wanted])
+        self._accept(dropped, plan, made, [one.path for one in shown.media if one.path not in wanted])
         return None
 
     def _unready(self, path: Rel, files: Sequence[Entry], now: float) -> Waits | None:

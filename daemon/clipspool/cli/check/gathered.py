@@ -19,6 +19,7 @@ from clipspool.intake.timeline_cuts import (
     nearly_its_sidecar,
     placed,
     timelines_in,
+    why_doubtful,
     why_missing,
 )
 from clipspool.intake.timeline_media import Media, Medium
@@ -68,14 +69,14 @@ def quote_timeline(
         return _wrong(HOW_TO_MARK), (), ()
     tree = Tree(root, rules, lambda _all, _new: None)
     tree.walk(time.monotonic())
-    shown, missing = Media(root, rules, tree).shown(cuts, parent(rel))
-    if missing:
-        return _wrong(why_missing(missing)), (), ()
+    shown = Media(root, rules, tree).shown(cuts, parent(rel))
+    if why := why_missing(shown.missing) or why_doubtful(shown.doubtful):
+        return _wrong(why), (), ()
     own, trouble = _own(root, rules, rel)
     marked = [cut for cut in cuts if cut.mark is not None]
     refused = tuple(f"{cut.in_words}: {cut.refusal}" for cut in marked if cut.refusal)
     quotes = []
-    for medium in shown:
+    for medium in shown.media:
         its = [cut for cut in medium.cuts if cut.mark is not None and not cut.refusal]
         if its and not trouble:
             quotes.append(_of_medium(quoter, root, rules, rel, medium, its, own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,20 +18,28 @@ from clipspool.media.timelines.model import (
     frames_of_timecode,
     mark_of,
 )
+from clipspool.system.redaction import readable
 
 _TIME = r"\d\d[:;]\d\d[:;]\d\d[:;.]\d{2,3}"
 _TIMES = re.compile(_TIME)
 _EVENT = re.compile(
-    rf"(?P<head>\s*(?P<event>\d+)\s+(?P<reel>\S+)\s+(?P<track>\S+)\s+(?P<kind>[A-Z]\w*)(?:\s+\d+)?\s+)"
+    rf"(?P<head>\s*(?P<event>\d+)\s+(?P<reel>\S+(?: \S+)*?)\s+(?P<track>\S+)\s+"
+    rf"(?P<kind>[A-Z]\w*)(?:\s+[BO])?(?:\s+\d+)?\s+)"
     rf"(?P<src_in>{_TIME})(?P<gap>\s+)(?P<src_out>{_TIME})(?P<rest>\s+{_TIME}\s+{_TIME}.*)",
     re.DOTALL,
 )
-_FROM = re.compile(r"(\*\s*FROM CLIP NAME:\s*)(.*)", re.IGNORECASE)
-_TO = re.compile(r"\*\s*TO CLIP NAME:", re.IGNORECASE)
-_FILE = re.compile(r"(\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE)
-_LOCATOR = re.compile(rf"\*\s*LOC:\s*{_TIME}\s+\S+\s*(.*)", re.IGNORECASE)
-_COMMENT = re.compile(r"\*\s*COMMENT:\s*(.*)", re.IGNORECASE)
-_SPEED = re.compile(rf"M2\s(?:(?:.*\s)?(\d+(?:\.\d*)?)\s+{_TIME}\s*$)?", re.IGNORECASE)
+_NO_EVENT = re.compile(rf"\s*\d.*{_TIME}\s+{_TIME}\s+{_TIME}\s+{_TIME}")
+"""What has an event's times, and cannot be read: its comments are not those of the event before it."""
+_FROM = re.compile(r"(\s*\*\s*FROM CLIP NAME:\s*)(.*)", re.IGNORECASE)
+_TO = re.compile(r"\s*\*\s*TO CLIP NAME:", re.IGNORECASE)
+_FILE = re.compile(r"(\s*\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE)
+_COLOURS = (
+    "RED|GREEN|BLUE|CYAN|MAGENTA|YELLOW|BLACK|WHITE|PINK|FOREST|DENIM|VIOLET|PURPLE|ORANGE|GREY|GRAY|GOLD"
+)
+_LOCATOR = re.compile(rf"\s*\*\s*(?i:LOC):\s*(?:{_TIME}(?:\s+|$))?(?:(?:{_COLOURS})(?:\s+|$))?(.*)")
+"""Its time and colour are written by programs; who writes one by hand may leave them out."""
+_COMMENT = re.compile(r"\s*\*\s*COMMENT:\s*(.*)", re.IGNORECASE)
+_SPEED = re.compile(rf"\s*M2\s(?:(?:.*\s)?(\d+(?:\.\d*)?)\s+{_TIME}\s*$)?", re.IGNORECASE)
 _RATES = (24, 25, 30, 48, 50, 60)
 _NTSC_APART = 0.101
 """By how much programs write the speeds of NTSC below 24, 30, 48 and 60, with one decimal at least."""
@@ -120,11 +129,20 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
                     named |= pattern is _FROM
         if not named:
             lines[event.line] += f"* FROM CLIP NAME: {link.name}{end or chr(10)}"
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    encoding = _encoding(data)
+    return "".join(lines).encode(encoding, "surrogatepass" if encoding == "utf-16" else "surrogateescape")
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
 def _lines(data: bytes) -> list[str]:
-    return data.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    encoding = _encoding(data)
+    text = data.decode(encoding, "replace" if encoding == "utf-16" else "surrogateescape")
+    return text.splitlines(keepends=True)
 
 
 def _end_of(line: str) -> str:
@@ -145,6 +163,10 @@ def _events(lines: list[str]) -> list[_Event]:
             is_shown = found["src_in"] != found["src_out"] and found["reel"].upper() not in {"BL", "BLACK"}
             event = _Event(found, at) if has_pictures and is_shown else None
             events += [event] if event else []
+        elif _NO_EVENT.match(line):
+            raise NoTimeline(
+                f"line {at + 1} is an event that cannot be read: `{readable(line.strip()[:80])}`"
+            )
         elif event is not None and line.strip():
             event.comments.append((at, line))
     return events

@@ -144,7 +144,7 @@ def _marks(clip: Element, begin: Fraction, end: Fraction) -> Iterator[str | None
 
 def _asset(asset: Element, asset_id: str, link: Link) -> Element:
     made = copy.deepcopy(asset)
-    for name in ("uid", "src"):
+    for name in ("uid", "src", "colorSpaceOverride"):
         made.attrib.pop(name, None)
     has_representation = made.find("media-rep") is not None
     for child in list(made):
@@ -166,7 +166,9 @@ def _format(root: Element, asset: Element, clip: Element, format_id: str, link: 
     wanted = asset.get("format") or clip.get("format")
     known = next((one for one in root.iterfind("resources/format") if one.get("id") == wanted), None)
     made = Element("format") if known is None else copy.deepcopy(known)
-    made.attrib.pop("name", None)  # it names a fixed size
+    # The name is that of a fixed size. The result is progressive, in square pixels and colours of its own.
+    for fact in ("name", "fieldOrder", "paspH", "paspV", "colorSpace"):
+        made.attrib.pop(fact, None)
     made.set("id", format_id)
     made.set("frameDuration", _written(1 / link.fps))
     made.set("width", str(link.width))

@@ -93,8 +93,11 @@ def mark_of(texts: Iterable[str | None]) -> str | None:
     return next((text for text in found if not _NAMELESS.fullmatch(text)), "" if found else None)
 
 
-def frames_of_timecode(timecode: str, fps: Fraction) -> int | None:
-    """Return how many frames after 00:00:00:00 a timecode is, with `;` in drop-frame; None if unreadable."""
+def frames_of_timecode(timecode: str, fps: Fraction, *, is_drop: bool | None = None) -> int | None:
+    """Return how many frames after 00:00:00:00 a timecode is; None if unreadable.
+
+    One with `;` is in drop-frame, unless `is_drop` says how frames are counted where it is from.
+    """
     parts = re.split(r"[:;.]", timecode.strip())
     nominal = round(fps)
     if len(parts) != 4 or not all(part.isdecimal() and len(part) <= 3 for part in parts) or not nominal:  # noqa: PLR2004
@@ -102,7 +105,8 @@ def frames_of_timecode(timecode: str, fps: Fraction) -> int | None:
     hours, minutes, seconds, frame = map(int, parts)
     if frame >= nominal:
         return None
-    dropped = DROP_FRAMES_A_MINUTE.get(nominal, 0) if ";" in timecode else 0
+    is_drop = ";" in timecode if is_drop is None else is_drop
+    dropped = DROP_FRAMES_A_MINUTE.get(nominal, 0) if is_drop else 0
     all_minutes = hours * 60 + minutes
     count = (all_minutes * 60 + seconds) * nominal + frame
     return count - dropped * (all_minutes - all_minutes // 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
@@ -19,6 +20,8 @@ from clipspool.media.timelines.model import (
 )
 from clipspool.media.timelines.tree import Element, parse, text_of, write
 
+_PLAIN = (("pixelaspectratio", "square"), ("anamorphic", "FALSE"), ("fielddominance", "none"))
+"""What a result is, whatever its media was."""
 _NOTES = ("logginginfo/lognote", "comments/mastercomment1", "comments/clipcommenta")
 
 
@@ -104,13 +107,15 @@ def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
             refusal = RETIMED
     media = (text_of(file, "pathurl"), text_of(file, "name"), item.findtext("name"))
     rate = rate or Fraction(1)
+    # The times of a subclip count from where it begins in its media.
+    offset = max(_whole(item.findtext("subclipinfo/startoffset")), 0)
     return Cut(
         number=number,
         name=item.findtext("name") or text_of(file, "name") or item.get("id") or "?",
         media=tuple(dict.fromkeys(name.strip() for name in media if name and name.strip())),
         start=max(begin, 0) / rate,
         seconds=max(end - begin, 0) / rate,
-        origin=Fraction(0),
+        origin=-offset / rate,
         mark=mark_of(_marks(item, begin, end)),
         refusal=refusal,
     )
@@ -119,9 +124,12 @@ def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
 def _is_retimed(item: Element) -> bool:
     for effect in item.iterfind("filter/effect"):
         if (effect.findtext("effectid") or "").strip().lower() == "timeremap":
-            speeds = [p for p in effect.iterfind("parameter") if p.findtext("parameterid") == "speed"]
-            values = {(speed.findtext("value") or "").strip() for speed in speeds}
-            if not values or not values <= {"100", "100.0", "100.00"}:
+            said = {
+                (one.findtext("parameterid") or ""): (one.findtext("value") or "").strip().upper()
+                for one in effect.iterfind("parameter")
+            }
+            is_plain = said.get("reverse") != "TRUE" and said.get("variablespeed") not in {"1", "TRUE"}
+            if not is_plain or not re.fullmatch(r"100(\.0*)?", said.get("speed", "")):
                 return True
     return False
 
@@ -146,8 +154,8 @@ def _relink(item: Element, file_id: str, link: Link, files: Mapping[str, Element
         for path in ("in", "out"):
             if (place := marker.find(path)) is not None and _whole(place.text) >= 0:
                 place.text = str(max(_whole(place.text) - shift, 0))
-    # Premiere counts in ticks of its own besides, which would win.
-    for path in ("pproTicksIn", "pproTicksOut"):
+    # Premiere counts in ticks of its own besides, which would win; and the result is no subclip.
+    for path in ("pproTicksIn", "pproTicksOut", "subclipinfo"):
         if (place := item.find(path)) is not None:
             item.remove(place)
     if named is None:
@@ -161,9 +169,9 @@ def _relink(item: Element, file_id: str, link: Link, files: Mapping[str, Element
     url = link.url.replace("file:///", "file://localhost/", 1) if is_hosted else link.url
     _set(described, "pathurl", url)
     _set(described, "duration", str(round(link.seconds * link.fps)))
-    for size, value in (("width", link.width), ("height", link.height)):
-        if (place := described.find(f"media/video/samplecharacteristics/{size}")) is not None:
-            place.text = str(value)
+    for fact, value in (("width", str(link.width)), ("height", str(link.height)), *_PLAIN):
+        if (place := described.find(f"media/video/samplecharacteristics/{fact}")) is not None:
+            place.text = value
     _set_timecode(described, link)
     _set(item, "duration", str(round(link.seconds * rate)))
     _set(item, "name", link.name)
