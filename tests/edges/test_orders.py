@@ -120,6 +120,15 @@ def test_what_the_leader_refuses_is_said_to_who_gave_the_order(opened, leader):
         give(opened, "b", "pause", {"inbox": "bay-9"}, 30.0)
 
 
+def test_a_leader_that_hangs_is_not_said_to_have_refused(opened, leader):
+    def hang(_command, _arguments):
+        raise TimeoutError
+
+    leader(hang).start()
+    with pytest.raises(NotAnswered, match="it may still carry it out"):
+        give(opened, "b", "retry", {"ids": ["j1"]}, 30.0)
+
+
 def test_an_order_that_nobody_takes_is_withdrawn_and_never_carried_out_later(opened, leader):
     with pytest.raises(NotAnswered, match="no node of the farm leads now, so nothing was done"):
         give(opened, "b", "retry", {"ids": ["j1"]}, 0.2)

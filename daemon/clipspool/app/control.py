@@ -21,8 +21,18 @@ from clipspool.system.process import start_thread
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
-_LONG_SECONDS = {"others": 600.0, "recover": 3600.0, "choose": 600.0, "prune": 3600.0, "working": 2.0}
-"""Commands that read or remove many files on the file server, or whole results; `working` may go without."""
+_OTHER_SECONDS = {
+    "others": 600.0,
+    "recover": 3600.0,
+    "choose": 600.0,
+    "prune": 3600.0,
+    "working": 2.0,
+    "look": 10.0,
+}
+"""Commands that read or remove many files on the file server, or whole results; and those that can go without
+the answer: `status` then draws what the journal says."""
+_LOOKS = frozenset({"status", "look", "others", "working", "balance", "presets"})
+"""Commands that change nothing."""
 _CONNECTIONS_MAX = 16
 _REST_SECONDS = 0.2
 """After an accept that failed, for want of descriptors perhaps."""
@@ -101,9 +111,13 @@ class ControlSocket:
     def _serve(self, connection: socket.socket) -> None:
         with connection.makefile("rb") as lines:
             line = lines.readline(_LINE_BYTES_MAX)
+        do, given = "", {}
         try:
             asked = json.loads(line)
-            reply = {"ok": self._answer(str(asked["do"]), dict(asked["with"]))}
+            do, given = str(asked["do"]), dict(asked["with"])
+            reply = {"ok": self._answer(do, given)}
+        except TimeoutError:  # the scheduler hangs, perhaps with the journal's disk
+            reply = {"failed": _silence(do, given)}
         except Exception as error:  # noqa: BLE001  (sent back to the command; the daemon goes on)
             reply = {"failed": str(error) or type(error).__name__}
         connection.sendall(json.dumps(reply).encode() + b"\n")
@@ -116,6 +130,16 @@ def _near(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{fd}/{path.name}"
 
 
+def _silence(do: str, given: Mapping[str, Any]) -> str:
+    """Return what is said of a command that was not answered in time: an order may still be carried out."""
+    then = (
+        ""
+        if do in _LOOKS or given.get("dry_run")
+        else "; it may still do this, so look before you order it again"
+    )
+    return f"the daemon runs, but does not answer{then}"
+
+
 def ask(journal: Path, do: str, **arguments: Any) -> Any:
     """Have the journal's daemon carry out a command; raises NoDaemon or CommandFailed."""
     try:
@@ -125,12 +149,12 @@ def ask(journal: Path, do: str, **arguments: Any) -> Any:
         ):
             connection.settimeout(_CONNECT_SECONDS)
             connection.connect(address)
-            connection.settimeout(_LONG_SECONDS.get(do, _ANSWER_SECONDS))
+            connection.settimeout(_OTHER_SECONDS.get(do, _ANSWER_SECONDS))
             connection.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 line = lines.readline()
     except TimeoutError as error:
-        raise CommandFailed("the daemon runs, but does not answer") from error
+        raise CommandFailed(_silence(do, arguments)) from error
     except PermissionError as error:
         raise CommandFailed(
             f"{socket_of(journal)}: {error.strerror}; run this as the daemon's user"

@@ -68,15 +68,21 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
     """
     if (of_farm := _of_farm(settings)) is not None:
         return of_farm
+    holder = Lock(settings.journal.path).holder()
+    why = "no daemon runs" if holder is None else "the daemon does not answer"
     inboxes = []
     for inbox in settings.inbox:
         lying = list(clips_in(inbox.path, frozenset(inbox.extensions), inbox.ignore, _is_new_in(inbox)))
         waiting = [
-            {"path": text(path), "reason": reason, "since": iso(since), "problem": problem}
-            for path, reason, since, problem in lying[:most]
+            {
+                "path": text(path),
+                "reason": "see the note beside it" if problem else why,
+                "since": iso(since),
+                "problem": problem,
+            }
+            for path, since, problem in lying[:most]
         ]
-        inboxes.append(InboxView(inbox.name, "unwatched", "none", "no daemon runs", waiting, len(lying)))
-    holder = Lock(settings.journal.path).holder()
+        inboxes.append(InboxView(inbox.name, "unwatched", "none", why, waiting, len(lying)))
     daemon: dict[str, Any] = {"running": False, "pid": holder, "since": None, "troubles": []}
     journal = Journal.read(settings.journal.place)
     if journal is None:

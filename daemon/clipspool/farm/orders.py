@@ -36,6 +36,7 @@ _LOST = (
     "the node that took it up leads no more, and may have carried it out or not: look at the jobs before you "
     "give it again"
 )
+_SILENCE = "the node that leads has not answered yet; it may still carry it out"
 
 
 class NotAnswered(OperatorError):
@@ -68,7 +69,7 @@ def _await(connection: psycopg.Connection[Any], order: int, seconds: float) -> A
         rest = min(rest * 1.5, _REST_SECONDS[1])
     if ask(connection, "withdraw_order", {"id": order}):
         raise NotAnswered("no node of the farm leads now, so nothing was done (`clipspool farm` shows them)")
-    raise NotAnswered("the node that leads has not answered yet; it may still carry it out")
+    raise NotAnswered(_SILENCE)
 
 
 class OrderDesk:
@@ -137,6 +138,8 @@ class OrderDesk:
         trouble, answer = None, None
         try:
             answer = self._answer(order["command"], order["arguments"])
+        except TimeoutError:  # its scheduler hangs, perhaps with the database
+            trouble = _SILENCE
         except Exception as error:  # noqa: BLE001 - it is the answer; the leader goes on
             trouble = str(error) or type(error).__name__
         with suppress(psycopg.Error, JournalError), self._connect() as connection:

@@ -21,14 +21,14 @@ def clips_in(
     extensions: Collection[str],
     ignore: Collection[str],
     is_new: Callable[[Rel, os.stat_result], bool] = lambda _rel, _there: True,
-) -> Iterator[tuple[Rel, str, float, bool]]:
-    """Yield clips that are not accepted: path, reason, Unix seconds of last change, whether it has a note."""
+) -> Iterator[tuple[Rel, float, bool]]:
+    """Yield clips that are not accepted: path, Unix seconds of last change, whether it has a note."""
     return islice(_all_clips_in(inbox, Names(extensions, ignore), is_new), _CLIPS_MAX)
 
 
 def _all_clips_in(
     inbox: Path, names: Names, is_new: Callable[[Rel, os.stat_result], bool]
-) -> Iterator[tuple[Rel, str, float, bool]]:
+) -> Iterator[tuple[Rel, float, bool]]:
     for folder, folders, files in os.walk(inbox):
         rel = str(Path(folder).relative_to(inbox)).removeprefix(".")
         folders[:] = [name for name in folders if names.enters(name, rel)]
@@ -42,8 +42,7 @@ def _all_clips_in(
             if not is_new(join(rel, name), there):
                 continue
             since = there.st_mtime
-            has_note = f"{name}{PROBLEM_NOTE}" in files
-            yield join(rel, name), "see the note beside it" if has_note else "no daemon runs", since, has_note
+            yield join(rel, name), since, f"{name}{PROBLEM_NOTE}" in files
 
 
 def passed_by(inbox: Path, extensions: Collection[str], ignore: Collection[str]) -> list[str]:
