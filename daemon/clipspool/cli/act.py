@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, StillServed, command, yes_option
+from clipspool.cli.group import Context, StillServed, asks_nothing, command, yes_option
 from clipspool.cli.output import EXIT_FAILED, ask_daemon, consent, ended, fail, say, utf8
 
 if TYPE_CHECKING:
@@ -190,10 +190,9 @@ def balance_in_words(settings: Settings, price: float) -> str:
 
 @command()
 @click.argument("inbox", required=False)
-@click.option("--yes", is_flag=True, hidden=True)
-def pause(context: Context, inbox: str | None, *, yes: bool) -> None:
+@asks_nothing
+def pause(context: Context, inbox: str | None) -> None:
     """Stop submitting, from INBOX or from all; running tasks are still followed."""
-    del yes
     done = f"Submitting from {inbox or 'all inboxes'} is paused; `clipspool resume` continues it."
     _change(context, "pause", inbox, done)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from clipspool.cli.act import balance_in_words, say_when, why_option
-from clipspool.cli.group import Context, command, yes_option
+from clipspool.cli.group import Context, asks_nothing, command, yes_option
 from clipspool.cli.output import EXIT_FAILED, consent, ended, say
 
 
@@ -72,14 +72,13 @@ def again(
 @click.argument("jobs", nargs=-1, required=True)
 @click.option("--undo", is_flag=True, help="Take the mark back.")
 @why_option
-@click.option("--yes", is_flag=True, hidden=True)
-def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str, yes: bool) -> None:
+@asks_nothing
+def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str) -> None:
     """Mark delivered jobs as the ones to use, of all versions and variants of their clips.
 
     Their results also appear in `_chosen` in the outbox, under the same names; the others stay where they
     are. Choosing another version of a clip takes the mark from the one before.
     """
-    del yes
     settings = context.settings("write")
     from clipspool.cli.client import OperatorCommands, operator_name
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, clipspool, command, config_option, json_option
+from clipspool.cli.group import Context, asks_nothing, clipspool, command, config_option, json_option
 from clipspool.cli.output import console, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def farm(context: click.Context, *, as_json: bool) -> None:
 @command(group=farm)
 @click.argument("node")
 @click.option("--undo", is_flag=True, help="Let the node take part again.")
+@asks_nothing
 def drain(context: Context, *, node: str, undo: bool) -> None:
     """Have NODE finish what it does, hand over, and take nothing more until it is started again."""
     settings = context.settings("read")
@@ -104,6 +105,7 @@ def _table(found: list[Member]) -> Table:
 
 @command("import", group=farm)
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@asks_nothing
 def import_(context: Context, *, file: Path | None) -> None:
     """Copy the journal FILE of a stopped clipspool into the empty PostgreSQL of `journal.url`.
 

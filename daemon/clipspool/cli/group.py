@@ -202,6 +202,8 @@ config_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+asks_nothing = click.option("--yes", is_flag=True, hidden=True, expose_value=False)
+"""For commands that change something without a question: a script gives `--yes` to all."""
 
 
 def command(

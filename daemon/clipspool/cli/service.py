@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import Context, clipspool, yes_option
+from clipspool.cli.group import Context, asks_nothing, clipspool, yes_option
 from clipspool.cli.output import EXIT_FAILED, consent, fail, say
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def status(context: Context, *, config: Path | None) -> None:
 
 @service.command()
 @config_option
+@asks_nothing
 @click.pass_obj
 def reload(context: Context, *, config: Path | None) -> None:
     """Reload the running daemon's configuration; fails where it cannot be applied."""

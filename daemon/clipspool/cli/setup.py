@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipspool.cli.group import Context, clipspool, command
+from clipspool.cli.group import Context, asks_nothing, clipspool, command
 from clipspool.cli.output import EXIT_FAILED, fail, print_json, refuse, say
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _literal(path: Path) -> str:
 
 @clipspool.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
+@asks_nothing
 def init(folder: Path) -> None:
     """Create config.toml and example folders in DIR, or here. Existing files are never changed."""
     config = folder / "config.toml"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipspool.cli.group import Context, command, json_option, yes_option
+from clipspool.cli.group import Context, asks_nothing, command, json_option, yes_option
 from clipspool.cli.output import consent, fail, print_json, say
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def _parts(inbox: Mapping[str, Any]) -> Iterator[str]:
 
 @command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@asks_nothing
 def backup(context: Context, file: Path) -> None:
     """Copy the journal into FILE as it is at this moment, also while the daemon runs.
 
