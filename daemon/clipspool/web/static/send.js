@@ -20,8 +20,10 @@
     const headers = body && !isForm ? { "Content-Type": "application/json" } : {};
     const answer = await fetch(API + path, { method, headers, body: isForm ? body : body && JSON.stringify(body) });
     const data = answer.status === 204 ? {} : await answer.json();
-    return { status: answer.status, data, why: data.error?.message ?? "" };
+    return { status: answer.status, data, why: reasonOf(answer.status, data) };
   }
+
+  const reasonOf = (status, data) => status === 401 ? "The session has ended: log in again. What was sent so far is kept." : data.error?.message ?? "";
 
   // A request of its own kind: fetch cannot tell how much of a piece is on its way.
   const put = (clip, offset) => new Promise((done, lost) => {
@@ -42,7 +44,9 @@
   const size = (count) => count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;
 
   function add(file, folder = "") {
-    if (clips.some((one) => keyOf(one) === keyOf({ file, folder }) && one.state !== "gone")) return;
+    const twin = clips.find((one) => keyOf(one) === keyOf({ file, folder }) && !["gone", "placed"].includes(one.state));
+    if (twin && twin.state !== "failed") return;
+    if (twin) { twin.state = "gone"; twin.node.remove(); }  // it begins again where it ended
     const node = document.createElement("li");
     const name = Object.assign(document.createElement("span"), { className: "file", textContent: folder ? `${folder}/${file.name}` : file.name });
     const bar = Object.assign(document.createElement("progress"), { max: file.size || 1, value: 0 });
@@ -121,7 +125,7 @@
       if (answer.status === 200) { at = answer.data.received; tries = 0; continue; }
       const received = answer.data.error?.received;
       if (received !== undefined) { at = received; continue; }
-      if (answer.status && ![409, 429, 503].includes(answer.status)) { fail(clip, answer.data.error?.message ?? "It was refused."); return; }
+      if (answer.status && ![409, 429, 503].includes(answer.status)) { fail(clip, reasonOf(answer.status, answer.data) || "It was refused."); return; }
       say(clip, "The connection was lost; it goes on by itself.");
       await pause(Math.min(WAIT_MS, 500 * 2 ** tries++));
       try { at = (await ask("GET", `/uploads/${clip.id}`)).data.received ?? at; } catch { /* tried again */ }
