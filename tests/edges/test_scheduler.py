@@ -742,6 +742,17 @@ def test_everything_can_be_paused(desk):
     desk.until(S.DELIVERED)
 
 
+def test_a_resume_says_which_inboxes_an_editors_file_still_pauses(desk):
+    assert desk.order(operator.resume, None) == ""
+    desk.scheduler.pauses.set_file("bay", "_pause")
+    still = "the inbox bay contains `_pause`: remove it, and sending continues"
+    assert desk.order(operator.resume, None) == still
+    desk.order(operator.pause, None)
+    assert desk.order(operator.resume, "bay") == still
+    with pytest.raises(operator.NotDone, match=still):
+        operator.resume(desk.scheduler, "bay")
+
+
 def test_one_inbox_is_resumed_where_all_are_paused_and_the_others_stay_so(open_desk):
     desk = open_desk(inboxes=("bay", "other"))
     desk.order(operator.pause, None)

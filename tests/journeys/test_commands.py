@@ -316,6 +316,7 @@ def test_an_editors_pause_holds_clips_and_queue_and_every_surface_says_what_to_r
     assert bay.paid == 0
     assert lying.exists()
     assert "_pause.txt" in bay.call("resume", "one", "--yes").stderr + bay.call("status").stdout
+    assert "is resumed. But the inbox bay contains `_pause.txt`" in bay.call("resume").stdout
     (bay.inbox / "_pause.txt").unlink()
     bay.until_retired(2)
     assert bay.paid == 2

@@ -258,18 +258,22 @@ def _change(context: Context, name: str, inbox: str | None, done: str) -> None:
     try:
         settings = context.settings("write", asks_daemon=True)
     except StillServed as served:
-        if ask_daemon(served.journal, name, inbox=inbox) is None:
+        if (answer := ask_daemon(served.journal, name, inbox=inbox)) is None:
             fail("The daemon does not answer.")
-        say(done)
+        _say_changed(done, *answer)
         return
     if inbox is not None and inbox not in settings.inbox_names:
         fail(f"There is no inbox {inbox}; configured: {', '.join(settings.inbox_names)}.")
     from clipspool.cli.client import OperatorCommands
 
     with OperatorCommands(settings) as operator:
-        operator.do(name, inbox=inbox)
-        say(done)
+        _say_changed(done, operator.do(name, inbox=inbox))
         say_when(operator)
+
+
+def _say_changed(done: str, but: str) -> None:
+    """Print that it was done, and for which inboxes it changes nothing yet."""
+    say(done + (f" But {but}." if but else ""))
 
 
 def _report(operator: OperatorCommands, answers: Sequence[dict[str, Any]]) -> None:

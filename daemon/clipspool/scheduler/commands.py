@@ -203,24 +203,33 @@ def pause(scheduler: Scheduler, inbox: str | None) -> str:
     """Stop submitting, from one inbox or from all; what runs is still followed."""
     _known(scheduler, inbox)
     scheduler.pauses.set_by_operator(scheduler.pauses.by_operator | {inbox or ALL})
-    return "paused"
+    return ""
 
 
 def resume(scheduler: Scheduler, inbox: str | None) -> str:
-    """Continue submitting, also where the provider is blocked: the operator says that the fault is over."""
+    """Continue submitting, also where the provider is blocked: the operator says that the fault is over.
+
+    Returns which inboxes stay paused by an editor's file, in words.
+    """
     _known(scheduler, inbox)
+    files = scheduler.pauses.files
+    still = [
+        f"the inbox {name} contains `{files[name]}`: remove it, and sending continues"
+        for name in scheduler.picker.inboxes
+        if inbox in {None, name} and name in files
+    ]
     if inbox is None:
         scheduler.pauses.set_by_operator(())
         scheduler.braking.release()
     else:
         paused = scheduler.pauses.by_operator
-        if not paused & {ALL, inbox} and (file := scheduler.pauses.files.get(inbox)):
-            raise NotDone(f"the inbox {inbox} contains `{file}`: remove it, and sending continues")
+        if still and not paused & {ALL, inbox}:
+            raise NotDone(still[0])
         if ALL in paused:
             paused = frozenset(scheduler.picker.inboxes)
         scheduler.pauses.set_by_operator(paused - {inbox})
     scheduler.journal.retire_again(scheduler.now(), inbox)
-    return "resumed"
+    return "; ".join(still)
 
 
 def accept_restored(scheduler: Scheduler) -> bool:
