@@ -74,7 +74,12 @@ def test_a_valid_reload_applies_and_an_invalid_one_changes_nothing(bay):
     bay.drop("shot.mp4")
     bay.until(lambda: bay.jobs() and bay.job()["held"] == "budget")
     good = bay.config.read_text()
-    for bad in ("poll_seconds_min = ", 'poll_seconds_mim = 3\n[models.x]\nendpoint = "x"'):
+    bads = (
+        "poll_seconds_min = ",
+        'poll_seconds_mim = 3\n[models.x]\nendpoint = "x"',
+        'poll_seconds_min = 0.05\nca_file = "gone.pem"',
+    )
+    for bad in bads:
         refused = len(bay.events("reload_refused"))
         bay.config.write_text(good.replace("poll_seconds_min = 0.05", bad))
         bay.daemon.send_signal(signal.SIGHUP)
@@ -82,11 +87,26 @@ def test_a_valid_reload_applies_and_an_invalid_one_changes_nothing(bay):
     bay.config.write_text(good + "\n[models.x]\nnonsense = 1\n")
     bay.daemon.send_signal(signal.SIGHUP)
     bay.until(lambda: len(bay.events("reload_refused")) > 2, what="a bad model is refused")
-    bay.configure(top="[budget]\ncredits_per_job_max = 10000\n")
+    bay.configure(keys='file_mode = "0640"', top="[budget]\ncredits_per_job_max = 10000\n")
     bay.daemon.send_signal(signal.SIGHUP)
     bay.until(lambda: bay.events("reloaded"), what="the reload applies")
     bay.drop("next.mp4")
     bay.until_retired(1)
+    assert (bay.outbox / "next.mp4").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named_in_a_sentence(bay, content):
+    if content is not None:
+        (bay.home / "own.pem").write_text(content)
+    bay.configure(provider='ca_file = "own.pem"')
+    done = bay.call("run")
+    assert done.returncode == 78
+    (said,) = done.stderr.strip().splitlines()
+    assert "provider.ca_file" in said
+    checked = bay.call("check")
+    assert "BAD   provider.ca_file" in checked.stdout
+    assert "inbox bay" in checked.stdout
 
 
 def test_a_job_whose_inbox_was_renamed_says_so_and_goes_on_once_it_has_its_name_back(open_bays):

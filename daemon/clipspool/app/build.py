@@ -13,7 +13,7 @@ import structlog
 
 from clipspool import __version__
 from clipspool.app.serving import AlreadyServed, Announcement, user_name
-from clipspool.app.settings import InboxSettings, Settings, leave_note, noted_journal
+from clipspool.app.settings import InboxSettings, Settings, SettingsError, leave_note, noted_journal
 from clipspool.app.shipping import proxy_of
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.types import Inspection, Rules
@@ -270,18 +270,25 @@ def follows(
 
 
 def provider_of(settings: Settings, base_url: str | None = None) -> Runway:
-    """Build the provider; `base_url` is that of an older task, otherwise the configured one."""
+    """Build the provider; `base_url` is that of an older task, otherwise the configured one.
+
+    Raises SettingsError where the file of certificates cannot be used.
+    """
     provider = settings.provider
     key = provider.api_key
-    return Runway(
-        base_url or provider.base_url,
-        lambda: "" if key is None else key.get_secret_value(),
-        api_version=provider.api_version,
-        user_agent=f"clipspool/{__version__}",
-        patience=Patience(connect_seconds=provider.connect_seconds, read_seconds=provider.answer_seconds),
-        ca_file=None if provider.ca_file is None else str(provider.ca_file),
-        proxy=proxy_of(settings),
-    )
+    try:
+        return Runway(
+            base_url or provider.base_url,
+            lambda: "" if key is None else key.get_secret_value(),
+            api_version=provider.api_version,
+            user_agent=f"clipspool/{__version__}",
+            patience=Patience(connect_seconds=provider.connect_seconds, read_seconds=provider.answer_seconds),
+            ca_file=None if provider.ca_file is None else str(provider.ca_file),
+            proxy=proxy_of(settings),
+        )
+    except OSError as error:
+        why = f"{provider.ca_file} holds no certificates that can be read: {error.strerror or error}"
+        raise SettingsError(f"{settings.file or 'environment'}: `provider.ca_file` {why}") from error
 
 
 def inspection_of(stages: StageRunner) -> Inspection:

@@ -128,6 +128,8 @@ class InboxFolders:
             if inbox.is_read_only:
                 self.origins[inbox.name] = origin_of(inbox, settings, self._identities, self._remember)
         source, target = self.roots[inbox.name]
+        for root in (source, target):  # those of before a reload
+            root.file_mode, root.folder_mode = inbox.file_mode, inbox.folder_mode
         return Folders(
             name=inbox.name,
             inbox=source,

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 
 import structlog
 
+from clipspool.app.build import provider_of
 from clipspool.app.settings import Settings, SettingsError, changes, load
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ def reread(
     """
     try:
         new = load(settings.file)
+        provider_of(new)  # its certificates have to be readable before anything is changed
     except SettingsError as error:
         raise CannotReload(str(error)) from error
     if not new.journal_named_by:  # a daemon stays with the journal that it began with

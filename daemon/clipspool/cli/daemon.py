@@ -40,6 +40,7 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
 
     from clipspool.app import node
     from clipspool.app.build import CannotStart
+    from clipspool.app.settings import SettingsError
     from clipspool.app.settings.wording import KEY_PLACES
     from clipspool.journal import JournalError
     from clipspool.system import failpoint, mounts
@@ -63,6 +64,8 @@ def run(context: Context, *, until_idle: bool, accept_restored: bool) -> None:
         refuse(str(error))  # a restart would only take the name back from the other node
     except CannotStart as error:
         fail(str(error))
+    except SettingsError:
+        raise
     except JournalError as error:
         log.error("stopped_by_trouble", why=str(error))  # noqa: TRY400 - a full disk needs no trace
         sys.exit(EXIT_FAILED)

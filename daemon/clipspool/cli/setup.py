@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,9 +120,13 @@ def check(
     env, needs = _as_the_service(context)
     settings = context.settings("find", looks=True, needs=needs, env=env)
     from clipspool.app.build import provider_of
+    from clipspool.app.settings import SettingsError
 
+    provider = None
+    with suppress(SettingsError):  # said among the findings
+        provider = None if offline else provider_of(settings)
     findings: list[Finding] = []
-    for finding in look(settings, None if offline else provider_of(settings), notifies=notify):
+    for finding in look(settings, provider, notifies=notify):
         findings.append(finding)
         if as_json:
             print_json(asdict(finding))

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clipspool.app.build import provider_of
 from clipspool.app.serving import user_name
-from clipspool.app.settings import Settings
+from clipspool.app.settings import Settings, SettingsError
 from clipspool.app.settings.wording import KEY_PLACES
 from clipspool.app.shipping import signer_of
 from clipspool.cli.check.finding import Finding, look_at_file, why_of
@@ -153,7 +154,10 @@ def look_at_key(settings: Settings, *, is_needed: bool, unit: Unit | None = None
     else:
         yield Finding("ok", "API key", "is set")
     yield from look_at_file("provider.api_key_file", provider.api_key_file)
-    yield from look_at_file("provider.ca_file", provider.ca_file, is_secret=False)
+    try:
+        provider_of(settings)
+    except SettingsError as error:
+        yield Finding("bad", "provider.ca_file", str(error), "fix the path, its permissions or the file")
 
 
 def _handed_over(file: Path, unit: Unit) -> Finding:
