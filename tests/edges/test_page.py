@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -305,7 +305,9 @@ def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ende
     ("to", "where"),
     [
         ("/jobs/clip1", "/jobs/clip1"),
+        ("/inbox/B%C3%BCro-1?mend=day%2Fa+b.mp4", "/inbox/B%C3%BCro-1?mend=day%2Fa+b.mp4"),
         ("", "/"),
+        ("/?//evil.test", "/?//evil.test"),
         ("//evil.test/", "/"),
         ("/\\evil.test", "/"),
         ("https://evil.test/", "/"),
@@ -316,6 +318,37 @@ def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ende
 def test_after_the_log_in_it_goes_on_where_it_was_and_never_elsewhere(web, to, where):
     assert web.post("/login", SAME, token=TOKEN, to=to).getheader("Location") == where
     assert f'name="to" value="{where}"' in web.get(f"/login?{urlencode({'to': to})}").text
+
+
+def test_one_whose_session_ended_comes_back_to_the_very_list_that_was_asked_for(stage):
+    beyond = AccessRules((Token(TOKEN),), must_log_in=True)
+    with stage.open(beyond) as web:
+        for asked in ("/jobs?state=failed&q=a%20b", "/inbox/B%C3%BCro", "/jobs/clip1"):
+            login = web.get(asked, Accept="text/html").getheader("Location")
+            found = re.search('name="to" value="([^"]*)"', web.get(login).text)[1]
+            to = html.unescape(found)
+            assert web.post("/login", SAME, token=TOKEN, to=to).getheader("Location") == asked
+
+
+def test_an_inbox_named_all_is_paused_alone(stage, web):
+    web.post("/inboxes/*/pause")
+    web.post("/inboxes/all/pause")
+    assert "all inboxes" in web.get("/inboxes/*/pause").text
+    state = stage.state
+
+    def with_all():
+        (status, conditions) = state().result()
+        future = Future()
+        future.set_result(({**status, "inboxes": [{**status["inboxes"][0], "name": "all"}]}, conditions))
+        return future
+
+    stage.state = with_all
+    stage.commands.clear()
+    with stage.open() as other:
+        assert "the inbox all" in other.get("/inboxes/all/pause").text
+        other.post("/inboxes/all/resume")
+        other.post("/inboxes/*/resume")
+    assert stage.commands == [("resume", {"inbox": "all"}), ("resume", {"inbox": None})]
 
 
 def test_two_daemons_on_one_machine_do_not_end_each_others_sessions(web, tmp_path):

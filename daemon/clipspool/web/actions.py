@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,11 +32,10 @@ from clipspool.web.sessions import SESSION_SECONDS, Sessions
 from clipspool.web.views import Views
 
 _FIELDS_MAX = 20
-_ALL = "all"
 _FOR_SEVERAL = {"retry": "Run these again?", "cancel": "Cancel these jobs?", "approve": "Approve these?"}
 _SEVERAL_MAX = 2000
 """Jobs that one decision is about; the newest, where more are held."""
-_PATH = re.compile(r"/(?!/)[\w/%.~-]{0,200}", re.ASCII)
+_ADDRESS = re.compile(r"/(?!/)[\w/%.~-]{0,1000}(\?[\w/%.~&=+,:*-]{0,1000})?", re.ASCII)
 _TITLES = {
     "retry": "Run again?",
     "cancel": "Cancel this job?",
@@ -153,34 +153,37 @@ class ActionRoutes:
     def confirm_inbox(self, request: Request) -> Response:
         """Show the confirmation before submitting is paused or resumed, for one inbox or for all."""
         act, name = request.path_params["act"], request.path_params["inbox"]
-        seen = self._views.snapshot.get()
-        known = {one["name"]: one for one in seen.status["inboxes"]}
-        if act not in {"pause", "resume"} or name not in {_ALL, *known}:
+        known = self._inboxes()
+        if act not in {"pause", "resume"} or name not in {"*", "all", *known}:
             raise HTTPException(404)
-        which = "all inboxes" if name == _ALL else f"the inbox {name}"
+        which = f"the inbox {name}" if name in known else "all inboxes"
         if act == "pause":
             said = [
                 f"Submitting from {which} stops.",
                 "Running tasks are still followed, and their results delivered. This costs nothing.",
             ]
         else:
-            queued = seen.status["jobs"][State.QUEUED.value]
+            queued = self._views.snapshot.get().status["jobs"][State.QUEUED.value]
             said = [f"Submitting from {which} resumes."]
             many = "1 job is" if queued == 1 else f"{queued:,} jobs are"
             then = ": what resumes is sent and charged in turn." if queued else "."
             said.append(f"{many} queued in all inboxes{then}")
-            if name != _ALL and known[name]["state"] == "offline":
+            if name in known and known[name]["state"] == "offline":
                 said.append("Its folders are accepted as they are now, even if they were replaced.")
             said.append(self._budget())
         return self._ask(request, act, said, back="/", job=None, inbox=which)
 
-    async def do_inbox(self, request: Request) -> Response:
+    def do_inbox(self, request: Request) -> Response:
         """Do it."""
         act, name = request.path_params["act"], request.path_params["inbox"]
         if act not in {"pause", "resume"}:
             raise HTTPException(404)
-        inbox = None if name == _ALL else name
-        return await run_in_threadpool(self._done, request, act, {"inbox": inbox}, "/")
+        is_all = name == "*" or (name == "all" and name not in self._inboxes())
+        return self._done(request, act, {"inbox": None if is_all else name}, "/")
+
+    def _inboxes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the inboxes by name; one may be named `all`, and none `*`."""
+        return {one["name"]: one for one in self._views.snapshot.get().status["inboxes"]}
 
     # --- both -----------------------------------------------------------------------------------------
 
@@ -271,4 +274,4 @@ def _ids(text: str) -> list[str]:
 
 def _within(path: str) -> str:
     """Return a path of this page to open after the log-in; the overview for anything else."""
-    return path if _PATH.fullmatch(path) else "/"
+    return path if _ADDRESS.fullmatch(path) else "/"

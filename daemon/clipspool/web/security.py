@@ -111,7 +111,7 @@ class AccessControl:
             return _said(403, "Only the page itself may fetch this.")
         if self._access.must_log_in and not is_known and not path.startswith(_OPEN_TO_ALL):
             wants_page = "text/html" in headers.get("accept", "")
-            there = quote(path, safe="/")
+            there = quote(address_of(scope), safe="/")
             return RedirectResponse(f"/login?to={there}", 303) if wants_page else _said(401, "Log in first.")
         return None
 
@@ -212,6 +212,12 @@ def caller_of(scope: Scope) -> str:
     """Return the caller for the log: an address, or the Unix socket."""
     client = scope.get("client")
     return str(client[0]) if client and client[0] else "unix socket"
+
+
+def address_of(scope: Scope) -> str:
+    """Return a request's path and query, to come back to after the log-in."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 def token_of(request: Request) -> Token | None:

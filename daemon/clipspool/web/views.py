@@ -26,7 +26,7 @@ from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
 from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
-from clipspool.web.security import may, token_of
+from clipspool.web.security import address_of, may, token_of
 from clipspool.web.templates_env import environment, flat
 
 _WAITING_SHOWN = 12
@@ -89,6 +89,7 @@ class Views:
             can_add=may(asked, Right.ADD),
             has_token=bool(self._access.tokens),
             path=asked.url.path,
+            here=address_of(asked.scope),
             now=self.daemon.now(),
             iso=iso,
             **values,
