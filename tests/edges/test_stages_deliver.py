@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 import tomllib
 from dataclasses import replace
 from types import SimpleNamespace
@@ -602,7 +603,37 @@ def test_a_result_that_was_published_under_another_name_is_found_and_not_fetched
     event = deliver(job, bench.clip, bench.bay, NOON + 86_400, always)
     assert isinstance(event, Delivered)
     assert [result.name for result in event.results] == [first]
-    assert list(films(bench)) == [first]
+    assert set(lying(bench.results)) == {first, f"{first}.toml"}
+
+
+def test_a_result_that_could_not_be_placed_keeps_its_name_on_the_next_day(bench, monkeypatch):
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = fetched(bench)
+    bench.bay = replace(bench.bay, result_name="{stem}_{date}")
+    with monkeypatch.context() as patch:
+        patch.setattr(moves, "rename_new", full)
+        with pytest.raises(OSError, match="No space left"):
+            deliver(job, bench.clip, bench.bay, NOON, always)
+    # Each failed try is an event of the job.
+    later = replace(job, updated_at=NOON + 86_400, held=Held.OUTBOX, attempts=1)
+    event = deliver(later, bench.clip, bench.bay, NOON + 86_400, always)
+    (first,) = [result.name for result in event.results]
+    assert set(lying(bench.results)) == {first, f"{first}.toml"}
+
+
+def test_the_date_in_a_name_is_this_machines_day(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        evening = 1_800_054_000.0  # 2027-01-16 00:00 in Berlin
+        job = a_job(task=a_task(created_at=evening), created_at=NOON)
+        assert base_name(job, a_clip(path="shot.mp4"), "{date}") == "2027-01-16"
+        assert base_name(replace(job, task=None), a_clip(path="shot.mp4"), "{date}") == "2027-01-15"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_numbers_go_on_until_a_name_is_free(bench):

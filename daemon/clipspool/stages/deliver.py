@@ -155,6 +155,8 @@ class _Publishing:
             is_free = folders.outbox_names.reserve(folders.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
                 original = self._original(name, result.suffix, tail)
+                if not _is_whole(folders.inbox, file, result):
+                    raise _Gone  # no provenance may be left without its film
                 if not self.may_publish():
                     raise Withdrawn
                 try:
@@ -241,9 +243,11 @@ def _holds(folders: Folders, rel: Rel, result: Result) -> bool:
 def base_name(job: Job, clip: Clip, template: str) -> str:
     """Fill in `result_name`, with the version behind it from the second on; the result is never a path.
 
-    `{date}` is the day (UTC) on which the result was fetched, not today: after a crash at midnight, between
-    a copy's name and the removal of its original, the result is looked for under the name that it got.
+    `{date}` is this machine's day on which its task was made; it was accepted on where it has none. Unlike
+    today, or the day of its last change, that stays: what was begun before a crash, or before the outbox was
+    full, is looked for under the name that it got.
     """
+    sent_at = job.task.created_at if job.task else None
     stem, _ = split_suffix(name_of(clip.path))
     version = f"v{job.version:03}"
     if job.version > 1 and not any(field == "version" for _, field, _, _ in Formatter().parse(template)):
@@ -254,7 +258,7 @@ def base_name(job: Job, clip: Clip, template: str) -> str:
         model=job.request.model,
         seed=job.request.seed,
         job=job.id,
-        date=utc(job.updated_at).strftime("%Y-%m-%d"),
+        date=utc(job.created_at if sent_at is None else sent_at).astimezone().strftime("%Y-%m-%d"),
         version=version,
     )
     return filled.replace("/", "_").replace("\0", "_").lstrip(".") or job.id
