@@ -191,11 +191,16 @@ def test_the_first_clip_of_a_model_is_never_later_than_with_a_look_every_five_se
 
 def test_where_a_provider_tells_progress_the_first_clip_is_seen_in_time_and_in_few_looks():
     looks, late = runs(5, 60, in_percent)
-    assert looks < 4
-    assert late < 1.6
+    assert looks < 3.4
+    assert late < 1.4
     looks, late = runs(20, 300, in_percent)
-    assert looks < 10
-    assert late < 3.5
+    assert looks < 8
+    assert late < 2.6
+
+
+def test_a_render_that_is_a_tenth_further_at_each_look_is_believed():
+    assert run_of(50, in_percent)[0] == 4
+    assert run_of(100, in_percent)[0] == 6
 
 
 def test_without_progress_it_takes_more_looks():
@@ -204,11 +209,22 @@ def test_without_progress_it_takes_more_looks():
     assert 2.4 < late < 2.7
 
 
-@pytest.mark.parametrize(
-    "shown", [lambda _: 0.5, lambda _: 0.3, lambda _: 0.0, lambda share: int(share * 4) / 4]
-)
+@pytest.mark.parametrize("shown", [0.5, 0.3, 0.0])
 def test_a_number_that_stands_for_a_status_is_no_progress(shown):
-    assert runs(5, 60, shown) == runs(5, 60)
+    assert runs(5, 60, lambda _: shown) == runs(5, 60)
+
+
+@pytest.mark.parametrize("steps", [4, 10, 20])
+def test_progress_in_coarse_steps_costs_no_more_looks_and_hardly_any_time(steps):
+    (looks, late), usual = runs(5, 60, lambda share: int(share * steps) / steps), runs(5, 60)
+    assert looks < usual[0]
+    assert late < usual[1] + 0.2
+
+
+def test_a_step_from_one_status_to_another_is_no_progress():
+    job = a_job(state=State.RUNNING, task=a_task(created_at=NOON), updated_at=NOON + 5, progress=0.1)
+    assert seconds_left(job, 0.3, NOON + 10) is None
+    assert seconds_left(job, 0.2, NOON + 10) == pytest.approx(12.5)
 
 
 def test_progress_that_stands_still_at_some_odd_number_is_believed_once():

@@ -33,11 +33,8 @@ def with_password(settings: Settings) -> Settings:
     credential = None if unit is None else unit.credentials.get("journal_password")
     if credential is None:
         return settings
-    from pydantic import SecretStr
-
     with suppress(OSError):  # another user's file of passwords may serve
-        password = credential.read_text("utf-8", "replace").strip()
-        journal = journal.model_copy(update={"password": SecretStr(password)})
+        journal = journal.with_password(credential.read_text("utf-8", "replace").strip())
     return settings.model_copy(update={"journal": journal})
 
 

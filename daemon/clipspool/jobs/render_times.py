@@ -96,14 +96,24 @@ class Durations:
 def seconds_left(job: Job, progress: float | None, now: float) -> float | None:
     """Estimate the seconds left of a render from its progress since the last poll; None if that says nothing.
 
-    Gateways put a constant for each status in its place, such as 0.3 or 0.5 [PROVIDER 1.3]. So whole
-    twentieths are not believed, nor what has not changed.
+    Gateways put a constant for each status in its place, such as 0.3 or 0.5 [PROVIDER 1.3]. So what has not
+    changed is not believed, nor whole twentieths, unless it has grown evenly since the task was made.
     """
     before, passed = job.progress or 0.0, now - job.updated_at
-    if progress is None or passed <= 0 or not before < progress < 1 or (progress * 20).is_integer():
+    if progress is None or passed <= 0 or not before < progress < 1:
+        return None
+    if (progress * 20).is_integer() and not _is_even(job, before, progress, now):
         return None
     left = (1 - progress + _TOLD_MARGIN) * passed / (progress - before)
     return min(left, passed * _TOLD_STEPS)
+
+
+def _is_even(job: Job, before: float, progress: float, now: float) -> bool:
+    """Whether progress has grown in a straight line up to the last poll, and from there to `now`."""
+    if not before or job.task is None or job.task.created_at is None:
+        return False
+    age, age_before = now - job.task.created_at, job.updated_at - job.task.created_at
+    return abs(progress * age_before - before * age) <= _TOLD_MARGIN * age
 
 
 def _at(ends: list[float], share: float) -> float:

@@ -138,6 +138,10 @@ class JournalSettings(SettingsTable):
             return self.path
         return Address(self.url, None if self.password is None else self.password.get_secret_value())
 
+    def with_password(self, password: str) -> Self:
+        """Return the same with a password that was read elsewhere."""
+        return self.model_copy(update={"password": SecretStr(password)})
+
 
 _LEASE_MIN = 5.0
 """A shorter lease would be lost over a slow answer of the database."""
