@@ -387,8 +387,11 @@ def test_a_name_of_255_bytes_can_retire(tmp_path, jobs):
 def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_the_journal_is_lost(
     bench, is_gone
 ):
+    record = bench.work / "clip1.a1.sent.toml"
+    record.write_text("black bars were added")
     clip = end(bench, replace(FAILED, state=State.CANCELLED))
     sweep(clip, bench.bay)
+    assert not bench.work.exists()
     if is_gone:
         bench.path.joinpath(clip.lies_at).unlink()
     tools = Tools({"bay": bench.bay}, None, None, None, lambda _: Studio())
@@ -407,6 +410,7 @@ def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_t
     assert (adopted.state, adopted.task.task_id, adopted.prepared_by) == (State.RUNNING, "task-1", "a1")
     assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["intent", "task"]
     assert bench.work.joinpath(clip.source).read_bytes() == b"some clip"
+    assert record.read_text() == "black bars were added"
 
 
 def test_each_variant_that_is_retried_is_named_in_the_manifest_of_the_work_folder(bench):

@@ -41,6 +41,8 @@ FILM = "film-"
 """Begins the names of films that were packed of a folder of pictures."""
 REFERENCE = "ref-"
 """Begins the names of the copies of reference images."""
+SENT = ".sent.toml"
+"""Ends the name of the record of what was made of a clip before it was sent."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 ERROR_NOTE = ".error.toml"

@@ -31,6 +31,7 @@ from clipspool.spool.layout import (
     PROMPT,
     REFERENCE,
     REFERENCES,
+    SENT,
     SIDECAR,
     SOURCE,
     WORK,
@@ -267,9 +268,18 @@ def forget_failure(root: Root, path: Rel) -> None:
 
 
 def keep_references(root: Root, clip: Clip) -> None:
-    """Keep the copies of a clip's reference images when its work folder is removed. Raises OSError."""
+    """Keep the copies of a clip's reference images when its work folder is removed. Raises OSError.
+
+    Of one that failed, or was cancelled, the records of what was sent are kept too: its task may be followed
+    after all, and bars that were added to the clip have to come off the result.
+    """
     home = folder_of(clip.id)
-    names = [name for name in root.names(home) if name.startswith(REFERENCE)] if root.exists(home) else []
+    is_done = clip.lies_at is not None and not clip.lies_at.startswith(f"{FAILED}/")
+    names = [
+        name
+        for name in (root.names(home) if root.exists(home) else ())
+        if name.startswith(REFERENCE) or (name.endswith(SENT) and not is_done)
+    ]
     if names:
         kept = join(REFERENCES, clip.id)
         root.make_folders(kept)

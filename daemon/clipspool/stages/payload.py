@@ -18,6 +18,7 @@ from clipspool.jobs.model import Clip, Job
 from clipspool.media.facts import Probe
 from clipspool.media.lengths import Length
 from clipspool.media.timeline import Bars
+from clipspool.spool.layout import SENT
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.system.atomic import Rel, join
@@ -68,7 +69,7 @@ class Sent:
 
 def paper_of(clip: Clip, job: Job, attempt: str) -> Rel:
     """Return the path of the record that an attempt wrote for a job."""
-    return join(folder_of(clip.id), made_name(job, attempt, ".sent.toml"))
+    return join(folder_of(clip.id), made_name(job, attempt, SENT))
 
 
 def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
