@@ -22,6 +22,7 @@ from clipspool.reporting.status import (
     status_json,
 )
 from fakes import NO_CREDITS, NOON, RESULT, a_job, a_request, a_task
+from repository import DOCS
 
 NOW = Conditions(NOON)
 ODD = "day/caf\udce9.mp4"
@@ -38,6 +39,20 @@ def test_a_job_is_shown_in_the_keys_that_scripts_rely_on():
     assert shown["created_at"] == "2027-01-15T12:00:00Z"
     assert shown["error"] is None
     assert json.loads(json.dumps(shown)) == shown
+
+
+def test_the_page_about_the_upgrade_names_every_field_that_0_1_lacks():
+    of_0_1 = {
+        *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
+        *("rendering_since", "request", "credits_estimated", "credits", "paid", "reused_from", "created_at"),
+        *("updated_at", "results", "error", "name", "detect", "waiting", "waiting_count", "day"),
+        *("submissions", "credits_per_day", "submissions_per_day", "blocked", "until"),
+    }
+    status = status_json({}, NOW, [InboxView("bay", "watching", "events")], {})
+    shown = [job_json(a_job(), NOW), status["inboxes"][0], status["spend"], status["provider"]]
+    section = (DOCS / "upgrade.md").read_text().partition("### New fields in JSON")[2].partition("\n###")[0]
+    new = {name for one in shown for name in one} - of_0_1
+    assert {name for name in new if f"`{name}`" not in section} == set()
 
 
 def test_what_is_done_to_a_job_at_this_moment_is_its_reason_and_its_progress():
