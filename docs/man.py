@@ -82,15 +82,18 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
 
 def _document(name: str, what: str, source: str) -> str:
     lines = [*_head(name, 5, what), ".SH DESCRIPTION"]
-    for line in (DOCS / source).read_text("utf-8").splitlines()[1:]:
+    text = re.sub(r"^\|.*\n(?=\|-)", "", (DOCS / source).read_text("utf-8"), flags=re.MULTILINE)
+    for line in text.splitlines()[1:]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if line.startswith("#"):
             lines.append(f".SH {_text(line.lstrip('# '))}")
         elif line.startswith("    "):
             lines += [".nf", _text(line), ".fi"]
+        elif line.startswith("- "):
+            lines += [".IP \\(bu 2", _text(line[2:])]
         elif not cells:
-            lines.append(_text(line) if line else ".PP")
-        elif cells[0] != "key" and set(cells[0]) != {"-"}:
+            lines.append(_text(line.strip()) if line else ".PP")
+        elif set(cells[0]) != {"-"}:
             default = f" (default {cells[1]})" if cells[2:] and cells[1] else ""
             lines += [".TP", f"\\fB{_text(cells[0])}\\fR{_text(default)}", _text(cells[-1] or "-")]
     return "\n".join([*lines, ".SH SEE ALSO", *_see()]) + "\n"
@@ -102,9 +105,8 @@ def _see() -> list[str]:
 
 def _text(text: str) -> str:
     """Return text as roff shows it: marks of Markdown removed, its own signs escaped."""
-    plain = (
-        re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text).replace("`", "").replace("**", "").replace("\\|", "|")
-    )
+    plain = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+    plain = re.sub(r"\*+(\w[^*]*)\*+", r"\1", plain).replace("`", "").replace("\\|", "|")
     escaped = plain.replace("\\", "\\e").replace("-", "\\-")
     escaped = re.sub(r"[^\x00-\x7f]", lambda sign: f"\\[u{ord(sign[0]):04X}]", escaped)
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

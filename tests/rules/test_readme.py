@@ -82,7 +82,10 @@ def test_the_manual_pages_name_every_command_key_of_an_inbox_and_key_of_a_sideca
     assert [name for name in COMMANDS if f"\n.SS {name}" not in pages["clipspool.1"]] == []
     keys = Settings.model_fields["inbox"].annotation.__args__[0].model_fields.keys() - {"defaults"}
     assert [key for key in keys if f"\\fB{key}\\fR" not in pages["clipspool.toml.5"]] == []
-    assert "\n\\fBprompt\\fR\n" in pages["clipspool-sidecar.5"]
+    sidecar = pages["clipspool-sidecar.5"]
+    assert "\n\\fBprompt\\fR\n" in sidecar
+    assert "\n.IP \\(bu 2\nA preset in the inbox wins" in sidecar, "each point of a list on its own"
+    assert not re.search(r"\*\w|\n\\&?- |\\fB(in|key)\\fR", sidecar), "marks of Markdown, heads of tables"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
