@@ -13,7 +13,7 @@ from clipspool.app.settings.reload import NEEDS_RESTART, NEEDS_RESTART_OF_INBOX
 from clipspool.cli import clipspool
 from clipspool.intake.sidecar.keys import KEYS, problems_in
 from clipspool.jobs.model import Held, State
-from repository import DOCS, ROOT
+from repository import DOCS, PACKAGE, ROOT
 
 README = ROOT / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))
@@ -166,3 +166,10 @@ def test_every_sample_of_a_configuration_or_a_sidecar_is_accepted(document, tmp_
         else:
             ours = {key: value for key, value in values.items() if key not in {"variant", "matrix"}}
             assert list(problems_in(ours)) == [], sample
+
+
+def test_the_words_of_the_page_that_its_documentation_names_are_on_it():
+    named = re.findall(r"(?<!\*)\*(\w[^*\n]+)\*(?!\*)", (DOCS / "page.md").read_text())
+    drawn = "".join(one.read_text() for one in (PACKAGE / "web/templates").glob("*.html"))
+    assert [words for words in named if words not in drawn] == []
+    assert "Mend" in named
