@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -127,6 +128,34 @@ def test_a_copy_that_lacks_nothing_is_not_held(journal, tmp_path):
     back_up(path, tmp_path / "copy")
     restore(tmp_path / "copy", path)
     assert not is_held(path)
+
+
+def test_a_journal_whose_files_were_copied_as_they_lay_is_put_back_with_what_its_log_holds(journal, tmp_path):
+    path, copies = tmp_path / "journal.sqlite3", tmp_path / "copies"
+    grow(journal, "clip1")
+    copies.mkdir()
+    for file in tmp_path.glob("journal.sqlite3*"):
+        shutil.copy(file, copies)
+    grow(journal, "clip2")
+    reached = journal.last_event()
+    journal.close()
+    restore(copies / path.name, path)
+    with closing(Journal.open(path)) as restored:
+        assert (restored.job("clip1").task.task_id, restored.job("clip2")) == ("t", None)
+        assert restored.fact("restored") > reached
+    assert not list(tmp_path.glob("*.restoring*"))
+
+
+def test_a_journal_behind_a_link_is_put_back_where_it_lies(journal, tmp_path):
+    grow(journal, "clip1")
+    journal.close()
+    path, link = tmp_path / "journal.sqlite3", tmp_path / "link"
+    link.symlink_to(path)
+    back_up(path, tmp_path / "copy")
+    aside = restore(tmp_path / "copy", link)
+    assert link.is_symlink()
+    assert (aside.parent, aside.is_symlink()) == (tmp_path, False)
+    assert aside.name.startswith("journal.sqlite3.before")
 
 
 @pytest.mark.parametrize("former", ["missing", "damaged", "another"])

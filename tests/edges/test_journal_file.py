@@ -309,6 +309,16 @@ def test_a_journal_has_one_owner_and_the_lock_dies_with_its_process(path):
         assert Lock(path).holder() is None
 
 
+def test_a_journal_under_two_names_has_one_owner(path, tmp_path):
+    link = tmp_path / "another name"
+    link.symlink_to(path)
+    one, other = Lock(path), Lock(link)
+    assert one.take()
+    assert not other.take()
+    assert other.holder() == os.getpid()
+    one.release()
+
+
 def test_an_owner_whose_journal_could_not_be_written_leaves_that_to_the_next_one(path):
     first = Lock(path)
     assert first.take()

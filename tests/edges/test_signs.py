@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from types import SimpleNamespace
 
+import certifi
 import pytest
 
 from clipspool.app.daemon import Daemon
@@ -98,5 +99,9 @@ def test_other_settings_change_who_is_told(daemon, settings):
         (courier,) = daemon.monitoring._notices._couriers
         daemon._apply(settings(f'webhook_url = "{receiver.url}"'))
         assert daemon.monitoring._notices._couriers == (courier,)
+        own = f'webhook_url = "{receiver.url}"\n[provider]\nca_file = "{certifi.where()}"'
+        daemon._apply(settings(own))
+        (other,) = daemon.monitoring._notices._couriers
+        assert other._sender._address._ca_file == certifi.where()
         daemon._apply(settings())
         assert daemon.monitoring._notices._couriers == ()

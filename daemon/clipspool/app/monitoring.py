@@ -86,7 +86,8 @@ class Monitoring:
         """Replace the receivers of notifications where they changed; waiting digests are sent first."""
         if self.metrics is not None:
             self.metrics.expect(inbox.name for inbox in settings.inbox)
-        if changes(self._settings, settings).touches("notify"):
+        changed = changes(self._settings, settings)
+        if changed.touches("notify") or changed.touches("provider.ca_file"):
             self._notices.replace(couriers_of(settings, self._count))
             self._use_heartbeat(settings)
         self._settings = settings

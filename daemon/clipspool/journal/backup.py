@@ -85,8 +85,10 @@ def examine(file: Path) -> Copied:
             raise JournalError(
                 f"{file} is not what was backed up: its checksum differs from {_sums_of(file).name}."
             )
+    # Where a journal's files were copied as they lay, its newest changes are in the log beside it.
+    how = "ro" if _log_of(file).exists() else "ro&immutable=1"
     try:
-        with closing(_open(file, "ro&immutable=1")) as connection:
+        with closing(_open(file, how)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             version = version_of(connection)
             if found != "ok" or version is None:
@@ -111,6 +113,7 @@ def restore(file: Path, journal: Path) -> Path | None:
     That is not needed where the former journal can be read, has the same identity, holds nothing newer than
     the copy, and does not wait to be accepted itself. Raises JournalError and OSError.
     """
+    journal = journal.resolve()  # a link is kept, and what it leads to replaced
     make_home(journal)
     lock = Lock(journal)
     if not lock.take():
@@ -118,8 +121,12 @@ def restore(file: Path, journal: Path) -> Path | None:
     try:
         copied = examine(file)
         new = journal.with_name(f"{journal.name}.restoring")
-        new.unlink(missing_ok=True)
+        for part in (new, _log_of(new)):
+            part.unlink(missing_ok=True)
         _copy(file, new, journal)
+        if _log_of(file).exists():
+            _copy(_log_of(file), _log_of(new), journal)
+            _write_back(new)
         former = _reached(journal)
         lacks_nothing = former and (former.identity, former.reached) == (copied.identity, copied.reached)
         if former is None or not lacks_nothing or former.held_for:
@@ -149,11 +156,16 @@ def _reached(journal: Path) -> Copied | None:
     if not journal.exists():
         return None
     try:
-        with closing(_open(journal, "rw")) as connection:  # what its log holds counts, and is written back
-            connection.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
+        _write_back(journal)
         return examine(journal)
     except (JournalError, sqlite3.DatabaseError, OSError):
         return None
+
+
+def _write_back(journal: Path) -> None:
+    """Write what a journal's log holds into the journal."""
+    with closing(_open(journal, "rw")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(truncate)").fetchall()
 
 
 def _set_aside(journal: Path) -> Path | None:
@@ -195,6 +207,10 @@ def _copy(file: Path, new: Path, journal: Path) -> None:
 def _open(path: Path, mode: str) -> sqlite3.Connection:
     quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=5.0)
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
 
 
 def _sums_of(file: Path) -> Path:

@@ -83,7 +83,8 @@ class Lock:
 
     def __init__(self, journal: Path) -> None:
         """Name the lock file beside the journal; `take` locks it."""
-        self.path = journal.with_name(journal.name + ".lock")
+        real = journal.resolve()  # under two names it is one journal
+        self.path = real.with_name(real.name + ".lock")
         self.was_excused = False
         """Whether the last owner ended because the journal could not be written, and not over a clip."""
         self._fd: int | None = None
