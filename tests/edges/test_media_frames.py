@@ -19,6 +19,10 @@ RECIPES = {
     "program.mpg": ("25", TONE, [*MPEG2, "-c:a", "mp2", "-f", "vob"]),
     "h264.avi": ("25", TONE, [*GROUP, "-c:a", "mp3"]),
     "xvid.avi": ("25", [], ["-c:v", "mpeg4", "-q:v", "2", "-g", "12", "-bf", "2"]),
+    "fast.mkv": ("60", TONE, [*GROUP, "-c:a", "aac"]),
+    "fast_ntsc.mkv": ("60000/1001", TONE, [*GROUP, "-c:a", "aac"]),
+    "fast_ntsc.ts": ("60000/1001", TONE, [*GROUP, "-c:a", "aac"]),
+    "fast.mp4": ("60", [], GROUP),
     "later.mkv": ("24000/1001", TONE, [*GROUP, "-c:a", "aac"]),
 }
 """The frame rate, the sound, and how it is coded."""
@@ -74,3 +78,19 @@ def test_a_rate_that_times_in_milliseconds_blur_is_the_one_that_was_meant(decode
     run(["ffmpeg", "-v", "error", *shown, *H264, str(path)])
     with path.open("rb") as file:
         assert decoder.probe(file.fileno()).fps == fps
+
+
+@pytest.mark.parametrize("name", ["fast.mkv", "fast_ntsc.mkv", "fast_ntsc.ts", "fast.mp4"])
+@pytest.mark.parametrize("first", [0, 30])
+def test_of_twice_the_rate_that_a_model_takes_every_second_frame_is_sent(
+    decoder, film, tmp_path, name, first
+):
+    target = tmp_path / "sent.mp4"
+    with film(name).open("rb") as source, target.open("w+b") as destination:
+        probe = decoder.verify(source.fileno())
+        part = {"start_seconds": first / probe.frames_per_second, "length_seconds": 2.002} if first else {}
+        made = plan(probe, Bounds(width_max=240, fps_max=30), 3_000_000, **part)
+        assert isinstance(decoder.conform(source.fileno(), destination.fileno(), made), Conformed)
+    seen = lights(target)
+    wanted = [24 + 5 * frame % 200 for frame in range(first, first + 2 * len(seen), 2)]
+    assert [(n, a, b) for n, (a, b) in enumerate(zip(seen, wanted, strict=True)) if abs(a - b) > 2] == []

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 BACK_SECONDS = (0, 2, 10, 60)
 """How far before the start a key picture is looked for, where the file has no index."""
+TIE_SHARE = 8
+"""Pictures count as later by this part of their length."""
 TONE_MAP_FORMAT = "rgb48le"  # haldclut confuses the colours of planar formats
 
 
@@ -66,6 +68,9 @@ def pictures(
     before it is held, as in a player.
     """
     start = _seek(source, stream, shape.start_seconds)
+    if stream.time_base is not None and stream.base_rate:
+        # At half the rate every second picture lies between two frames: rounded times would go either way.
+        start -= round(1 / (TIE_SHARE * stream.base_rate * stream.time_base))
     last: av.VideoFrame | None = None
     count = 0
     for picture in islice(_filtered(source, stream, _Line(shape), start), shape.frames):
