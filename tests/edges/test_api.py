@@ -534,16 +534,17 @@ def test_a_clip_that_came_by_hand_meanwhile_gets_no_sidecar_of_ours(stage, api, 
     assert sorted(lying(stage)) == ["shot-2.mp4", "shot-2.mp4.toml", "shot.mp4"]
 
 
-def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch):
+@pytest.mark.parametrize("name", ["shot.mp4", "Übergang É.mp4"])
+def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch, name):
     monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
-    sent = api.send().json
+    sent = api.send(("inbox", "bay"), ("prompt", "x"), ("file", name, CLIP)).json
     assert api("GET", f"clips/{sent['id']}").json["state"] == "waiting"
-    stage.waiting = [{"path": "shot.mp4", "reason": "it is still changing", "since": "x", "problem": True}]
+    stage.waiting = [{"path": name, "reason": "it is still changing", "since": "x", "problem": True}]
     told = api("GET", f"clips/{sent['id']}").json
     assert (told["state"], told["reason"]) == ("problem", "it is still changing")
     stage.waiting = []
-    stage.add("job1", path="shot.mp4", created_at=stage.now)
-    (stage.home / "bay/shot.mp4").unlink()
+    stage.add("job1", path=name, created_at=stage.now)
+    (stage.home / "bay" / name).unlink()
     told = api("GET", f"clips/{sent['id']}").json
     assert (told["state"], [job["id"] for job in told["jobs"]]) == ("accepted", ["job1"])
 

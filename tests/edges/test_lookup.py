@@ -2,6 +2,10 @@
 
 import itertools
 import random
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from unicodedata import normalize
 
 import pytest
 
@@ -72,6 +76,31 @@ def test_all_pages_together_hold_every_job_once_newest_first(many):
 def test_a_filter_gives_the_jobs_it_names_and_no_other(many, wanted, is_it):
     right = [job.id for job in walk(many, Filter(), 500) if is_it(job)]
     assert [job.id for job in walk(many, wanted)] == right
+
+
+NAMES = ("day/Übergang Élan.mp4", "Москва_01.mov", "ΣΊΣΥΦΟΣ.mp4")
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+def test_a_name_is_found_as_it_stands_and_in_other_letter_case_by_whatever_system_wrote_it(
+    driver, stored, typed
+):
+    with closing(driver.open()) as journal, journal.turn():
+        for number, name in enumerate(map(partial(normalize, stored), NAMES)):
+            job = a_job(f"n{number}", path=name)
+            journal.accept(a_clip(job.clip_id, path=name), [job])
+            texts = replace(job.request, prompt=f"as in {name}")
+            job = replace(a_job(f"p{number}", path="x.mp4"), request=texts)
+            journal.accept(a_clip(job.clip_id, path="x.mp4"), [job])
+    with driver.look() as look:
+        for number, name in enumerate(map(partial(normalize, typed), NAMES)):
+            for word in (name, name[-9:], name.lower(), name.upper()):
+                found = {job.id for job in look.page(Filter(word=word), None, 10).jobs}
+                assert found == {f"n{number}", f"p{number}"}, word
+                page = look.sorted_page(Filter(word=word), SortBy.CLIP, 0, 10)
+                assert {job.id for job in page.jobs} == found
+        assert look.page(Filter(word="ubergang"), None, 10).jobs == ()
 
 
 def test_a_search_stops_after_so_many_jobs_and_says_where_to_go_on(many, monkeypatch):

@@ -1326,6 +1326,12 @@ def test_what_waits_for_a_person_is_sorted_and_grouped_too(stage, web):
     assert re.findall(r'scope="colgroup">([^<]+)</th>', page) == ["day0", "day2"]
 
 
+def test_what_waits_for_a_person_is_found_by_a_name_that_another_system_wrote(stage, web):
+    stage.add(path="E\u0301LAN.mp4", held=Held.BUDGET)
+    assert "LAN.mp4" in web.get(f"/jobs?{urlencode({'state': 'held', 'q': 'élan'})}").text
+    assert "LAN.mp4" not in web.get("/jobs?state=held&q=elan").text
+
+
 def test_a_result_is_downloaded_under_its_name_and_found_by_its_path(stage, tmp_path):
     stage.bay = replace(stage.bay, places=Places({str(tmp_path / "results"): "Z:\\out"}))
     stage.deliver(name="shöt.mp4")

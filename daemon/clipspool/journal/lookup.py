@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+from unicodedata import normalize
 
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import HistoryEntry, current_name
@@ -33,6 +36,7 @@ UNDER_WAY = (State.SUBMITTING, State.RUNNING, State.RENDERED, State.FETCHED)
 _STATES_IN_ORDER = " ".join(sorted(State, key=lambda state: state is not State.IN_DOUBT))
 _TOP = "~"
 """Sorts behind every id."""
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Look(Questions):
         floor = self._database.value("page_floor", before=asked["before"], scan=SCAN_MAX - 1)
         asked["floor"] = floor or ""
         if wanted.word:
-            ids = self._database.column("page_with_word", word=wanted.word.lower(), **asked)
+            ids = self._database.column("page_with_word", **_spelled(wanted.word), **asked)
         else:
             ids = self._database.column("page", **asked)
         page = self._page(ids, size)
@@ -138,7 +142,7 @@ class Look(Questions):
         else:
             floor = self._database.value("page_floor", before=_TOP, scan=SORTED_MAX - 1)
             asked |= {"by": by.value, "down": is_down, "order": _STATES_IN_ORDER, "floor": floor or ""}
-            ids = self._database.column("page_sorted", waits=wanted.waits, word=wanted.word.lower(), **asked)
+            ids = self._database.column("page_sorted", waits=wanted.waits, **_spelled(wanted.word), **asked)
         jobs = tuple(self.load(ids[:size]).values())
         return Page(jobs, is_partial=bool(floor), has_more=len(ids) > size)
 
@@ -201,3 +205,13 @@ class Look(Questions):
         """Add up what was submitted in the days from `since` to before `until` (days since 1970)."""
         asked = {"since": since * _DAY_SECONDS, "until": until * _DAY_SECONDS}
         return [DaySpent(**row) for row in self._database.rows("spent_by_day", **asked)]
+
+
+def _spelled(word: str) -> dict[str, Any]:
+    """Return a word as the statements look for it: in ids and codes, and in the spellings of names and texts.
+
+    The databases lower ASCII alone, and a Mac's names have an accent as a character of its own.
+    """
+    cased = {word, word.lower(), word.upper(), word.title()}
+    spellings = {normalize(form, one).translate(_LOWER) for form in ("NFC", "NFD") for one in cased}
+    return {"word": word.translate(_LOWER), "words": sorted(spellings)}

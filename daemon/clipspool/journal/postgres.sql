@@ -115,11 +115,12 @@ WHERE jobs.id < :before AND jobs.id >= :floor
     -- Of parts only that whose task is looked for.
     AND (jobs.part = 0 OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0)
     AND jobs.state IN :states AND (CAST(:inbox AS TEXT) IS NULL OR jobs.inbox = :inbox)
-    AND (strpos(
-            lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
-            convert_from(convert_to(:word, 'UTF8'), 'LATIN1')
-        ) > 0
-        OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), :word) > 0
+    AND (EXISTS (
+            SELECT 1 FROM unnest(:words::TEXT[]) AS one WHERE strpos(
+                lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
+                convert_from(convert_to(one, 'UTF8'), 'LATIN1')
+            ) > 0 OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), one) > 0
+        )
         OR strpos(jobs.id, :word) > 0
         OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0
         OR strpos(lower(json_text(jobs.error, 'code')), :word) > 0)
@@ -142,11 +143,12 @@ WITH found AS (
         AND (CAST(:inbox AS TEXT) IS NULL OR jobs.inbox = :inbox)
         AND (NOT :waits OR jobs.held IS NOT NULL OR jobs.state = 'in_doubt')
         AND (jobs.part = 0 OR (:word != '' AND strpos(lower(tasks.task_id COLLATE "C"), :word) > 0))
-        AND (:word = '' OR strpos(
-                lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
-                convert_from(convert_to(:word, 'UTF8'), 'LATIN1')
-            ) > 0
-            OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), :word) > 0
+        AND (:word = '' OR EXISTS (
+                SELECT 1 FROM unnest(:words::TEXT[]) AS one WHERE strpos(
+                    lower(convert_from(clips.path, 'LATIN1') COLLATE "C"),
+                    convert_from(convert_to(one, 'UTF8'), 'LATIN1')
+                ) > 0 OR strpos(lower(json_text(jobs.request, 'prompt') COLLATE "C"), one) > 0
+            )
             OR strpos(jobs.id, :word) > 0
             OR strpos(lower(tasks.task_id COLLATE "C"), :word) > 0
             OR strpos(lower(json_text(jobs.error, 'code')), :word) > 0)

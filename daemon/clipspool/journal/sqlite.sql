@@ -115,8 +115,10 @@ WHERE jobs.id < :before AND jobs.id >= :floor
     -- Of parts only that whose task is looked for.
     AND (jobs.part = 0 OR instr(lower(tasks.task_id), :word))
     AND +jobs.state IN :states AND (CAST(:inbox AS TEXT) IS NULL OR jobs.inbox = :inbox)
-    AND (instr(lower(CAST(clips.path AS TEXT)), :word)
-        OR instr(lower(json_extract(jobs.request, '$.prompt')), :word)
+    AND (EXISTS (
+            SELECT 1 FROM json_each(:words) WHERE instr(lower(CAST(clips.path AS TEXT)), value)
+            OR instr(lower(json_extract(jobs.request, '$.prompt')), value)
+        )
         OR instr(jobs.id, :word)
         OR instr(lower(tasks.task_id), :word)
         OR instr(lower(json_extract(jobs.error, '$.code')), :word))
@@ -145,8 +147,10 @@ WITH found AS (
         AND (part = 0 OR (:word != '' AND instr((
             SELECT lower(task_id) FROM tasks WHERE job_id = jobs.id AND number = task_number AND segment = 0
         ), :word)))
-        AND (:word = '' OR instr(lower(json_extract(request, '$.prompt')), :word) OR instr(id, :word)
-            OR instr((SELECT lower(CAST(path AS TEXT)) FROM clips WHERE clips.id = clip_id), :word)
+        AND (:word = '' OR instr(id, :word) OR EXISTS (
+                SELECT 1 FROM json_each(:words) WHERE instr(lower(json_extract(request, '$.prompt')), value)
+                OR instr((SELECT lower(CAST(path AS TEXT)) FROM clips WHERE clips.id = clip_id), value)
+            )
             OR instr(lower(json_extract(error, '$.code')), :word)
             OR instr((
                 SELECT lower(task_id) FROM tasks WHERE job_id = jobs.id AND number = task_number AND segment = 0

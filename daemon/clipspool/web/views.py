@@ -18,6 +18,7 @@ from clipspool.journal import SORTED_MAX, Look, Lookup, Page, SortBy
 from clipspool.reporting.eta import Timing
 from clipspool.reporting.history import story_json
 from clipspool.reporting.status import balance_lines, evidence_lines, film_in_words
+from clipspool.spool.watchfolder import fold
 from clipspool.stages.provenance import as_sent
 from clipspool.system.redaction import readable, redact_value
 from clipspool.web.cache import BalanceCache, DaemonAnswer, DaemonState, Pages, WaitingJobs, waits
@@ -222,7 +223,7 @@ class Views:
         if asked.by is not None:
             return look.sorted_page(wanted, asked.by, asked.skip, PAGE_SIZE, is_down=asked.is_down)
         if wanted.waits:
-            return self._held_page(look, asked.before, asked.inbox, asked.word.lower())
+            return self._held_page(look, asked.before, asked.inbox, fold(asked.word))
         return look.page(wanted, asked.before or None, PAGE_SIZE)
 
     def _rows(self, look: Look, jobs: Sequence[Job], asked: ListAsked) -> list[dict[str, Any]]:
@@ -241,7 +242,7 @@ class Views:
         found: list[Job] = []
         for begin in range(0, min(len(ids), _HELD_LOOKED_AT), PAGE_SIZE):
             for job in self.waiting.jobs(look, ids[begin : begin + PAGE_SIZE]):
-                is_it = word in f"{job.id} {job.path} {job.request.prompt}".lower()
+                is_it = word in fold(f"{job.id} {job.path} {job.request.prompt}")
                 if is_it and (not inbox or job.inbox == inbox):
                     found.append(job)
                     if len(found) == PAGE_SIZE:
