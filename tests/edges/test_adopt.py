@@ -5,6 +5,7 @@ import pytest
 from clipspool.jobs.events import Interrupted, NotSent, TaskCreated
 from clipspool.jobs.model import State
 from clipspool.spool import recovery as adopt
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import note, submissions_beyond
 from clipspool.spool.recovery import adoptable, survey, what_came_of
@@ -109,10 +110,14 @@ def test_a_number_that_no_journal_counts_to_is_no_submission(bench):
         assert submissions_beyond(bench.bay.inbox, "clip1", "clip1", 1) == beyond
 
 
-def test_a_ledger_that_is_not_there_proves_nothing(bench, tmp_path):
+def test_a_ledger_that_is_not_there_proves_nothing(bench):
     (bench.work / "ledger.jsonl").unlink()
     assert told(bench) == Interrupted()
-    assert what_came_of(Root(tmp_path / "nowhere"), submitting(), {"token1"}) == Interrupted()
+
+
+def test_an_inbox_that_is_away_says_nothing_of_a_request_yet(tmp_path):
+    with pytest.raises(Unavailable):
+        what_came_of(Root(tmp_path / "nowhere"), submitting(), {"token1"})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """An inbox is checked before each scan, together with the journal's scheduler."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,11 +8,14 @@ import pytest
 from clipspool.app import binding
 from clipspool.app.binding import Binding
 from clipspool.app.build import inspection_of
+from clipspool.jobs.events import TaskCreated
+from clipspool.jobs.model import State
 from clipspool.journal import JournalError
 from clipspool.spool import recovery
 from clipspool.spool.guard import Unavailable
+from clipspool.spool.ledger import note
 from clipspool.spool.peers import own_mark
-from fakes import Bench, Desk
+from fakes import PROFILE, Bench, Desk, a_task
 
 
 class Ending:
@@ -38,6 +42,31 @@ def test_a_journal_that_cannot_be_written_is_no_mistake_of_the_inbox(tmp_path):
     with pytest.raises(Unavailable, match="cannot be written") as raised:
         bind()
     assert raised.value.strerror == "The journal cannot be written (database or disk is full)."
+    bind.end()[-1].join()
+
+
+def test_a_request_that_was_cut_short_is_not_in_doubt_before_its_inbox_is_there(tmp_path):
+    """After a power cut the file server may be mounted late: its ledger knows the task."""
+    bench = Bench(tmp_path)
+    note(bench.bay.inbox, "clip1", "clip1", "intent", number=1, profile=PROFILE)
+    note(bench.bay.inbox, "clip1", "clip1", "task", number=1, task_id="task-7", profile=PROFILE)
+    job = replace(bench.job, state=State.SUBMITTING, task=a_task(task_id=None, created_at=None))
+    settled = []
+    scheduler = SimpleNamespace(
+        call_soon=lambda do: do(SimpleNamespace(cut_short=SimpleNamespace(settle=settled.append))),
+        call=lambda _do, **_: {"clip1"},
+        enqueue=lambda _message: None,
+    )
+    own = own_mark("j1", tmp_path / "journal.db")
+    bind = Binding(bench.bay, scheduler, Proven(), (), own, cut_short=[job], known={"clip1"})
+    bench.path.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            bind()
+    assert settled == []
+    (tmp_path / "away").rename(bench.path)
+    bind()
+    assert settled == [{"clip1": TaskCreated("task-7")}]
     bind.end()[-1].join()
 
 

@@ -363,6 +363,9 @@ def test_a_work_folder_that_does_not_tell_in_time_leaves_doubt(open_desk):
     assert second.state() is S.IN_DOUBT
     second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": NotSent()}))
     assert second.state() is S.IN_DOUBT
+    second.shop.hold(Stage.POLL)
+    second.order(lambda scheduler: scheduler.cut_short.settle({"clip1": TaskCreated("task-7")}))
+    assert (second.state(), second.job().task.task_id) == (S.RUNNING, "task-7")
     held.set()
 
 

@@ -63,15 +63,17 @@ class DailyHousekeeping:
         self._scheduler, self._housekeeping = scheduler, housekeeping
         self._settings, self._roots = settings, roots
         self._is_under_way = threading.Lock()
-        last = float(scheduler.journal.fact(PRUNED_AT) or 0.0)
-        self._due_at = max(last + _DAY_SECONDS, scheduler.now() + _FIRST_SECONDS)
+        rest = float(scheduler.journal.fact(PRUNED_AT) or 0.0) + _DAY_SECONDS - scheduler.now()
+        self._due_at = scheduler.seconds_since_boot() + min(max(rest, _FIRST_SECONDS), _DAY_SECONDS)
 
     def start_if_due(self) -> None:
-        """Start a run when the last one is a day old."""
-        now = self._scheduler.now()
-        # A clock that was set back must not delay the next run for long.
-        if min(self._due_at, now + _DAY_SECONDS) > now:
-            self._due_at = min(self._due_at, now + _DAY_SECONDS)
+        """Start a run when the last one is a day old.
+
+        By a clock that cannot be set: one that jumps ahead would remove at once what has days left, and
+        may be put right within the day.
+        """
+        now = self._scheduler.seconds_since_boot()
+        if now < self._due_at:
             return
         self._due_at = now + _DAY_SECONDS
         if retention_of(self._settings()):
