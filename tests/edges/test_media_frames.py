@@ -94,3 +94,18 @@ def test_of_twice_the_rate_that_a_model_takes_every_second_frame_is_sent(
     seen = lights(target)
     wanted = [24 + 5 * frame % 200 for frame in range(first, first + 2 * len(seen), 2)]
     assert [(n, a, b) for n, (a, b) in enumerate(zip(seen, wanted, strict=True)) if abs(a - b) > 2] == []
+
+
+def test_of_a_clip_that_was_trimmed_without_coding_it_again_what_players_show_is_sent(
+    decoder, film, tmp_path
+):
+    trimmed, target = tmp_path / "trimmed.mp4", tmp_path / "sent.mp4"
+    run(["ffmpeg", "-v", "error", "-ss", "1.4", "-i", str(film("cfr.mp4")), "-c", "copy", str(trimmed)])
+    with trimmed.open("rb") as source, target.open("w+b") as destination:
+        probe = decoder.verify(source.fileno())
+        assert probe.hidden_frames > 1
+        made = plan(probe, Bounds(), 3_000_000)
+        assert isinstance(made, Conform)
+        assert isinstance(decoder.conform(source.fileno(), destination.fileno(), made), Conformed)
+    assert [abs(a - b) <= 2 for a, b in zip(lights(target), lights(trimmed), strict=True)].count(False) == 0
+    assert abs(lights(target)[0] - (24 + 5 * 35)) <= 2

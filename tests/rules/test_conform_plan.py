@@ -30,6 +30,15 @@ CLIP = Probe(
 MODEL = Bounds(width_max=1920, height_max=1920, fps_max=30, seconds_max=5)
 
 
+@pytest.mark.parametrize(("frames", "hidden"), [(96, 0), (97, 0), (95, 0), (98, 2), (140, 44)])
+def test_pictures_that_an_edit_list_hides_are_not_sent(frames, hidden):
+    made = plan(replace(CLIP, frames=frames), MODEL, 3_700_000)
+    assert isinstance(made, Conform) == bool(hidden)
+    if isinstance(made, Conform):
+        assert f"{hidden} pictures left out that players do not show" in made.changes
+    assert plan(replace(CLIP, frames=None), MODEL, 3_700_000) == AsIs()
+
+
 RESULT_AT_24 = replace(CLIP, seconds=3.125, frames=75)
 SOURCE_AT_25 = replace(CLIP, fps="25/1", seconds=3.0, frames=75)
 

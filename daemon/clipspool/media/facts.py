@@ -145,6 +145,17 @@ class Probe(Value):
         return float(Fraction(self.fps)) if self.fps else 0.0
 
     @property
+    def hidden_frames(self) -> int:
+        """How many of its pictures an edit list hides: who trims without coding again only writes that list.
+
+        One more or less is rounding. Whether a provider heeds the list is not known.
+        """
+        if self.frames is None or self.variable_frame_rate or not self.fps:
+            return 0
+        hidden = self.frames - round(self.seconds * Fraction(self.fps))
+        return hidden if hidden > 1 else 0
+
+    @property
     def is_hdr(self) -> bool:
         """Whether the picture is coded for HDR screens (PQ or HLG)."""
         return self.transfer in {"smpte2084", "arib-std-b67"}

@@ -272,10 +272,8 @@ def _fits(probe: Probe, limits: Bounds, bytes_max: int | None) -> bool:
         and probe.bit_depth <= limits.bit_depth_max
         and _has_usual_colour(probe)
         and (limits.hdr or not probe.is_hdr)
-        and probe.rotation == 0
-        and not probe.mirrored
-        and not probe.interlaced
-        and not probe.variable_frame_rate
+        and not (probe.rotation or probe.mirrored or probe.interlaced or probe.variable_frame_rate)
+        and not probe.hidden_frames
         and Fraction(probe.sar) == 1
     )
 
@@ -335,6 +333,7 @@ def _changes(probe: Probe, limits: Bounds, conform: Conform, fps_change: str | N
         (probe.rotation, f"rotation of {probe.rotation} degrees applied"),
         (probe.noticed, probe.noticed or ""),
         (probe.mirrored, "mirrored, as players show it"),
+        (probe.hidden_frames, f"{probe.hidden_frames} pictures left out that players do not show"),
         (fps_change, fps_change or ""),
         (probe.interlaced, "deinterlaced"),
         (probe.is_hdr, "tone-mapped from HDR to SDR (BT.709)"),
