@@ -3,9 +3,11 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from clipspool.app import housekeeping as daily
 from clipspool.jobs.events import AnswerLost, Failed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.messages import Accepted
@@ -414,3 +416,20 @@ def test_a_clip_whose_work_folder_is_still_there_is_not_forgotten(house):
     left.rmdir()
     assert house.prune().histories == 1
     assert house.desk.job("free00000001") is None
+
+
+def test_a_clock_that_jumps_begins_no_run_and_delays_none(house, monkeypatch):
+    ran, desk = [], house.desk
+    monkeypatch.setattr(daily, "start_thread", lambda _run, name: ran.append(name))
+    settings = SimpleNamespace(retention={"done_days": 10.0})
+    runs = daily.DailyHousekeeping(desk.scheduler, house.house, lambda: settings, lambda: ({}, {}))
+    desk.clock.passes(700)
+    runs.start_if_due()
+    assert len(ran) == 1
+    for jump in (400 * DAY, -500 * DAY):
+        desk.clock.is_set(jump)
+        runs.start_if_due()
+        assert len(ran) == 1
+    desk.clock.passes(DAY)
+    runs.start_if_due()
+    assert len(ran) == 2

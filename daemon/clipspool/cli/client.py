@@ -290,6 +290,7 @@ class OperatorCommands(ExitStack):
     def _what_came_of_cut_short(self, scheduler: Any) -> dict[str, Any]:
         """Read the work folders, as a starting daemon does: a command must know the state of a job."""
         from clipspool.jobs.model import State
+        from clipspool.spool.guard import Unavailable
         from clipspool.spool.recovery import what_came_of
         from clipspool.spool.send_marks import left_waiting
 
@@ -297,11 +298,12 @@ class OperatorCommands(ExitStack):
         journal_id = str(scheduler.journal.fact("id"))
         found = scheduler.journal.find(states=(State.SUBMITTING,))
         waiting = left_waiting(self._settings.journal.path)
-        return {
-            job.id: what_came_of(roots[job.inbox], job, waiting, journal_id)
-            for job in found
-            if job.inbox in roots
-        }
+        outcomes: dict[str, Any] = {}
+        for job in found:
+            # Where the inbox is away, the next start of the daemon looks for as long as it needs.
+            with suppress(KeyError, Unavailable):
+                outcomes[job.id] = what_came_of(roots[job.inbox], job, waiting, journal_id)
+        return outcomes
 
 
 class _NoWork:

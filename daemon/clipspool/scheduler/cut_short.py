@@ -69,6 +69,8 @@ class CutShort:
             moved = self._happen(job, event)
             if why := self._suspects.verdict(moved):
                 self._happen(moved, on.JobHeld(Held.POISON, why))
+        # Its folder was away for too long, and the ledger in it knew the task.
+        self.end_doubts({key: one for key, one in events.items() if isinstance(one, on.TaskCreated)})
 
     def settle_late(self, now: float) -> None:
         """Take those for in doubt whose work folder has shown nothing in time."""
@@ -76,7 +78,7 @@ class CutShort:
             self.settle(dict.fromkeys(self._job_ids, self._interrupted))
 
     def end_doubts(self, created: Mapping[str, on.TaskCreated]) -> None:
-        """Record answers that a former leader noted in a ledger after it lost its lead, by the job's id."""
+        """Record answers that a ledger showed only once its job was in doubt, by the job's id."""
         for job in self._journal.load(created).values():
             if job.state is State.IN_DOUBT:
                 event = self._owners.checked(job.id, created[job.id])

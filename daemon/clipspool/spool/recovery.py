@@ -271,13 +271,15 @@ def what_came_of(root: Root, job: Job, waiting: Collection[str], journal_id: str
     Where another journal took the clip over meanwhile, the doubt is that journal's; `journal_id` is ours.
     The intent is on the ledger's disk before a byte is sent: a ledger without it proves that none was, and so
     does one with it whose token is among those still `waiting`. A ledger that cannot be read, or that has
-    more than the journal, proves nothing.
+    more than the journal, proves nothing. Raises Unavailable: a folder that is away shows it once it is back.
     """
     ours = job.task.number if job.task else 0
     try:
         if journal_id and (taker := taker_of(root, job.clip_id, journal_id)):
             return TakenOver(taker, host_of(root, taker), was_on_its_way=True)
         lines = whole_notes(root, job.clip_id)
+    except Unavailable:
+        raise
     except (OSError, ValueError):
         return Interrupted()  # no proof that nothing was sent is a doubt, and a doubt is never sent again
     event: Event = NotSent()
