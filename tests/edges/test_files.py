@@ -299,6 +299,20 @@ def test_a_file_system_that_keeps_no_modes_gets_files_and_folders_all_the_same(p
     assert (path / "day/a.txt").read_bytes() == b"whole"
 
 
+def test_a_service_that_may_set_no_special_bit_makes_folders_no_more_open_than_asked(path, monkeypatch):
+    set_mode = os.fchmod
+
+    def hardened(fd, mode):
+        if mode & 0o6000:
+            raise PermissionError(errno.EPERM, "RestrictSUIDSGID=")
+        set_mode(fd, mode)
+
+    monkeypatch.setattr(os, "fchmod", hardened)
+    path.chmod(0o2775)
+    Root(path, folder_mode=0o750).make_folders("day")
+    assert (path / "day").stat().st_mode & 0o7777 == 0o2750
+
+
 def test_a_mode_that_a_failing_disk_refuses_leaves_no_descriptor_open(path, monkeypatch):
     def failing(*_args, **_more):
         raise OSError(errno.EIO, "broken")

@@ -170,6 +170,13 @@ def test_the_password_of_the_journal_comes_as_a_credential(tmp_path):
     assert "LoadCredential" not in systemd_drop_in(load(config, STATE))
 
 
+@pytest.mark.parametrize(("mode", "is_let"), [("2775", True), ("0775", False)])
+def test_a_service_whose_folders_pass_their_group_on_may_set_that_bit(tmp_path, mode, is_let):
+    config = tmp_path / "config.toml"
+    config.write_text(f'{INBOX}folder_mode = "{mode}"\n')
+    assert ("RestrictSUIDSGID=no\n" in systemd_drop_in(load(config, STATE))) == is_let
+
+
 def test_hooks_that_lie_in_a_home_are_let_in(tmp_path, monkeypatch):
     monkeypatch.setattr("clipspool.cli.check.dropin._HOMES", (tmp_path,))
     monkeypatch.setattr("clipspool.cli.check.dropin._TEMPORARY", ())

@@ -143,9 +143,12 @@ class CheckedFolder:
 
     def make_in(self, name: str, folder: int) -> None:
         """Make a folder in an open one; raises FileExistsError."""
-        os.mkdir(name, dir_fd=folder)
         if self.folder_mode is None:
+            os.mkdir(name, dir_fd=folder)
             return
+        # At once without the rights that nobody is to have: a hardened service may not be let set a mode with
+        # the bit below.
+        os.mkdir(name, self.folder_mode & 0o777, dir_fd=folder)
         # By the descriptor: the name may be somebody's link by now. The bit that passes the group on to files
         # in it is inherited from the folder around it.
         with Opened(os.open(name, FOLDER_FLAGS, dir_fd=folder)) as fd, where_modes_are_kept():

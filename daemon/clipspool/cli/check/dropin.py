@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from clipspool.app.settings import Settings
@@ -38,6 +39,8 @@ def systemd_drop_in(settings: Settings) -> str:
         service += [f"BindReadOnlyPaths={quoted(path)}" for path in read_at_home]
     if any(_is_within(path, _TEMPORARY) for path in (*folders, *files)):
         service.append("PrivateTmp=no")
+    if any((inbox.folder_mode or 0) & stat.S_ISGID for inbox in settings.inbox):
+        service.append("RestrictSUIDSGID=no")  # folders could not be given that bit
     if settings.transport.bucket is not None and settings.transport.bucket.access_key_id is not None:
         # Each as a file of root's, mode 0600; the unit reads no environment of yours.
         service += [_credential(settings, name) for name in _BUCKET_CREDENTIALS]
