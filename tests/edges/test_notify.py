@@ -472,7 +472,7 @@ SECRETS = {"CLIPSPOOL_NOTIFY__WEBHOOK_SECRET": SECRET}
 @pytest.mark.parametrize(
     ("notify", "env", "words"),
     [
-        ('webhook_url = "https://example.com/c4n4ry"', {}, "no secret: set CLIPSPOOL_NOTIFY__WEBHOOK_SECRET"),
+        ('webhook_url = "https://example.com/c4n4ry"', {}, "no secret; set CLIPSPOOL_NOTIFY__WEBHOOK_SECRET"),
         ('webhook_url = "ftp://example.com/c4n4ry"', SECRETS, "must be an address such as https://"),
         ('webhook_url = "https://c4n4ry:x@example.com/"', SECRETS, "must hold no user name"),
         ('webhook_url = "https:///c4n4ry"', SECRETS, "must be an address such as https://"),

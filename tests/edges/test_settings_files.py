@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clipspool.app.settings import Settings, SettingsError, load, places
+from clipspool.system.redaction import redact
 from repository import EXAMPLE
 
 CANARY = "canary-5up3r-s3cr3t"
@@ -33,8 +34,10 @@ def refused(read):
     def refuse(text=INBOX, **env):
         with pytest.raises(SettingsError) as trouble:
             read(text, **env)
-        assert CANARY not in str(trouble.value)
-        return str(trouble.value)
+        told = str(trouble.value)
+        assert CANARY not in told
+        assert redact(told) == told, "the log of a reload that is refused says it whole"
+        return told
 
     return refuse
 
@@ -460,17 +463,20 @@ def test_a_token_with_a_name_comes_from_environment_credential_or_file(read, tmp
     assert "token-of-edit" not in str(no.value)
 
 
-def test_a_token_with_a_name_that_is_set_nowhere_stops_the_daemon_and_no_command(read, tmp_path):
+@pytest.mark.parametrize("needs", ["none", "paid"])
+def test_a_token_with_a_name_that_is_set_nowhere_fails_the_check_and_keeps_nobody_from_work(
+    read, tmp_path, needs
+):
     (tmp_path / "token").write_text("the-token-of-some-length\n")
     (tmp_path / "token-of-edit").write_text("the-token-of-some-length-for-edit\n")
-    missing = "`web.tokens.night` has no token: set CLIPSPOOL_WEB__TOKENS__NIGHT__TOKEN, or give a systemd"
+    missing = "`web.tokens.night` has no token; set CLIPSPOOL_WEB__TOKENS__NIGHT__TOKEN, or give a systemd"
     with pytest.raises(SettingsError, match=missing):
         read(NAMED)
     file = tmp_path / "config.toml"
     file.write_text(NAMED)
-    settings = load(file, {"HOME": str(tmp_path)}, needs="none")
+    settings = load(file, {"HOME": str(tmp_path)}, needs=needs)
     assert list(settings.web.tokens) == ["edit"]
-    assert missing in settings.troubles[0]
+    assert missing in redact(settings.troubles[0])
 
 
 FAR = '[web]\nlisten = "0.0.0.0:8765"\n[notify]\nwebhook_url = "https://tools.example.com/x"\n'

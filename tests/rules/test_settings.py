@@ -332,7 +332,7 @@ def test_the_page_may_listen_on_this_machine_without_a_token(listen):
 def test_the_page_listens_beyond_this_machine_only_with_a_token_and_then_asks_all_for_it(listen):
     sentence = said(web={"listen": listen})
     assert sentence.startswith(
-        "`web` listens beyond this machine, and there is no token: set CLIPSPOOL_WEB__TOKEN"
+        "`web` listens beyond this machine, and there is no token; set CLIPSPOOL_WEB__TOKEN"
     )
     web = made(web={"listen": listen, "token": WEB_TOKEN}).web
     assert (web.is_near, web.must_log_in) == (False, True)

@@ -83,7 +83,7 @@ class NotifySettings(SettingsTable):
     def _is_signed(self) -> Self:
         if self.webhook_url is not None and self.webhook_secret is None:
             raise ValueError(
-                "has `webhook_url` and no secret: set CLIPSPOOL_NOTIFY__WEBHOOK_SECRET, or give a systemd "
+                "has `webhook_url` and no secret; set CLIPSPOOL_NOTIFY__WEBHOOK_SECRET, or give a systemd "
                 "credential named webhook_secret, or name a file in `notify.webhook_secret_file`"
             )
         return self

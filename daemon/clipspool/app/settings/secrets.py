@@ -134,7 +134,7 @@ def _with_named_tokens(
             continue
         if "token" not in found[name]:
             del found[name]
-            missing.append(Mistake(loc, f"has no token: {_places_of(name)}"))
+            missing.append(Mistake(loc, f"has no token; {_places_of(name)}"))
     return {**values, "web": {**web, "tokens": found}}, missing
 
 

@@ -108,5 +108,5 @@ class WebSettings(SettingsTable):
             raise ValueError("has the same token under two names: each needs its own")
         if self.listen is not None and self.must_log_in and not self.secrets:
             why = "names `hosts`" if self.hosts else "listens beyond this machine"
-            raise ValueError(f"{why}, and there is no token: {HOW_TO_GIVE_IT}")
+            raise ValueError(f"{why}, and there is no token; {HOW_TO_GIVE_IT}")
         return self
