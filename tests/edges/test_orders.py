@@ -129,6 +129,25 @@ def test_a_leader_that_hangs_is_not_said_to_have_refused(opened, leader):
         give(opened, "b", "retry", {"ids": ["j1"]}, 30.0)
 
 
+def test_an_order_whose_connection_is_lost_is_said_to_be_carried_out_or_not(opened, leader):
+    """Who gives it again at once may have a clip run twice, and pay for both."""
+    carried_out = threading.Event()
+
+    def end_connections(*_order):
+        with opened() as beside:
+            ended = beside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE query LIKE '%FROM orders WHERE id%' AND pid <> pg_backend_pid()"
+            ).rowcount
+        carried_out.set()
+        assert ended
+
+    leader(end_connections).start()
+    with pytest.raises(NotAnswered, match="the order may be carried out all the same: look at the jobs"):
+        give(opened, "b", "again", {"ids": ["j1"]}, 30.0)
+    assert carried_out.is_set()
+
+
 def test_an_order_that_nobody_takes_is_withdrawn_and_never_carried_out_later(opened, leader):
     with pytest.raises(NotAnswered, match="no node of the farm leads now, so nothing was done"):
         give(opened, "b", "retry", {"ids": ["j1"]}, 0.2)

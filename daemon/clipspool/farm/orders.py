@@ -24,8 +24,6 @@ from clipspool.system.process import start_thread
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 30.0
-LONG_SECONDS = {"others": 600.0, "recover": 3600.0}
-"""Orders whose leader reads every accepted clip of an inbox from the file server."""
 _CHANNEL = b"clipspool_orders"
 _LOOK_SECONDS = 2.0
 _OLD_SECONDS = 60.0
@@ -37,6 +35,7 @@ _LOST = (
     "give it again"
 )
 _SILENCE = "the node that leads has not answered yet; it may still carry it out"
+_UNKNOWN = "; the order may be carried out all the same: look at the jobs before you give it again"
 
 
 class NotAnswered(OperatorError):
@@ -52,7 +51,10 @@ def give(connect: Connect, node: str, command: str, arguments: Mapping[str, Any]
             connection.execute(b"NOTIFY " + _CHANNEL)
             return _await(connection, given["id"], seconds)
     except psycopg.Error as error:
-        raise NotAnswered(f"the farm's database cannot be asked ({' '.join(str(error).split())})") from error
+        why = f"the farm's database cannot be asked ({' '.join(str(error).split())})"
+        # Where the connection was lost the order may be there, and the leader takes it up.
+        is_unknown = isinstance(error, psycopg.OperationalError)
+        raise NotAnswered(why + _UNKNOWN * is_unknown) from error
 
 
 def _await(connection: psycopg.Connection[Any], order: int, seconds: float) -> Any:
