@@ -55,6 +55,40 @@ def test_every_node_answers_for_all_and_hands_over_at_sigterm_and_when_it_is_dra
         farm.check("b")
 
 
+def test_a_machine_without_a_node_sees_and_commands_the_farm(open_bays):
+    with opened(open_bays, ("a", "b")) as farm:
+        a, b = farm.nodes.values()
+        for node in (a, b):
+            node.config.write_text("[retention]\ndone_days = 0.0\n" + node.config.read_text())
+        farm.start("a")
+        farm.drop(1)
+        farm.until_retired(1)
+        assert "no node runs on this machine; the farm is led by a" in b.call("status").stdout
+        pruned = b.call("prune", "--yes")
+        assert (pruned.returncode, pruned.stdout[:22]) == (0, "bay: 2 files in _done "), pruned
+        assert not list((farm.bay.inbox / "_done").rglob("*.mp4"))
+        assert b.call("pause").stdout == (
+            "Submitting from all inboxes is paused; `clipspool resume` continues it.\n"
+        )
+        drained = b.call("farm", "drain", "a").stdout
+        assert "hands over" in drained
+        assert "No other node can lead: nothing is sent and nothing is delivered until one does." in drained
+        assert b.call("farm", "drain", "a", "--undo").stdout == "a takes part again.\n"
+        farm.until(lambda: farm.leader == "a")
+        assert {one["name"] for one in b.told("farm")["nodes"]} == {"a"}, "no command had to lead"
+        a.daemon.send_signal(signal.SIGSTOP)
+        farm.until(lambda: b.told("farm")["nodes"][0]["state"] == "silent")
+        assert "a gives no sign of life, last seen" in b.call("farm", "drain", "a").stdout
+        a.daemon.send_signal(signal.SIGCONT)
+        assert a.stop() == 0
+        for more in ((), ("--undo",)):
+            assert b.call("farm", "drain", "a", *more).stdout == (
+                "a does not run: it has nothing to finish, and takes part when it is started.\n"
+            )
+        assert [(one["name"], one["state"]) for one in b.told("status")["nodes"]] == [("a", "stopped")]
+        assert "clipspool is not running: start it" in b.call("status").stdout
+
+
 @pytest.mark.slow
 def test_a_leader_that_is_killed_half_way_costs_nothing_and_no_time_of_a_person(open_bays):
     render = 1.0

@@ -21,7 +21,7 @@ from clipspool.system.process import start_thread
 _LINE_BYTES_MAX = 16 << 20
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 40.0
-_OTHER_SECONDS = {
+OTHER_SECONDS = {
     "others": 600.0,
     "recover": 3600.0,
     "choose": 600.0,
@@ -149,7 +149,7 @@ def ask(journal: Path, do: str, **arguments: Any) -> Any:
         ):
             connection.settimeout(_CONNECT_SECONDS)
             connection.connect(address)
-            connection.settimeout(_OTHER_SECONDS.get(do, _ANSWER_SECONDS))
+            connection.settimeout(OTHER_SECONDS.get(do, _ANSWER_SECONDS))
             connection.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 line = lines.readline()

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 from clipspool.app.build import CannotStart, is_there, lock_journal
+from clipspool.app.control import OTHER_SECONDS
 from clipspool.app.follower import farm_status
 from clipspool.app.node import identity_of
 from clipspool.app.settings import Settings
 from clipspool.farm.lease import Lease
 from clipspool.farm.membership import Membership
-from clipspool.farm.nodes import leader_of, members
-from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
+from clipspool.farm.nodes import Member, members
+from clipspool.farm.orders import ANSWER_SECONDS, give
 from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
 
 _SPARE_SECONDS = 5.0
 
 
-def leader(address: Address) -> str:
-    """Return the name of the node that leads now, empty where none does; raises JournalError."""
+def nodes(address: Address) -> Sequence[Member]:
+    """Return the farm's nodes; raises JournalError."""
     if not is_there(address):
-        return ""
+        return ()
     with closing(connect_beside(address)) as connection:
-        found = leader_of(members(connection))
-    return "" if found is None else found.name
+        return members(connection)
 
 
 def order(settings: Settings, address: Address, command: str, arguments: Mapping[str, Any]) -> Any:
     """Have the node that leads carry out a command; raises NotAnswered and JournalError."""
-    seconds = LONG_SECONDS.get(command, ANSWER_SECONDS)
+    seconds = OTHER_SECONDS.get(command, ANSWER_SECONDS)
     return give(partial(connect_beside, address), settings.farm.name, command, arguments, seconds)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-from clipspool.app.control import ControlSocket, socket_of
+from clipspool.app.control import OTHER_SECONDS, ControlSocket, socket_of
 from clipspool.app.folders import InboxFolders
 from clipspool.app.page import PageHost, clip_doors
 from clipspool.app.reload import Reloads, reread
@@ -21,7 +21,7 @@ from clipspool.app.settings import Settings
 from clipspool.farm.lease import ask
 from clipspool.farm.membership import Connect, Membership
 from clipspool.farm.nodes import leader_of, members, node_json
-from clipspool.farm.orders import ANSWER_SECONDS, LONG_SECONDS, give
+from clipspool.farm.orders import ANSWER_SECONDS, give
 from clipspool.intake.sidecar.presets import listed
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, span
@@ -138,7 +138,7 @@ class Follower:
         if do == "presets":  # a form asks for them, and each node has them
             folders = self._folders()[arguments["inbox"]]
             return [preset.to_dict() for preset in listed(folders.watched, self.settings.presets)]
-        seconds = LONG_SECONDS.get(do, ANSWER_SECONDS)
+        seconds = OTHER_SECONDS.get(do, ANSWER_SECONDS)
         return give(self._connect, self._membership.identity.name, do, arguments, seconds)
 
     def status(self) -> dict[str, Any]:

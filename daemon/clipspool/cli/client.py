@@ -124,7 +124,9 @@ class OperatorCommands(ExitStack):
 
     def prune(self, *, dry_run: bool) -> dict[str, Any]:
         """Remove what `[retention]` does not keep, or count it."""
-        if (answer := ask_daemon(self._settings.journal.path, "prune", dry_run=dry_run)) is not None:
+        asked = {"dry_run": dry_run}
+        answer = ask_daemon(self._settings.journal.path, "prune", **asked) or self._ask_leader("prune", asked)
+        if answer is not None:
             return dict(answer[0])
         from clipspool.app.housekeeping import report_json, retention_of, roots_of
         from clipspool.journal.looks import Window
@@ -168,8 +170,9 @@ class OperatorCommands(ExitStack):
             return None
         require_driver()
         from clipspool.app import farm_client
+        from clipspool.farm.nodes import leader_of
 
-        if not farm_client.leader(place):
+        if leader_of(farm_client.nodes(place)) is None:
             return None
         return (farm_client.order(self._settings, place, name, arguments),)
 

@@ -55,16 +55,26 @@ def drain(context: Context, *, node: str, undo: bool) -> None:
     """Have NODE finish what it does, hand over, and take nothing more until it is started again."""
     settings = context.settings("read")
     from clipspool.farm.lease import ask
-    from clipspool.farm.nodes import members
+    from clipspool.farm.nodes import last_seen, members
 
     with _database(settings) as connection:
-        if not ask(connection, "drain", {"name": node, "is_drained": not undo}):
-            known = ", ".join(one.name for one in members(connection)) or "none"
-            fail(f"There is no node {node} in this farm (known: {known}).")
-    if undo:
+        ask(connection, "drain", {"name": node, "is_drained": not undo})
+        found = {one.name: one for one in members(connection)}
+    one = found.get(node)
+    if one is None:
+        fail(f"There is no node {node} in this farm (known: {', '.join(found) or 'none'}).")
+    if one.state == "stopped":
+        say(f"{node} does not run: it has nothing to finish, and takes part when it is started.")
+        return
+    if one.state == "silent":
+        todo = "takes part again" if undo else "finishes what it does and hands over"
+        say(f"{node} gives no sign of life, last seen {last_seen(one)}: if it comes back, it {todo}.")
+    elif undo:
         say(f"{node} takes part again.")
     else:
         say(f"{node} finishes what it does and hands over; `clipspool farm` shows when it is drained.")
+    if not (undo or any(other.is_live for other in found.values() if other.name != node)):
+        say("No other node can lead: nothing is sent and nothing is delivered until one does.")
 
 
 @contextmanager

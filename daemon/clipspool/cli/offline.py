@@ -66,8 +66,23 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
 
     Raises JournalError.
     """
-    if (of_farm := _of_farm(settings)) is not None:
-        return of_farm
+    from clipspool.journal import Address
+    from clipspool.journal.place import require_driver
+
+    place = settings.journal.place
+    if not isinstance(place, Address):
+        return _without_any(settings, most)
+    require_driver()
+    from clipspool.app import farm_client
+    from clipspool.farm.nodes import leader_of, node_json
+
+    nodes = farm_client.nodes(place)
+    if leader_of(nodes) is not None:
+        return farm_client.status(settings, place)
+    return {**_without_any(settings, most), "nodes": [node_json(one) for one in nodes]}
+
+
+def _without_any(settings: Settings, most: int | None) -> dict[str, Any]:
     holder = Lock(settings.journal.path).holder()
     why = "no daemon runs" if holder is None else "the daemon does not answer"
     inboxes = []
@@ -108,20 +123,6 @@ def _is_new_in(inbox: InboxSettings) -> Callable[[str, os.stat_result], bool]:
     with suppress(OSError):
         memory.load(makes=False)
     return lambda rel, there: not memory.holds(rel, {rel: (there.st_size, there.st_mtime_ns)})
-
-
-def _of_farm(settings: Settings) -> dict[str, Any] | None:
-    """Return what the node that leads keeps for others; None where there is no farm, or none leads."""
-    from clipspool.journal import Address
-    from clipspool.journal.place import require_driver
-
-    place = settings.journal.place
-    if not isinstance(place, Address):
-        return None
-    require_driver()
-    from clipspool.app import farm_client
-
-    return farm_client.status(settings, place) if farm_client.leader(place) else None
 
 
 class Offline:

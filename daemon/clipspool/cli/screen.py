@@ -87,6 +87,10 @@ def seconds_left(job: Mapping[str, Any], at: float) -> float | None:
     return float(took * (1 - progress) / progress)
 
 
+def _leader(status: Mapping[str, Any]) -> str:
+    return next((str(one["name"]) for one in status.get("nodes", ()) if one["state"] == "leads"), "")
+
+
 class _Pen:
     def __init__(self, width: int, view: View, *, ascii_only: bool) -> None:
         self.width = width
@@ -111,6 +115,8 @@ class _Pen:
         elif daemon["running"]:
             since = daemon["since"].replace("T", " ").removesuffix("Z")
             state, style = f"clipspool running since {since} UTC (process {daemon['pid']})", "green"
+        elif leader := _leader(status):
+            state, style = f"no node runs on this machine; the farm is led by {leader}", "green"
         else:
             state = "clipspool is not running: start it with `clipspool run` or `systemctl start clipspool`"
             style = "bold yellow"
@@ -181,7 +187,7 @@ class _Pen:
         peers = [(one["name"], peer) for one in view.status["inboxes"] for peer in one.get("peers", ())]
         blocks = [self._left_behind(inbox, peer) for inbox, peer in peers if peer["command"]]
         yield Section("LEFT BEHIND by another clipspool", len(blocks), blocks, "bold red", is_urgent=True)
-        is_followed = view.status["daemon"]["running"] or view.trouble
+        is_followed = view.status["daemon"]["running"] or _leader(view.status) or view.trouble
         title = "RUNNING" if is_followed else "RUNNING, not followed until clipspool starts"
         yield Section(title, view.running_count, [self._running(job, view.at) for job in view.running])
         yield Section("QUEUED", view.queued_count, [self._queued(job) for job in view.queued])
