@@ -122,26 +122,20 @@ class Server:
         except (psycopg.errors.UndefinedTable, psycopg.OperationalError):
             return []
 
+    @property
+    def _where(self):
+        return ("-h", self.folder, *(("-p", str(self.port)) if self.port else ()), "-U", "clipspool")
+
     def dump(self, schema):
         """Back a schema up."""
-        command = [BIN / "pg_dump", "-h", self.folder, "-U", "clipspool", "-n", schema, "postgres"]
+        command = [BIN / "pg_dump", *self._where, "-n", schema, "postgres"]
         return subprocess.run(command, check=True, capture_output=True).stdout
 
     def restore(self, schema, dump):
         """Put a backup in a schema's place."""
         with self.connect() as connection:
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
-        command = [
-            BIN / "psql",
-            "-h",
-            self.folder,
-            "-U",
-            "clipspool",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "postgres",
-        ]
+        command = [BIN / "psql", *self._where, "-q", "-v", "ON_ERROR_STOP=1", "postgres"]
         subprocess.run(command, input=dump, check=True, stdout=subprocess.DEVNULL)
 
     def schema(self, name):

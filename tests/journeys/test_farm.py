@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -362,6 +361,31 @@ def test_a_leader_that_cannot_reach_an_inbox_hands_over_to_a_node_that_can(open_
 
 
 @pytest.mark.slow
+def test_a_node_that_followed_for_long_accepts_no_database_that_forgot_something_since(open_bays, own_server):
+    with opened(open_bays, ("a", "b"), server=own_server) as farm:
+        a, b = farm.nodes.values()
+        farm.start("a")
+        b.start("--accept-restored", wait=False, before=("env",))
+        followed = time.monotonic()
+        farm.until(lambda: b.events("follows"))
+        a.call("pause")
+        farm.drop(1)
+        farm.until(lambda: len(farm.bay.jobs()) == 1)
+        copy = own_server.dump(farm.schema)
+        a.call("resume")
+        farm.until_retired(1)
+        farm.until(lambda: time.monotonic() - followed > 2 * LEASE)
+        a.daemon.kill()
+        a.daemon.wait()
+        own_server.restore(farm.schema, copy)
+        farm.until_led_by_another("a")
+        b.call("resume")
+        farm.drop(1, "t")
+        farm.until(lambda: {job["held"] for job in b.told("jobs")} == {"from_backup", "restored"})
+        assert farm.bay.paid == 1
+
+
+@pytest.mark.slow
 def test_a_database_that_forgot_what_was_sent_is_known_by_the_inbox_and_nothing_is_sent(
     open_bays, own_server
 ):
@@ -371,22 +395,12 @@ def test_a_database_that_forgot_what_was_sent_is_known_by_the_inbox_and_nothing_
         a.call("pause")
         farm.drop(3)
         farm.until(lambda: len(farm.bay.jobs()) == 3)
-        schema, words = (
-            farm.schema,
-            ("-h", str(own_server.folder), "-p", str(own_server.port), "-U", "clipspool"),
-        )
-        copy = subprocess.run(
-            [postgres.BIN / "pg_dump", *words, "-n", schema, "postgres"], check=True, capture_output=True
-        ).stdout
+        copy = own_server.dump(farm.schema)
         a.call("resume")
         farm.until_retired(3)
         a.daemon.kill()
         a.daemon.wait()
-        with own_server.connect() as beside_it:
-            beside_it.execute(f"DROP SCHEMA {schema} CASCADE")
-        subprocess.run(
-            [postgres.BIN / "psql", *words, "-q", "postgres"], input=copy, check=True, capture_output=True
-        )
+        own_server.restore(farm.schema, copy)
         farm.start()
         a.call("resume")
         farm.drop(1, "t")

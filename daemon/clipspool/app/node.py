@@ -132,10 +132,13 @@ class FarmNode:
         self._sight.start()
         self._membership.start()
         self._stages.start()
+        begun = time.monotonic()
         lease = self._follow()
         is_over = True
         if lease is not None:
-            is_over = self._lead(lease, until_idle=until_idle, accept_restored=accept_restored)
+            # Money: what was accepted is the journal of that moment, and not what it lost while another led.
+            accepts = accept_restored and time.monotonic() - begun < 2 * self.settings.farm.lease_seconds
+            is_over = self._lead(lease, until_idle=until_idle, accept_restored=accepts)
         self._stages.stop()
         self._sight.stop()
         if is_over:
