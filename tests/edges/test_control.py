@@ -43,7 +43,7 @@ def test_an_order_that_is_not_answered_in_time_may_still_be_carried_out_and_that
     tmp_path, monkeypatch, answer
 ):
     monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.3)
-    monkeypatch.setitem(control._OTHER_SECONDS, "look", 0.3)
+    monkeypatch.setitem(control.OTHER_SECONDS, "look", 0.3)
     with slow_daemon(tmp_path / "journal.db", answer):
         ask = partial(control.ask, tmp_path / "journal.db")
         for do, given in (("status", {}), ("look", {"most": 9}), ("again", {"dry_run": True})):
