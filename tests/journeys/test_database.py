@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -48,6 +49,18 @@ def test_a_daemon_whose_connection_is_lost_goes_on_by_itself_in_the_same_process
     assert bay.daemon.pid == pid
     assert [one["pid"] for one in bay.events("started")] == [pid, pid]
     assert bay.paid == 4
+
+
+def test_a_reload_while_a_daemon_starts_over_does_not_end_it(bay, schema):
+    bay.start()
+    bay.database[0].end_connections(schema)
+    bay.drop(NAMES[0])  # it notices when it writes
+    while len(bay.events("started")) < 2:
+        bay.daemon.send_signal(signal.SIGHUP)
+        assert bay.daemon.poll() is None, bay.lately()
+        time.sleep(0.01)
+    bay.until_retired(seconds=30)
+    assert bay.stop() == 0
 
 
 def test_a_daemon_that_waits_for_its_database_ends_at_sigterm(bay):

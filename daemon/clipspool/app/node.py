@@ -33,7 +33,7 @@ from clipspool.reporting.headline import headline_of
 from clipspool.reporting.health import TURN_SECONDS_MAX
 from clipspool.system import logs
 from clipspool.system.process import boot_id, closed_on_error, keep_what_is_loaded, on_any_processor
-from clipspool.system.signals import Signals
+from clipspool.system.signals import Signals, keep_reloads
 from clipspool.system.systemd import Service
 
 if TYPE_CHECKING:
@@ -318,5 +318,6 @@ def _start_over() -> None:
     words = [word for word in sys.orig_argv[1:] if word != "--accept-restored"]
     sys.stdout.flush()
     sys.stderr.flush()
+    keep_reloads()
     with on_any_processor():  # the new process may use those it begins with
         os.execv(sys.executable, [sys.orig_argv[0], *words])  # noqa: S606 - our own command

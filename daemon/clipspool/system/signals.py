@@ -34,6 +34,7 @@ class Signals:
             self._had_terminal = False
         acts = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hang_up}
         self._before = {number: signal.signal(number, act) for number, act in acts.items()}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def remove(self) -> None:
         """Put the handlers back that were there before."""
@@ -58,6 +59,14 @@ class Signals:
     def _hang_up(self, _number: int, _frame: object) -> None:
         self._hup.set()
         self._wake()
+
+
+def keep_reloads() -> None:
+    """Keep a SIGHUP for the program that this process becomes, until its handlers are installed.
+
+    It would end it, as a clean end that no unit restarts.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def _has_terminal() -> bool:
