@@ -63,6 +63,26 @@ def test_a_copy_that_is_not_done_waits_and_a_whole_file_goes_on(clips, name):
         assert isinstance(verdict, Incomplete) or verdict.open_end, (name, share)
 
 
+@pytest.mark.parametrize("name", ["camera.ts", "camera.mts"])
+def test_a_stream_that_was_cut_out_of_a_broadcast_is_read_from_its_first_whole_packet(
+    decoder, clips, tmp_path, name
+):
+    data = clips(name).read_bytes()
+    for lost in (1, 3, 100, 187):
+        verdict = completeness(io.BytesIO(data[lost:]), len(data) - lost)
+        assert isinstance(verdict, Complete), (lost, verdict)
+        assert "transport stream" in verdict.open_end
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(data[100:])
+    with cut.open("rb") as file:
+        found = decoder.verify(file.fileno())
+    assert isinstance(found, Probe), found
+    assert found.seconds == pytest.approx(1.0, abs=0.05)
+    verdict = completeness(io.BytesIO(data[100:-50]), len(data) - 150)
+    assert isinstance(verdict, Incomplete)
+    assert "in the middle of a packet; one that was recorded so has to be exported anew" in verdict.reason
+
+
 @pytest.mark.parametrize("name", ["dnx.mxf", "motion.avi", "camera.ts", "dvd.mpg"])
 def test_a_file_whose_middle_was_not_written_yet_waits(clips, name):
     data = bytearray(clips(name).read_bytes())

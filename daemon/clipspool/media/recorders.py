@@ -18,6 +18,8 @@ _TAIL_BYTES = 4096
 _PACKETS = ((188, 0), (192, 4), (204, 0))
 """Length of the packets of a transport stream, and where in them the sync byte stands."""
 _SYNC = 0x47
+_MARKS_MIN = 5
+"""So many sync bytes in a row are no chance, wherever the first one is."""
 _KLV: Final = b"\x06\x0e\x2b\x34"
 _PARTITION: Final = bytes.fromhex("060e2b34020501010d010201 01")
 _HEADER, _FOOTER = 0x02, 0x04
@@ -63,6 +65,12 @@ def packet_of(opening: bytes) -> tuple[int, int] | None:
         marks = opening[offset : offset + 2 * length + 1 : length]
         if marks == bytes([_SYNC] * 3):
             return length, offset
+    # A capture may begin anywhere; players look for the first packet.
+    for length, _ in _PACKETS:
+        for offset in range(length):
+            marks = opening[offset::length]
+            if len(marks) >= _MARKS_MIN and marks == bytes([_SYNC]) * len(marks):
+                return length, offset
     return None
 
 
@@ -202,9 +210,12 @@ def _transport_stream(file: BinaryIO, size: int) -> End:
     if packet is None:
         return End("the stream has no packets")
     length, offset = packet
-    if size % length:
-        return End("the stream ends in the middle of a packet")
-    count = size // length
+    start = offset - dict(_PACKETS)[length]
+    if (size - start) % length:
+        return End(
+            "the stream ends in the middle of a packet; one that was recorded so has to be exported anew"
+        )
+    count = (size - start) // length
     for number in range(0, count, count // PLACES_MAX + 1):
         if read_at(file, number * length + offset, 1) == b"\0":
             return End(_not_there(number * length))
