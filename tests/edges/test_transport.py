@@ -296,6 +296,24 @@ def test_an_upload_too_old_is_made_again(box, parcel):
     assert way.address(sent) not in {None, first}
 
 
+def test_a_provider_that_is_busy_is_asked_for_a_place_again_when_it_says(tmp_path, parcel):
+    class Busy(Quiet):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(429)
+            self.send_header("Retry-After", "120")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with web(tmp_path, Busy) as url:
+        way = ProviderUploads(
+            url, lambda: "a-key", api_version="2024-11-06", user_agent="test", now=time.monotonic
+        )
+        fault = way.put(parcel())
+        way.close()
+    assert (fault.of, fault.retry_after_seconds) == (FaultOf.MOMENT, 120.0)
+
+
 def test_a_provider_without_uploads_says_so(box, parcel):
     way = ProviderUploads(
         box.base_url, lambda: "a-key", api_version="2024-11-06", user_agent="t", now=time.time

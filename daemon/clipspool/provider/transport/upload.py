@@ -130,10 +130,10 @@ class ProviderUploads(Way):
         url, fields, uri = tree.get("uploadUrl"), tree.get("fields"), tree.get("runwayUri")
         is_good = isinstance(url, str) and isinstance(uri, str) and isinstance(fields, dict)
         if reply.status != HTTPStatus.OK or not is_good or not str(uri).startswith("runway://"):
-            return _fault(f"the provider gives no place for an upload (HTTP {reply.status})")
+            return _fault(f"the provider gives no place for an upload (HTTP {reply.status})", reply)
         texts = list(dict(fields or {}).values())
         if len(str(uri)) > _URI_LENGTH_MAX or not all(isinstance(value, str) for value in texts):
-            return _fault("the provider's place for an upload makes no sense")
+            return _fault("the provider's place for an upload makes no sense", reply)
         return str(url), dict(fields or {}), str(uri)
 
     def _store(self, url: str, fields: Mapping[str, str], parcel: Parcel) -> Fault | None:
@@ -151,7 +151,7 @@ class ProviderUploads(Way):
         if isinstance(reply, Fault):
             return reply
         if reply.status not in range(200, 300):
-            return _fault(f"the provider's storage does not take the upload (HTTP {reply.status})")
+            return _fault(f"the provider's storage does not take the upload (HTTP {reply.status})", reply)
         return None
 
     def _ask(self, url: str, headers: Mapping[str, str], body: bytes | _Form) -> Reply | Fault:
@@ -179,5 +179,6 @@ def _head(boundary: str, fields: Mapping[str, str], parcel: Parcel) -> bytes:
     return ("".join(parts) + last).encode()
 
 
-def _fault(message: str) -> Fault:
-    return Fault(FaultOf.MOMENT, "TRANSPORT.UPLOAD", message, "Another [transport] mode may do.")
+def _fault(message: str, reply: Reply) -> Fault:
+    todo = "Another [transport] mode may do."
+    return Fault(FaultOf.MOMENT, "TRANSPORT.UPLOAD", message, todo, reply.retry_after_seconds)
