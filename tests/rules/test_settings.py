@@ -278,7 +278,7 @@ def test_no_form_of_settings_shows_the_key():
 )
 def test_an_address_of_the_journal_with_a_password_or_of_another_kind_is_refused_and_never_repeated(url):
     with pytest.raises(
-        ValidationError, match=r"must hold no password: .*PGPASSFILE|must be an address"
+        ValidationError, match=r"must hold no password; .*PGPASSFILE|must be an address"
     ) as no:
         made(journal={**JOURNAL, "url": url})
     assert CANARY not in str(no.value)

@@ -60,7 +60,7 @@ class _Certificate:
         try:
             private = keys.load_pem_private_key(key, None)
         except TypeError:
-            raise ValueError("the key has a password: give it without one, to the service alone") from None
+            raise ValueError("the key has a password; give it without one, to the service alone") from None
         except Exception:  # noqa: BLE001 - no part of a key belongs in a message
             raise ValueError("the key is no private key in PEM") from None
         if private.public_key() != certificate.public_key():

@@ -41,7 +41,7 @@ def public_address(
     except ValueError:
         raise ValueError(f"must be an address such as {example}") from None
     if url.username is not None or url.password is not None:
-        raise ValueError("must hold no user name or password: the key has its own place")
+        raise ValueError("must hold no user name or password; the key has its own place")
     if "?" in value or "#" in value:
         raise ValueError("must end with its path, without ? or #")
     if not host or port == 0 or not is_plain(value):
@@ -70,7 +70,7 @@ def database_address(value: str) -> str:
         raise ValueError(f"must be an address such as {example}") from None
     if has_password:
         raise ValueError(
-            f"must hold no password: {JOURNAL_KEY_PLACES}; and change it: others may have read it"
+            f"must hold no password; {JOURNAL_KEY_PLACES}; and change it: others may have read it"
         )
     if url.scheme not in {"postgresql", "postgres"} or not is_plain(value):
         raise ValueError(f"must be an address such as {example}")
