@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipspool.jobs.events import AnswerLost, Failed, JobHeld, Prepared, Reused
+from clipspool.jobs.events import AnswerLost, Cancelled, Failed, JobHeld, Prepared, Reused, TaskSeen
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.scheduler import commands as operator
@@ -134,6 +134,39 @@ def test_a_copy_of_a_clip_that_perhaps_was_paid_for_is_held_as_long_as_the_faile
     assert "perhaps paid, and failed" in desk.job("clip2").reason
 
 
+def cancelled(desk, paid):
+    desk.shop.say[Stage.POLL].extend([TaskSeen("RUNNING", rendering=True)] * 100)
+    drop(desk, "clip1")
+    desk.until(S.RUNNING)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    ended = desk.until(S.CANCELLED)
+    with desk.journal.turn():
+        desk.journal.record(ended, replace(ended, paid=paid), Cancelled("ann"))
+    desk.shop.say[Stage.POLL].clear()
+
+
+@pytest.mark.parametrize(
+    ("paid", "request_", "held"),
+    [
+        (Paid.NO, a_request(), None),
+        (Paid.UNKNOWN, a_request(), Held.DUPLICATE),
+        (Paid.UNKNOWN, PUT_BACK, None),  # the note beside it says that it would be charged again
+        (Paid.YES, PUT_BACK, Held.DUPLICATE),  # the note asks for `again = true`
+    ],
+)
+def test_what_was_cancelled_after_it_was_paid_for_is_not_paid_for_again_without_a_word(
+    desk, paid, request_, held
+):
+    cancelled(desk, paid)
+    drop(desk, "clip2", request=request_)
+    desk.turns(8, 60.0)
+    assert desk.job("clip2").held is held
+    if held is not None:
+        assert f"{'paid' if paid is Paid.YES else 'perhaps paid'}, and cancelled" in desk.job("clip2").reason
+    else:
+        assert desk.state("clip2") is S.DELIVERED
+
+
 def test_a_clip_moved_back_is_held_all_the_same_where_another_got_its_result(desk):
     drop(desk, "clip1")
     desk.until(S.DELIVERED)
@@ -215,17 +248,6 @@ def test_an_earlier_one_that_failed_unpaid_is_no_reason_to_hold(desk, stage):
         desk.shop.say[stage].append(Failed(Error("X", "it does not fit")))
         desk.drop("clip1")
     desk.until(S.FAILED)
-    drop(desk, "clip2")
-    desk.until(S.DELIVERED, "clip2")
-
-
-def test_an_earlier_one_that_was_cancelled_is_no_reason_to_hold(desk):
-    held = desk.shop.hold(Stage.SUBMIT)
-    drop(desk, "clip1")
-    desk.until(S.SUBMITTING)
-    desk.order(operator.cancel, ["clip1"], "ann")
-    desk.release(held)
-    desk.until(S.CANCELLED)
     drop(desk, "clip2")
     desk.until(S.DELIVERED, "clip2")
 

@@ -102,6 +102,7 @@ def test_money_moved_where_another_job_with_a_task_changed_since(journal):
         ({"held": Held.BUDGET}, True),
         ({"held": Held.DUPLICATE}, False),
         ({"state": State.CANCELLED}, False),
+        ({"state": State.CANCELLED, "paid": Paid.UNKNOWN}, True),
         ({"state": State.FAILED}, False),
         ({"state": State.FAILED, "paid": Paid.YES}, True),
         ({"state": State.DELIVERED, "paid": Paid.YES}, True),

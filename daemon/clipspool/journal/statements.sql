@@ -229,10 +229,10 @@ WHERE state IN :states AND (CAST(:inbox AS TEXT) IS NULL OR inbox = :inbox)
 ORDER BY created_at DESC, id LIMIT :most;
 
 -- name: same_request
--- A refused or cancelled job costs nothing, and is no reason to hold another.
+-- A job that failed, or was cancelled, is a reason to hold another only where something may have been paid for it.
 SELECT id FROM jobs
 WHERE fingerprint = :fingerprint AND clip_id != :clip_id AND id NOT IN :apart_from
-    AND (held IS NULL OR held != 'duplicate') AND state != 'cancelled' AND (state != 'failed' OR paid != 'no')
+    AND (held IS NULL OR held != 'duplicate') AND (state NOT IN ('failed', 'cancelled') OR paid != 'no')
 ORDER BY created_at, id LIMIT :most;
 
 -- name: duplicates

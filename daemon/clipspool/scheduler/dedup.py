@@ -12,6 +12,7 @@ from clipspool.jobs.nouns import replace
 from clipspool.journal import Journal
 
 _KEPT_MAX = 100_000
+_WITHOUT_RESULT = frozenset({State.FAILED, State.CANCELLED})
 
 
 class Comparison:
@@ -81,7 +82,7 @@ class Comparison:
             found += [one for one in near if is_sent_alike(one.request, job.request)]
         if job.request.was_put_back:
             # Its editor saw that it failed, and moved it back: no consent to pay for one that was charged.
-            found = [one for one in found if one.state is not State.FAILED or one.paid is Paid.YES]
+            found = [one for one in found if one.state not in _WITHOUT_RESULT or one.paid is Paid.YES]
         return found
 
 
@@ -92,8 +93,8 @@ def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | Dupl
                 return DuplicateFound(Reuse(one.id, one.inbox, one.results))
     first = earlier[0]
     state = first.state.value.replace("_", " ")
-    if first.state is State.FAILED:
-        state = "paid, and failed" if first.paid is Paid.YES else "perhaps paid, and failed"
+    if first.state in _WITHOUT_RESULT:
+        state = f"{'paid' if first.paid is Paid.YES else 'perhaps paid'}, and {state}"
     elif not first.state.is_terminal:
         # The reason stays as it is written here, while the other job goes on.
         state = f"which was {state} when this one was found"
