@@ -78,12 +78,17 @@ def test_the_environment_alone_can_serve(tmp_path, monkeypatch):
     assert settings.file is None
 
 
+def test_variables_that_others_name_after_us_are_passed_over(read):
+    assert read(CLIPSPOOL_WEB_PORT="tcp://10.0.0.7:80", CLIPSPOOL_SERVICE_HOST="10.0.0.7").inbox
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
         ("CLIPSPOOL_PROVIDER__RUNNING_MAX", CANARY, "`provider.running_max` must be a whole number"),
         ("CLIPSPOOL_PROVIDER__RUNING_MAX", CANARY, "did you mean `running_max`?"),
         ("CLIPSPOOL_PROVIDR__RUNNING_MAX", CANARY, "did you mean `provider`?"),
+        ("CLIPSPOOL_BUDGET_CREDITS_PER_DAY", CANARY, "did you mean CLIPSPOOL_BUDGET__CREDITS_PER_DAY?"),
         ("CLIPSPOOL_PROVIDER__API_KEY", CANARY + " ", "printable ASCII"),
         ("CLIPSPOOL_INBOX", f"[{CANARY}", "must be JSON"),
         (

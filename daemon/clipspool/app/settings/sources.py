@@ -103,6 +103,8 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         if rest and section not in Settings.model_fields:
             hint = unknown((section,), Settings).message
             raise SettingsError(f"environment, {name}: `{section}` {hint}")
+        if not rest and (meant := _meant(section)):
+            raise SettingsError(f"environment, {name}: is no key, did you mean {PREFIX}{meant.upper()}?")
     if ours.keys() <= _NEEDED_MOST:
         key = ours.get(f"{PREFIX}PROVIDER__API_KEY")
         return {"provider": {"api_key": key}} if key else {}
@@ -127,6 +129,18 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         if name in values:
             values[name] = _decoded(values[name])
     return values
+
+
+def _meant(name: str) -> str:
+    """Return a key's name with the two underscores that stand behind its table; empty if it is no key.
+
+    A limit of money would be passed over without a word.
+    """
+    table = next((one for one in Settings.model_fields if name.startswith(f"{one}_")), "")
+    kind = Settings.model_fields[table].annotation if table else None
+    key = name.removeprefix(f"{table}_")
+    is_key = isinstance(kind, type) and issubclass(kind, BaseModel) and key in kind.model_fields
+    return f"{table}__{key}" if is_key else ""
 
 
 def _decoded(value: Any) -> Any:
