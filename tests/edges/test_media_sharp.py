@@ -1,9 +1,11 @@
 """What a clip looks like once it has been made to fit a byte limit, measured with ffmpeg."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
+from contextlib import closing
 
 import pytest
 
@@ -118,6 +120,18 @@ def test_the_folder_of_the_passes_may_go_while_the_process_runs_and_goes_with_it
     fitted_to(decoder, path, 40_000)
     decoder.close()
     assert not list(tmp_path.glob("clipspool-decoder-*"))
+
+
+def test_a_process_that_begins_again_has_a_folder_again_where_the_former_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("clipspool.media.pool.MEMORY", str(tmp_path))
+    path = made_of(tmp_path, "testsrc2=160x90:r=25:d=1,noise=alls=20:allf=t")
+    with closing(Decoder(idle_seconds=0.1)) as decoder:
+        for _ in range(2):
+            fitted_to(decoder, path, 40_000)
+            (folder,) = tmp_path.glob("clipspool-decoder-*")
+            decoder._children[0]._process.wait(10)
+            shutil.rmtree(folder)
+            gc.collect()
 
 
 def test_a_clip_is_made_to_fit_also_where_the_folder_of_the_passes_is_full(tmp_path, monkeypatch):

@@ -38,8 +38,10 @@ def scratch_folder(known: Scratch | None) -> Scratch | None:
     It lies in memory where it can: nothing is written outside the configured folders then. Without one, x264
     codes in one pass.
     """
-    if known is not None and Path(known.name).is_dir():
-        return known
+    if known is not None:
+        if Path(known.name).is_dir():
+            return known
+        known.cleanup()  # somebody removed it: nothing is left to do, and Python need not warn
     home = MEMORY if os.access(MEMORY, os.W_OK) else tempfile.gettempdir()
     try:
         _sweep(Path(home))
