@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -40,6 +41,7 @@ from clipspool.web.listen import CannotListen, PageSocket
 from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
 from films import film
 from pages import BEARER, FILM, FORM, PRIVATE, SAME, TOKEN, Stage, clip_doors
+from patience import patient
 
 ODD = "caf\udce9/sh\udcf6t.mp4"
 SCRIPT = "<script>alert('x')</script>"
@@ -1001,6 +1003,28 @@ def test_one_who_drips_behind_an_answer_is_hung_up_on_too(web, monkeypatch):
         assert line.recv(12) == b"HTTP/1.1 200"
         with pytest.raises(ConnectionError):
             drip(line)
+
+
+def test_one_who_never_reads_is_hung_up_on_and_a_slow_reader_is_not(stage, web, monkeypatch):
+    monkeypatch.setattr(callers, "UNREAD_SECONDS", 2.0)
+    asked = b"GET /static/page.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    open_now = stage.page._server.server_state.connections
+    end = time.monotonic() + patient(20)
+    with connect(web.address) as slow, connect(web.address) as silent, ThreadPoolExecutor() as senders:
+        for line in (slow, silent):
+            senders.submit(send_all, line, asked * 5000)  # far more than the system keeps for a reader
+        assert slow.recv(1)
+        while len(open_now) > 1:
+            assert time.monotonic() < end, "it is kept for one who does not read"
+            assert slow.recv(1 << 19), "a slow one is not"
+            time.sleep(0.1)
+        slow.close()
+        silent.close()
+
+
+def send_all(line, data):
+    with suppress(OSError):
+        line.sendall(data)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ STALL_SECONDS = 60.0
 """How long a film that is sent may stand still; it may take hours in all."""
 MOVES_BYTES = 65_536
 """Fewer bytes in that time are no progress: a few that drip would keep others from sending theirs."""
+UNREAD_SECONDS = 600.0
+"""How long an answer may wait for its reader: a browser leaves a film unread while it is paused, and asks for
+the rest again."""
 UPLOADS = "clipspool_takes_film"
 """Set in the scope of a request whose body may be a film: only once its token has the right."""
 _CALLERS_MAX: Final = 1000
@@ -36,6 +39,7 @@ class PageConnection(H11Protocol):
     """One connection; closed where there are too many, or where a request takes too long."""
 
     _too_late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _moved_at = 0.0
     _came = 0
 
@@ -54,9 +58,21 @@ class PageConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        if self._too_late is not None:
-            self._too_late.cancel()
+        for timer in (self._too_late, self._unread):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the reader, for so long: those who never read would use up the connections."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the reader has read."""
+        if self._unread is not None:
+            self._unread.cancel()
+        super().resume_writing()
 
     def on_response_complete(self) -> None:
         """Wait for the next request; one that has come already is answered meanwhile."""
