@@ -730,6 +730,31 @@ def test_an_inbox_that_is_away_keeps_no_clip_from_the_others(stage):
         assert (lost.status, lost.json["error"]["code"]) == (503, "INBOX.OFFLINE"), "it may lie there"
 
 
+def test_an_inbox_whose_share_hangs_keeps_no_upload_from_the_others(stage, monkeypatch):
+    away = Folders("away", Root(stage.home / "away"), Root(stage.home / "away-results"), "j1")
+    both = replace(clip_doors(stage), rules=lambda: {"bay": Rules("bay"), "away": Rules("away")})
+    stage.other_bays = {"away": away}
+    read, answers = Root.read, threading.Event()
+
+    def hang(root, *given):
+        if root is away.inbox:
+            answers.wait(60)
+        return read(root, *given)
+
+    monkeypatch.setattr(Root, "read", hang)
+    try:
+        with stage.open(clips=both) as web:
+            api = Api(web)
+            begun = api("POST", "uploads", {"inbox": "bay", "name": "a.mp4", "size": len(CLIP)}).json["id"]
+            octets = "application/octet-stream"
+            assert api("PUT", f"uploads/{begun}?offset=0", CLIP, None, octets).status == 200
+            assert api("GET", f"uploads/{begun}").json["received"] == len(CLIP)
+            assert api.send(("upload", begun), ("sidecar", WINTER)).status == 201
+            assert api("GET", f"clips/{begun}").json["state"] == "waiting"
+    finally:
+        answers.set()
+
+
 # --- in pieces ------------------------------------------------------------------------------------------
 
 

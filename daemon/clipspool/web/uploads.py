@@ -33,6 +33,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD_BYTES_MAX = 16_384
 _OPEN_MAX = 1000
 """Uploads of one inbox that are not placed: a page holds all clips of a batch until their price was seen."""
+_REMEMBERED_MAX = 10_000
 _KEPT_SECONDS = 7 * 86_400.0
 """How long the same request is answered as before, and how long an unfinished one can be resumed."""
 _SWEEP_SECONDS = 600.0
@@ -88,6 +89,8 @@ class Uploads:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._placing: dict[str, threading.Lock] = {}
+        self._inbox_of: dict[str, str] = {}
+        """By id: looked into first, so that another inbox, on a share that hangs, keeps no upload waiting."""
         self._open: dict[str, tuple[float, int]] = {}
         """By inbox: when its records were read last, and how many uploads are not placed."""
 
@@ -137,6 +140,9 @@ class Uploads:
         self._limit_open(inbox, root)
         key = upload_id or secrets.token_hex(16)
         upload = Upload(key, inbox, folder, name, size, self._now(), node=self._node)
+        if len(self._inbox_of) >= _REMEMBERED_MAX:
+            self._inbox_of.clear()
+        self._inbox_of[key] = inbox
         self._keep(root, upload)
         with root.folder(folder, make=True) as fd:
             with suppress(FileNotFoundError):
@@ -148,8 +154,10 @@ class Uploads:
 
     def find(self, upload_id: str) -> Upload | None:
         """Return an upload by its id, in whichever inbox; raises OSError only where it may be in that one."""
-        fault = None
-        for folders in self._folders().values():
+        fault, known = None, self._inbox_of.get(upload_id)
+        every = self._folders()
+        for name in sorted(every, key=lambda name: name != known):
+            folders = every[name]
             try:
                 if (found := _read(folders.inbox, upload_id)) is not None:
                     return found
