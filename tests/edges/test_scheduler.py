@@ -21,6 +21,7 @@ from clipspool.jobs.events import (
     TaskCreated,
     TaskMissing,
     TaskSeen,
+    TaskSucceeded,
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage, recovered_cancelled
@@ -821,6 +822,17 @@ def test_a_cancelled_job_whose_task_goes_on_at_the_provider_is_followed_by_a_ret
     desk.turns(3)
     assert desk.shop.paid == ["clip1"]
     assert desk.shop.retired[1:] == [("clip1", [S.DELIVERED])]
+
+
+def test_a_task_that_was_finished_when_its_job_was_cancelled_is_fetched_by_a_retry_and_paid_once(desk):
+    running(desk)
+    desk.shop.say[Stage.TELL_CANCEL].append(TaskSucceeded(15.0))
+    cancel(desk)
+    desk.until(S.CANCELLED)
+    desk.turns(3)
+    assert desk.order(operator.retry, ["clip1"], "ann")[0]["state"] == "rendered"
+    desk.until(S.DELIVERED)
+    assert desk.shop.paid == ["clip1"]
 
 
 def test_a_retry_does_not_follow_a_task_that_was_attached_to_another_job_meanwhile(desk):

@@ -572,6 +572,13 @@ def test_a_cancelled_job_ends_whether_or_not_the_provider_could_be_told(studio):
     assert studio.told_to_cancel == ["task-1", "task-1"]
 
 
+def test_a_task_that_is_finished_is_not_cancelled_for_its_result_is_paid_for(studio):
+    studio.finish("task-1")
+    job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
+    assert tell_cancel(job, studio) == TaskSucceeded()
+    assert studio.told_to_cancel == []
+
+
 def test_a_job_whose_tasks_key_is_configured_no_more_is_cancelled_all_the_same(bench):
     runner = StageRunner(Tools({}, None, None, None, lambda _: None), None, None, lambda: NOON, lambda: True)
     job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")

@@ -45,8 +45,17 @@ def error_of(look: TaskLook) -> Error:
 
 
 def tell_cancel(job: Job, provider: Followed | on.StageFailed) -> Event:
-    """Cancel the task at the provider, where that can be reached; the job ends either way."""
-    fault = provider if isinstance(provider, on.StageFailed) else provider.cancel(task_id_of(job))
+    """Cancel the task at the provider, where that can be reached; the job ends either way.
+
+    A task that is finished is left alone: it is paid for, and cancelling it would remove its result.
+    """
+    if isinstance(provider, on.StageFailed):
+        fault: Fault | on.StageFailed | None = provider
+    else:
+        look = provider.look(task_id_of(job))
+        if isinstance(look, TaskLook) and look.status is TaskStatus.SUCCEEDED:
+            return poll(look)
+        fault = provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
         return on.Cancelled(by, f"cancelled by {by}, at the provider too")
