@@ -84,6 +84,22 @@ def test_a_veto_holds_its_clip_with_the_hooks_words_and_nothing_is_paid(desk):
     assert desk.job().approved is False, "who approves against a hook approves no price"
 
 
+def test_what_a_person_let_pass_is_not_asked_about_again_after_a_restart(open_desk):
+    desk = open_desk()
+    desk.shop.say[Stage.VET].append(JobHeld(Held.VETO, "no faces in this project"))
+    desk.drop()
+    desk.turns(4)
+    assert desk.job().held is Held.VETO
+    desk.scheduler.is_draining = True
+    assert desk.order(operator.approve, ["clip1"], "ann")[0]["done"]
+    desk.close()
+    again = open_desk()
+    again.shop.say[Stage.VET].append(JobHeld(Held.VETO, "no faces in this project"))
+    again.until(State.DELIVERED)
+    assert again.shop.paid == ["clip1"]
+    assert again.journal.facts_below("hook_approved:") == []
+
+
 def test_a_hook_that_fails_is_asked_again_later_and_holds_nobody_else(desk):
     desk.shop.say[Stage.VET].append(StageFailed("HOOK", "the before_submit hook failed: exit 127"))
     desk.drop()

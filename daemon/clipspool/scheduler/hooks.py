@@ -1,7 +1,8 @@
 """Which hooks are due: `before_submit` for a job that may be sent, the others once each after a job's end.
 
 What is due after an end is written into the journal in the turn that records the end, so that no crash
-forgets it. That a job passed `before_submit` is known in memory alone: after a crash it is asked again.
+forgets it. That a job passed `before_submit` is known in memory alone: after a crash it is asked again. That a
+person let it pass is kept until it leaves the queue.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from clipspool.scheduler.workers import Workers
 log = structlog.get_logger()
 
 _PREFIX = "hook:"
+_APPROVED = "hook_approved:"
+"""The facts with the jobs that were approved against the hook."""
 _OF_ENDS = {State.DELIVERED: "after_delivery", State.FAILED: "on_failure"}
 _BEFORE = "before_submit"
 _DUE_MAX = 5000
@@ -36,6 +39,7 @@ class Hooks:
         self._journal, self._workers, self._later = journal, workers, later
         self._names: frozenset[str] = frozenset()
         self._passed: set[str] = set()
+        self._approved = {key.removeprefix(_APPROVED) for key in journal.facts_below(_APPROVED)}
         self._under_way: set[str] = set()
         self._due = {key: float(journal.fact(key) or 0.0) for key in journal.facts_below(_PREFIX)}
 
@@ -50,11 +54,12 @@ class Hooks:
 
     def must_ask(self, job_id: str) -> bool:
         """Whether `before_submit` has to pass a job before it is sent."""
-        return _BEFORE in self._names and job_id not in self._passed
+        return _BEFORE in self._names and job_id not in self._passed and job_id not in self._approved
 
     def pass_over(self, job_id: str) -> None:
         """Let a job pass that the hook refused: the operator approved it."""
-        self._passed.add(job_id)
+        self._approved.add(job_id)
+        self._journal.set_fact(_APPROVED + job_id, True)
 
     def on_change(self, before: Job, after: Job, event: Event, now: float) -> None:
         """Record that a job passed, was changed, or has ended."""
@@ -62,6 +67,9 @@ class Hooks:
             self._passed.add(after.id)
         elif after.state not in {State.QUEUED, State.SUBMITTING} or not after.prepared:
             self._passed.discard(after.id)
+        if after.id in self._approved and after.state not in {State.QUEUED, State.SUBMITTING}:
+            self._approved.discard(after.id)
+            self._journal.forget_fact(_APPROVED + after.id)
         if after.part:
             return  # the job that it is a part of ends, or waits for a person
         name = _OF_ENDS.get(after.state, "")
