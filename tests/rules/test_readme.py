@@ -17,6 +17,10 @@ from repository import DOCS, PACKAGE, ROOT
 
 README = ROOT / "README.md"
 COMMANDS = sorted(clipspool.list_commands(click.Context(clipspool)))
+SHARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+    "shared-data"
+]
+"""What is installed beside the program, by its place in the sources."""
 INDENTED = re.compile(r"(?<=\n\n)(?:(?:    [^\n]*)?\n)+")
 """A block of code that is set in by four spaces."""
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
@@ -173,3 +177,13 @@ def test_the_words_of_the_page_that_its_documentation_names_are_on_it():
     drawn = "".join(one.read_text() for one in (PACKAGE / "web/templates").glob("*.html"))
     assert [words for words in named if words not in drawn] == []
     assert "Mend" in named
+
+
+def test_what_the_documentation_points_to_is_installed_with_it(readme):
+    pointed = set(re.findall(r"\]\(([^)#:]+)\)", readme))
+    every = "".join(document.read_text() for document in DOCUMENTS)
+    pointed |= set(re.findall(r"`(config\.example\.toml|systemd/[\w.-]+)`", every))
+    assert {"docs/install.md", "systemd/grafana-dashboard.json", "config.example.toml"} <= pointed
+    missing = {one for one in pointed if one not in SHARED and one.partition("/")[0] not in SHARED}
+    assert missing == {"LICENSE"}, "which is part of the package's own metadata"
+    assert all(place == f"share/doc/clipspool/{one}" for one, place in SHARED.items())

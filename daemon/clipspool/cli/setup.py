@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clipspool.cli.check import Finding
 
 _START = """\
-# clipspool: a configuration to start from. config.example.toml in the repository shows every key.
+# clipspool: a configuration to start from. config.example.toml, beside the documentation, shows every key.
 # The API key never goes into this file: set CLIPSPOOL_PROVIDER__API_KEY, or name a separate file:
 
 [provider]

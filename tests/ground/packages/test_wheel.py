@@ -43,6 +43,7 @@ def test_pip_installs_it_by_name_with_manual_pages_and_documentation(index, tmp_
     for page in ("man1/clipspool.1", "man5/clipspool.toml.5", "man5/clipspool-sidecar.5"):
         assert (place / "share/man" / page).read_text().startswith(".TH")
     assert (place / "share/doc/clipspool/docs/install.md").is_file()
+    assert (place / "share/doc/clipspool/systemd/grafana-dashboard.json").is_file()
 
 
 def test_with_its_extra_farm_it_speaks_to_a_postgresql(index, tmp_path):
