@@ -1,11 +1,13 @@
 """Every frame of what is made shows the source's, whatever its container says of their times."""
 
+import re
 import subprocess
 
 import pytest
 
-from clipspool.media.facts import Conformed, Probe
+from clipspool.media.facts import Conformed, Finished, Probe
 from clipspool.media.plan import Bounds, Conform, plan
+from clipspool.media.timeline import finish_plan
 from media_clips import H264, run
 
 GROUP = [*H264, "-qp", "4", "-g", "12", "-bf", "3"]
@@ -109,3 +111,42 @@ def test_of_a_clip_that_was_trimmed_without_coding_it_again_what_players_show_is
         assert isinstance(decoder.conform(source.fileno(), destination.fileno(), made), Conformed)
     assert [abs(a - b) <= 2 for a, b in zip(lights(target), lights(trimmed), strict=True)].count(False) == 0
     assert abs(lights(target)[0] - (24 + 5 * 35)) <= 2
+
+
+def clicks(path):
+    """Return when its sound is heard after a silence, in seconds."""
+    listen = ["ffmpeg", "-i", str(path), "-vn", "-af", "silencedetect=n=-20dB:d=0.3", "-f", "null", "-"]
+    heard = subprocess.run(listen, check=True, capture_output=True, text=True).stderr
+    return [float(time) for time in re.findall(r"silence_end: ([0-9.]+)", heard)]
+
+
+def test_the_sound_of_a_part_of_an_avi_which_counts_it_in_packets_is_where_its_pictures_are(
+    decoder, tmp_path
+):
+    clip, film = tmp_path / "clip.avi", tmp_path / "film.mp4"
+    click = "aevalsrc='if(lt(mod(t,1),0.02),0.8*sin(2*PI*1000*t),0)':d=4:s=48000"
+    made = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=160x90:r=25:d=4",
+        "-f",
+        "lavfi",
+        "-i",
+        click,
+        *H264,
+        "-c:a",
+        "mp3",
+    ]
+    run(["ffmpeg", "-v", "error", *made, str(clip)])
+    heard = []
+    for start in (0.0, 1.48):
+        with clip.open("rb") as source, film.open("w+b") as target:
+            probe = decoder.verify(source.fileno())
+            length = probe.seconds - start
+            wanted = finish_plan(probe, probe, start_seconds=start, seconds=length)
+            assert wanted.audio == ("copy",)
+            result = decoder.finish(source.fileno(), source.fileno(), target.fileno(), wanted)
+            assert isinstance(result, Finished), result
+        heard.append(clicks(film)[-2] + start)  # the last one is the end
+    assert heard[0] == pytest.approx(heard[1], abs=0.003)

@@ -39,6 +39,16 @@ def test_pictures_that_an_edit_list_hides_are_not_sent(frames, hidden):
     assert plan(replace(CLIP, frames=None), MODEL, 3_700_000) == AsIs()
 
 
+def test_a_result_that_players_show_otherwise_than_it_is_stored_is_not_copied():
+    five_seconds = replace(CLIP, seconds=5.0, frames=120)
+    assert not finish_plan(replace(CLIP, frames=120), five_seconds).copy_video, "24 pictures are hidden"
+    assert not finish_plan(replace(CLIP, fps="30/1", frames=150), replace(CLIP, seconds=6.25)).by_frame
+    wide = replace(CLIP, sar="4/3", width=1706)
+    for wanted in (FinishChoices(), FinishChoices(dimensions=True)):
+        assert not finish_plan(wide, CLIP, wanted=wanted).copy_video, "its pixels are not square"
+    assert finish_plan(CLIP, CLIP, wanted=FinishChoices(dimensions=True)).copy_video
+
+
 RESULT_AT_24 = replace(CLIP, seconds=3.125, frames=75)
 SOURCE_AT_25 = replace(CLIP, fps="25/1", seconds=3.0, frames=75)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, assert_never, cast
 
 import av
@@ -30,6 +31,8 @@ SAMPLES_PER_SECOND = 48_000
 AAC_FRAME_SAMPLES = 1024
 FINISH_BITS_PER_CHANNEL = 96_000
 APART_SECONDS_MAX = 10
+COARSE_SECONDS = Fraction(1, 500)
+"""A unit of time as long as this would put a part's sound off its pictures."""
 SMALL_SAMPLES = frozenset({"u8", "u8p", "s16", "s16p"})
 KEPT_NAMES = ("language", "title", "handler_name")
 
@@ -143,17 +146,22 @@ class _Copied:
         self.stream = stream
         self._made = made
         base = stream.time_base or Fraction(1, SAMPLES_PER_SECOND)
-        self._begin = round(begin / base)
+        # An AVI counts compressed sound in packets: a part may begin in the middle of one.
+        self._times = 1 if base < COARSE_SECONDS else ceil(base * SAMPLES_PER_SECOND)
+        self._base = base / self._times
+        self._begin = round(begin / self._base)
         self._is_cut = part.start_seconds > 0
-        self.end = None if part.seconds is None else self._begin + round(Fraction(part.seconds) / base)
+        self.end = None if part.seconds is None else round((begin + Fraction(part.seconds)) / base)
 
     def add(self, packet: Packet) -> Iterator[Packet]:
         if packet.pts is None or packet.dts is None:
             return
-        if self._is_cut and packet.pts + (packet.duration or 0) <= self._begin:
+        if self._is_cut and (packet.pts + (packet.duration or 0)) * self._times <= self._begin:
             return
-        packet.pts -= self._begin
-        packet.dts -= self._begin
+        packet.pts = packet.pts * self._times - self._begin
+        packet.dts = packet.dts * self._times - self._begin
+        packet.duration = (packet.duration or 0) * self._times
+        packet.time_base = self._base
         packet.stream = self._made
         yield packet
 

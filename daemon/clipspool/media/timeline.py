@@ -156,7 +156,8 @@ def _serves_as_it_is(result: Probe, plan: FinishPlan) -> bool:
         and (result.video_codec != "prores" or plan.container == "mov")
         and (plan.width, plan.height) == (result.coded_width, result.coded_height)
         and result.rotation == 0
-        and not result.variable_frame_rate
+        and Fraction(result.sar) == 1
+        and not (result.variable_frame_rate or result.hidden_frames)
         and (plan.by_frame or (bool(result.fps) and Fraction(result.fps) == Fraction(plan.fps)))
         and result.frames == plan.frames
     )
@@ -190,7 +191,7 @@ def _is_mislabelled(result: Probe, fps: Fraction, frames: int, sent_fps: str) ->
     that has the rate of what was sent is right: a short clip of 60 frames a second, sent with 30 and held to
     twice its length, has as many by chance.
     """
-    if not result.fps or result.variable_frame_rate or frames < FRAMES_TO_TELL:
+    if not result.fps or result.variable_frame_rate or result.hidden_frames or frames < FRAMES_TO_TELL:
         return False
     if sent_fps and Fraction(result.fps) == Fraction(sent_fps):
         return False
