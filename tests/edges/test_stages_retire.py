@@ -18,7 +18,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.spool.claims import claim
 from clipspool.spool.handover import finish_take_over, taker_of
 from clipspool.spool.layout import WORK
-from clipspool.spool.ledger import note, notes
+from clipspool.spool.ledger import note, notes, submissions_beyond
 from clipspool.spool.recovery import adoptable, survey, tidy
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import (
@@ -489,6 +489,15 @@ def test_a_request_that_was_surely_refused_leaves_its_job_queued_when_the_journa
     note(bench.bay.inbox, "clip1", "clip1", "not_submitted")
     (found,) = look(bench).ours
     assert (found.jobs[0].state, found.jobs[0].task) == (State.QUEUED, None)
+
+
+def test_a_recovered_job_counts_its_submissions_as_its_ledger_does(bench):
+    """Else the ledger has more than the journal, and the next request is in doubt before it is sent."""
+    for what, facts in (("intent", {}), ("task", {"task_id": "task-2"})):
+        note(bench.bay.inbox, "clip1", "clip1", what, number=2, profile=PROFILE, **facts)
+    (found,) = look(bench).ours
+    assert found.jobs[0].task.number == 2
+    assert submissions_beyond(bench.bay.inbox, "clip1", "clip1", found.jobs[0].task.number) == 0
 
 
 INTENT, TASK = ("intent", {"number": 1}), ("task", {"number": 1, "task_id": "task-1"})

@@ -17,7 +17,7 @@ from clipspool.spool.workfolder import folder_of
 from clipspool.system.atomic import join, write_all
 
 _LEDGER_BYTES_MAX = 16 << 20
-_SUBMISSIONS_MAX = 1_000_000
+SUBMISSIONS_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before
         if line.get("job") == job_id and line.get("what") == "intent":
             # A line without a number counts as unknown to the journal: a doubt costs less than a second task.
             number = line.get("number", known + 1)
-            if isinstance(number, int) and max(known, newest - 1) < number < _SUBMISSIONS_MAX:
+            if isinstance(number, int) and max(known, newest - 1) < number < SUBMISSIONS_MAX:
                 newest, is_open = number, True
         elif line.get("job") == job_id and line.get("what") == "not_submitted":
             # A daemon that was frozen may note its refusal after another one's intent.

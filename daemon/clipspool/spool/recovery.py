@@ -22,7 +22,7 @@ from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_bac
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
-from clipspool.spool.ledger import notes, parts_noted, whole_notes
+from clipspool.spool.ledger import SUBMISSIONS_MAX, notes, parts_noted, whole_notes
 from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root
@@ -230,9 +230,10 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         profile, task_id = str(line.get("profile", "")), line.get("task_id")
         match line.get("what"):
             case "intent":
-                number += 1
-                is_cancelled = False
-                last = line.get("number")
+                # Its own number: that of a clip which was put away and retried begins above 1.
+                last, is_cancelled = line.get("number"), False
+                is_next = type(last) is int and number < last < SUBMISSIONS_MAX
+                number = last if is_next else number + 1
                 task = Task(number, profile, intent_at=at)
                 version = line.get("version", version)
                 job = replace(job, prepared_by=_attempt_of(line))
