@@ -383,7 +383,7 @@ def test_a_name_of_255_bytes_can_retire(tmp_path, jobs):
     assert end(bench, *jobs).lies_at is not None
 
 
-@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("is_gone", ["", "gone", "a folder"])
 def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_the_journal_is_lost(
     bench, is_gone
 ):
@@ -394,6 +394,9 @@ def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_t
     assert not bench.work.exists()
     if is_gone:
         bench.path.joinpath(clip.lies_at).unlink()
+    if is_gone == "a folder":
+        bench.path.joinpath(clip.lies_at).parent.rename(bench.path / "_failed/moved")
+        bench.path.joinpath(clip.lies_at).parent.write_text("no folder any more")
     tools = Tools({"bay": bench.bay}, None, None, None, lambda _: Studio())
     runner = StageRunner(tools, None, None, lambda: NOON, always)
     job = a_job(inbox="bay", state=State.RENDERED, task=replace(a_task(), number=2), prepared_by="a1")

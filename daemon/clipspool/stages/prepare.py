@@ -106,14 +106,15 @@ def _bring_in(job: Job, clip: Clip, folders: Folders) -> None:
 
 
 def take_up_again(job: Job, clip: Clip, folders: Folders) -> None:
-    """Move a retired clip back whose paid task is followed again, and note the task. Raises OSError.
+    """Move a retired clip back whose paid task is followed again, and note the task.
 
-    Were the journal lost now, its work folder alone would know of the task.
+    Were the journal lost now, its work folder alone would know of the task. Where it cannot be moved (it is
+    gone, or there is no room for a copy) the result, which is paid for and expires, is fetched all the same.
     """
     if job.task is None or folders.inbox.exists(join(folder_of(clip.id), MANIFEST)):
         return
     facts = {"profile": job.task.profile, "number": job.task.number}
-    with suppress(FileNotFoundError):  # its source is gone, or its folder: the result is fetched all the same
+    with suppress(OSError):
         _bring_in(job, clip, folders)
         with ledger_of(folders.inbox, clip.id) as ledger:
             ledger.note(job.id, "intent", **facts, attempt=job.prepared_by, version=job.version)
