@@ -155,6 +155,17 @@ def test_of_clips_with_one_name_the_one_whose_folder_the_timeline_names_is_taken
     assert bench.lying() == ["day/card3/C0001.MP4"]
 
 
+def test_a_marked_picture_is_not_asked_for_where_it_lies_already(bench):
+    drop(bench, edl=EDL.replace(b"A001_C004.mov", b"plate.[1001-1100].exr"))
+    bench.write("day/plate.1001.exr", b"v/1\x01")
+    bench.settle()
+    bench.look(60)
+    bench.look(1)
+    said = bench.note("day/cut.edl")
+    assert "it marks pictures, of which no film can be made here: `plate.[1001-1100].exr`" in said
+    assert bench.accepted == []
+
+
 def test_of_clips_with_one_name_none_is_guessed(bench):
     drop(bench, "card1/A001_C003.mov", "card2/A001_C003.mov", "A001_C004.mov")
     bench.settle()

@@ -68,10 +68,17 @@ def why_missing(missing: Sequence[Cut]) -> str:
     """Return which clips a timeline waits for; empty for none."""
     paths = [spellings(cut.media[0])[-1] if cut.media else cut.name for cut in missing]
     names = list(dict.fromkeys(path.rpartition("/")[2] for path in paths))
-    shown = ", ".join(f"`{readable(name)}`" for name in names[:NAMED_MAX])
-    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-    lacks = f"clips that it shows are neither in its folder nor below it: {shown}{more}; put them there"
+    stills = [name for name in names if sort_of(name) is Sort.PICTURE]
+    if stills:
+        todo = "make a film of them under that name, or remove their markers"
+        return f"it marks pictures, of which no film can be made here: {_listed(stills)}; {todo}"
+    lacks = f"clips that it shows are neither in its folder nor below it: {_listed(names)}; put them there"
     return lacks if names else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return ", ".join(f"`{readable(name)}`" for name in names[:NAMED_MAX]) + more
 
 
 def why_doubtful(doubtful: Sequence[tuple[Cut, Sequence[Rel]]]) -> str:
