@@ -8,6 +8,7 @@ import pytest
 from clipspool.app.build import hooks_of
 from clipspool.jobs.events import (
     AnswerLost,
+    Cancelled,
     Failed,
     FellBack,
     Fetched,
@@ -255,6 +256,19 @@ def test_a_cancelled_job_that_is_retried_pays_only_for_what_is_not_there(open_de
     until_all(desk, *[S.DELIVERED] * 4)
     assert desk.shop.paid.count(IDS[0]) == 1
     assert desk.shop.paid.count(IDS[2]) == 1
+
+
+def test_parts_whose_task_goes_on_at_the_provider_are_followed_when_their_job_is_retried(open_desk):
+    desk = open_desk(running_max=2)
+    drop(desk)
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 2)
+    until_all(desk, S.RUNNING, S.RUNNING, S.RUNNING, S.QUEUED, seconds=1.0)
+    desk.shop.say[Stage.TELL_CANCEL].extend([lambda job: Cancelled(job.cancel_by, may_go_on=True)] * 2)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    until_all(desk, *[S.CANCELLED] * 4)
+    desk.order(operator.retry, ["clip1"], "ann")
+    until_all(desk, *[S.DELIVERED] * 4)
+    assert sorted(desk.shop.paid) == IDS
 
 
 def test_a_cancelled_job_that_is_retried_costs_only_what_its_parts_without_a_result_do(open_desk):

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from clipspool.app.noting import LedgerNotes
 from clipspool.jobs.assignments import Assignment
-from clipspool.jobs.events import AnswerLost, Changed, Failed, Fetched, PartGone, Postponed, Split
+from clipspool.jobs.events import AnswerLost, Changed, Failed, Fetched, PartGone, Postponed, Retried, Split
 from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Held, Part, Result, State, part_id, plain
 from clipspool.jobs.splitting import part_jobs
 from clipspool.media.decoder import Decoder
@@ -62,6 +64,23 @@ def test_the_parts_are_in_the_ledger_before_any_of_them_is_entered(bench):
     assert parts_noted(noted(bench), "clip1") == (), "none was sent: it may be cut again"
     intend(bench, 2)
     assert parts_noted(noted(bench), "clip1") == PARTS
+
+
+def test_a_part_whose_task_is_followed_again_is_not_sent_once_more_when_the_journal_is_lost(bench):
+    """The clip was put away, and is in a work folder that was made anew: with a new ledger."""
+    record_parts(bench.job, bench.clip, bench.bay, always)
+    first = replace(part_jobs(bench.job, 0.0)[0], state=State.RUNNING, task=a_task(), prepared_by="a1")
+    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1", lambda work: work())
+    for _ in range(2):
+        notes_of.on_news(Happened(first, first, Retried("its job, which is run again")))
+    assert [line["what"] for line in noted(bench)] == ["parts", "retried", "intent", "task", "retried"]
+    (found,) = survey("bay", bench.bay.inbox, "j1", ()).ours
+    assert [(job.part, job.state) for job in found.jobs] == [
+        (0, State.RUNNING),
+        (1, State.RUNNING),
+        (2, State.QUEUED),
+    ]
+    assert (found.jobs[1].task.task_id, found.jobs[1].prepared_by) == ("task-1", "a1")
 
 
 def test_a_journal_that_was_put_back_cuts_no_clip_anew_of_which_a_part_may_be_paid(bench):

@@ -9,10 +9,10 @@ import structlog
 
 from clipspool.jobs import events as on
 from clipspool.jobs.messages import Happened, News
-from clipspool.jobs.model import Held, Job
+from clipspool.jobs.model import Held, Job, State
 from clipspool.scheduler.lane import Lane
 from clipspool.spool.handover import taker_of
-from clipspool.spool.ledger import note
+from clipspool.spool.ledger import note, note_followed
 from clipspool.spool.watchfolder import Folders
 
 log = structlog.get_logger()
@@ -51,8 +51,12 @@ class LedgerNotes:
         if folders is None:
             return
         try:
-            if not taker_of(folders.inbox, job.clip_id, self._journal_id):
-                note(folders.inbox, job.clip_id, job.id, what)
+            if taker_of(folders.inbox, job.clip_id, self._journal_id):
+                return
+            note(folders.inbox, job.clip_id, job.id, what)
+            if what == "retried" and job.state is not State.QUEUED:
+                # Of a long clip that was cut anew only some parts are sent again.
+                note_followed(folders.inbox, job)
         except FileNotFoundError:
             pass  # its clip has retired: nothing is left to be sent
         except OSError as error:

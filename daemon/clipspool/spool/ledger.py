@@ -10,7 +10,7 @@ from fractions import Fraction
 from io import FileIO
 from typing import Any
 
-from clipspool.jobs.model import Part, part_id
+from clipspool.jobs.model import Job, Part, part_id
 from clipspool.spool.layout import LEDGER
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of
@@ -56,6 +56,17 @@ def notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:
         return [entry for entry in _entries(root, clip_id) if entry is not None]
     except FileNotFoundError:
         return []
+
+
+def note_followed(root: Root, job: Job) -> None:
+    """Note the task of a job that is followed again, where the ledger was made since. Raises OSError."""
+    task = job.task
+    if task is None or any(line.get("task_id") == task.task_id for line in notes(root, job.clip_id)):
+        return
+    facts = {"profile": task.profile, "number": task.number}
+    with ledger_of(root, job.clip_id) as ledger:
+        ledger.note(job.id, "intent", **facts, attempt=job.prepared_by, version=job.version)
+        ledger.note(job.id, "task", **facts, task_id=task.task_id)
 
 
 def whole_notes(root: Root, clip_id: str) -> list[Mapping[str, Any]]:

@@ -23,7 +23,7 @@ from clipspool.media.plan import AsIs, Bounds, Conform, Refuse
 from clipspool.provider.transport import Depot
 from clipspool.spool.kept import return_copy
 from clipspool.spool.layout import MANIFEST
-from clipspool.spool.ledger import ledger_of
+from clipspool.spool.ledger import note_followed
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import bring_back, folder_of
 from clipspool.stages.changed import why_another
@@ -111,14 +111,10 @@ def take_up_again(job: Job, clip: Clip, folders: Folders) -> None:
     Were the journal lost now, its work folder alone would know of the task. Where it cannot be moved (it is
     gone, or there is no room for a copy) the result, which is paid for and expires, is fetched all the same.
     """
-    if job.task is None or folders.inbox.exists(join(folder_of(clip.id), MANIFEST)):
-        return
-    facts = {"profile": job.task.profile, "number": job.task.number}
     with suppress(OSError):
-        _bring_in(job, clip, folders)
-        with ledger_of(folders.inbox, clip.id) as ledger:
-            ledger.note(job.id, "intent", **facts, attempt=job.prepared_by, version=job.version)
-            ledger.note(job.id, "task", **facts, task_id=job.task.task_id)
+        if not (job.part or folders.inbox.exists(join(folder_of(clip.id), MANIFEST))):
+            _bring_in(job, clip, folders)
+        note_followed(folders.inbox, job)
 
 
 def _prepare_pictures(job: Job, clip: Clip, folders: Folders, tools: PrepareTools, attempt: str) -> Event:

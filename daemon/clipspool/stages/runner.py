@@ -220,7 +220,7 @@ class StageRunner:
         provider = self._provider_of(job, tools)
         if isinstance(provider, StageFailed):
             return provider
-        if self.may_send() and not job.part:
+        if self.may_send():
             take_up_again(job, clip, folders)
         seen_at, look = self._ended_looks.pop(task_id_of(job), (0.0, None))
         if self.now() - seen_at > _FRESH_SECONDS:
