@@ -1379,3 +1379,13 @@ def test_a_task_that_was_attached_to_another_job_before_its_answer_came_is_doubt
     job = desk.until(S.IN_DOUBT, "clip2")
     assert "clip1" in job.reason
     assert job.task.evidence["task_id"] == "task-of-clip2"
+
+
+def test_a_work_folder_whose_removal_hangs_keeps_no_other_clip_from_its_result(open_desk):
+    desk = open_desk(inboxes=("bay", "other"))
+    held = desk.shop.hold("sweep")
+    for number in range(12):
+        desk.drop(f"clip{number}")
+        desk.turns(12, 5.0)
+    assert [desk.state(f"clip{number}") for number in range(12)] == [S.DELIVERED] * 12
+    desk.release(held)

@@ -1,5 +1,6 @@
 """Each way to the provider against what it is for: an S3 server, a web server, the sandbox's uploads."""
 
+import errno
 import hashlib
 import http.server
 import logging
@@ -340,6 +341,19 @@ def test_what_lay_there_for_too_long_is_put_up_again(tmp_path, parcel):
 def test_a_way_that_cannot_be_tidied_keeps_nobody_waiting(bucket, tmp_path):
     broken = ServedFolder.at(Root(tmp_path / "gone"), "https://m.example.com", 1, NAMES)
     Depot([broken, bucket(endpoint="http://127.0.0.1:9")], time.time).remove("clip1")
+
+
+def test_a_way_that_failed_is_not_asked_again_for_each_clip():
+    class Broken(InRequest):
+        def remove(self, clip_id):
+            asked.append(clip_id)
+            raise OSError(errno.ETIMEDOUT, "it took minutes")
+
+    asked = []
+    depot = Depot([Broken(1)], time.time)
+    for number in range(3):
+        depot.remove(f"clip{number}")
+    assert asked == ["clip0"]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Retiring:
 
     @property
     def inboxes(self) -> Mapping[str, str]:
-        """The inbox of each clip that is being retired."""
+        """The inbox of each clip that is being retired; empty once only its work folder is left."""
         return self._inboxes
 
     def look_at(self, jobs: Iterable[Job]) -> None:
@@ -84,6 +84,7 @@ class Retiring:
             return NotRetired(clip, retirement.trouble)
         self._journal.retired(clip, now, retirement.change)
         self._to_sweep.append(clip)
+        self._inboxes[clip.id] = ""  # a removal that hangs takes no inbox's share of the threads
         self._wanted_again.discard(clip.id)
         return Retired(clip, retirement.change)
 

@@ -92,7 +92,7 @@ class Picker:
         *,
         excused: Collection[str] = (),
     ) -> Picks:
-        """Choose what starts now; `retiring` has the inbox of each clip that is being retired.
+        """Choose what starts now; `retiring` has the inbox of each clip that is being moved, or nothing.
 
         `excused` are queued jobs that the brake does not hold.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,8 @@ from clipspool.provider.transport.way import LIFE_SECONDS, Parcel, Way
 log = structlog.get_logger()
 
 _TIDY_SECONDS = 3600.0
+_REST_SECONDS = 60.0
+"""How long a way that failed is not asked to remove anything: one that hangs takes minutes each time."""
 
 Made = TypeVar("Made")
 
@@ -56,6 +59,7 @@ class Depot:
         self._now = now
         self._tidied_at = now() - _TIDY_SECONDS + 60.0  # soon after the start, but not during it
         self._lock = threading.Lock()
+        self._asked_from: dict[str, float] = {}
 
     def put(self, way: str, parcel: Parcel) -> Fault | None:
         """Put a parcel on a way; raises OSError, and KeyError for a way that is not configured."""
@@ -80,6 +84,8 @@ class Depot:
             if is_time:
                 self._tidied_at = now
         for way in self.ways:
+            if time.monotonic() < self._asked_from.get(way.name, 0.0):
+                continue
             for work in (partial(way.remove, clip_id), *([partial(way.tidy, now)] if is_time else ())):
                 try:
                     fault = work()
@@ -88,6 +94,8 @@ class Depot:
                     why = error.strerror or str(error)
                 if why:
                     log.warning("transport_not_tidied", way=way.name, why=why)
+                    self._asked_from[way.name] = time.monotonic() + _REST_SECONDS
+                    break
 
     def close(self) -> None:
         """Close connections."""
