@@ -606,6 +606,26 @@ def test_a_name_that_leads_elsewhere_or_hides_is_refused(stage, api):
     assert lying(stage) == {}
 
 
+MACS = (
+    "Screen Recording 2026-12-01 at 5.03.46\u202fPM.mp4",
+    "a\u00a0b.mp4",
+    "\U0001f468\u200d\U0001f469.mp4",
+)
+
+
+def test_a_clip_and_an_image_may_have_the_names_that_a_mac_gives(stage, api):
+    for name in MACS:
+        shot = name.replace("mp4", "png")
+        sidecar = f'prompt = "x"\nreferences = ["{shot}"]\n'
+        answer = api.send(
+            ("inbox", "bay"), ("sidecar", sidecar), ("file", name, CLIP), ("reference", shot, PNG)
+        )
+        assert (answer.status, answer.json.get("path")) == (201, name), answer.json
+    assert {name for name in lying(stage) if name.endswith(".mp4")} == {*MACS}
+    answer = api("POST", "uploads", {"inbox": "bay", "name": " a.mp4", "size": 10})
+    assert "a space at either end; this one is ` a.mp4`." in answer.json["error"]["message"]
+
+
 def test_a_file_that_is_no_clip_is_refused_with_what_to_do(api):
     said = {
         "_shot.mp4": "names that begin with `.`, `_` or `~`",

@@ -54,7 +54,15 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
 
 @pytest.mark.parametrize("style", [".toml", ".mp4.toml"])
-@pytest.mark.parametrize(("clip", "sidecar"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+@pytest.mark.parametrize(
+    ("clip", "sidecar"),
+    [
+        (COMPOSED, DECOMPOSED),
+        (DECOMPOSED, COMPOSED),
+        ("Rec at 5.03\u202fPM", "rec at 5.03 PM"),
+        ("a b", "a\u00a0b"),
+    ],
+)
 def test_a_name_that_a_mac_spells_otherwise_is_the_same_name(clip, sidecar, style):
     assert NAMES.base(f"{clip}.mp4") == NAMES.base(f"{sidecar}{style}")
     assert judge(f"{clip}.mp4", f"{sidecar}{style}") == [Matched(f"{clip}.mp4", f"{sidecar}{style}")]

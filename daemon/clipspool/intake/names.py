@@ -37,6 +37,7 @@ from clipspool.intake.near import (
 from clipspool.jobs.naming import NAME_BYTES_MAX
 from clipspool.spool.layout import SUFFIXES
 from clipspool.system.atomic import is_claimed_name
+from clipspool.system.redaction import is_showable
 
 TOML = ".toml"
 TXT = ".txt"
@@ -208,4 +209,5 @@ def composed(name: str) -> str:
 def is_plain_name(name: str) -> bool:
     """Whether a text is one name of a path that every tool can show."""
     is_whole = name not in {"", ".", ".."} and not set(name) & {"/", "\\", "\0"}
-    return is_whole and name.isprintable() and name == name.strip()
+    # Not `isprintable`: a Mac's recordings have a narrow space before PM, and many an emoji has a joiner.
+    return is_whole and is_showable(name) and name == name.strip()

@@ -23,6 +23,7 @@ _LIKENESS = 0.82
 _LIKENESS_OF_STEMS = 0.74
 """The same for a sidecar's name, which the note only suggests: `shto.toml`."""
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+_SPACES = dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
 _COPY_WORDS = "copy|kopie|copie|copia|kopia|kopi|cópia|コピー|副本|duplicate"
 _COPY_MARK = re.compile(
     rf"""(?:
@@ -40,10 +41,13 @@ _SEPARATORS = re.compile(r"[\s_.-]+")
 
 
 def folded(name: str) -> str:
-    """Fold differences of letter case and of how accents are encoded (NFC)."""
+    """Fold differences of letter case, of how accents are encoded (NFC), and between spaces.
+
+    A Mac's screenshots and recordings have a narrow space before PM that nobody can type.
+    """
     if name.isascii():
         return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).translate(_SPACES)
 
 
 def loose(stem: str) -> str:

@@ -255,6 +255,11 @@ def readable(name: str) -> str:
     return "".join(_escape(letter) for letter in name)
 
 
+def is_showable(name: str) -> bool:
+    """Whether every character of a name can be shown as it is: none controls, none turns what others read."""
+    return name.isprintable() or all(_escape(letter) == letter for letter in name)
+
+
 def _escape(letter: str) -> str:
     number = ord(letter)
     if number in _BYTE_ESCAPES:  # a byte that is not UTF-8, as os.fsdecode returns it

@@ -41,7 +41,10 @@ def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
     folder, name = composed(folder).strip("/"), composed(name)
     shown = readable(name)[:120]
     if not is_plain_name(name):
-        why = "A clip's name is a plain file name, without folders and control characters."
+        why = (
+            "A clip's name is a plain file name, without folders, control characters and a space at either "
+            f"end; this one is `{shown}`."
+        )
         raise NotTaken(422, "CLIP.NAME", why)
     if len(os.fsencode(name)) > _NAME_BYTES_MAX:
         raise NotTaken(422, "CLIP.NAME", f"`{shown}` is too long: {_NAME_BYTES_MAX} bytes is the most.")

@@ -7,7 +7,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from clipspool.spool.layout import PRESETS, SUFFIXES
-from clipspool.system.redaction import is_redacted
+from clipspool.system.redaction import is_redacted, is_showable
 
 _ADDRESS_MAX = 2048
 _PATH_BYTES_MAX = 4096
@@ -65,7 +65,8 @@ def trouble_with(entry: str) -> str | None:
     """Return what is wrong with the text of an entry of `references`, or None."""
     if any(letter in entry for letter in "\n\t\r\b\f"):
         return 'contains a line break or tab: a backslash inside " " begins a special sign; write / in a path'
-    if not entry.isprintable():
+    is_plain = entry.isprintable() if is_address(entry) else is_showable(entry)
+    if not is_plain:
         return "contains a control character or another invisible character"
     return _trouble_with_address(entry) if is_address(entry) else _trouble_with_path(entry)
 
