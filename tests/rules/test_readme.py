@@ -187,3 +187,13 @@ def test_what_the_documentation_points_to_is_installed_with_it(readme):
     missing = {one for one in pointed if one not in SHARED and one.partition("/")[0] not in SHARED}
     assert missing == {"LICENSE"}, "which is part of the package's own metadata"
     assert all(place == f"share/doc/clipspool/{one}" for one, place in SHARED.items())
+
+
+def test_every_option_of_every_command_says_what_it_is_for():
+    def options(command, context):
+        yield from (one for one in command.params if isinstance(one, click.Option) and not one.hidden)
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                yield from options(command.get_command(context, name), context)
+
+    assert {one.name for one in options(clipspool, click.Context(clipspool)) if not one.help} == set()

@@ -27,15 +27,25 @@ def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None
 
 
 @clipspool.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port."
 )
 @click.option(
-    "--style", type=click.Choice(["bare", "wrapped", "mixed"]), default="wrapped", show_default=True
+    "--style",
+    type=click.Choice(["bare", "wrapped", "mixed"]),
+    default="wrapped",
+    show_default=True,
+    help="Answers as the vendor gives them, as the gateway wraps them, or both in turns.",
 )
-@click.option("--render", type=click.Choice(["real", "echo", "canned"]), default="real", show_default=True)
-@click.option("--render-seconds", default=4.0, show_default=True)
+@click.option(
+    "--render",
+    type=click.Choice(["real", "echo", "canned"]),
+    default="real",
+    show_default=True,
+    help="Results: the clip in a wintry blue, the clip as it came, or one film for all.",
+)
+@click.option("--render-seconds", default=4.0, show_default=True, help="How long each task renders.")
 @click.option(
     "--visible-after", default=0.0, show_default=True, help="Seconds before a new task becomes visible."
 )
