@@ -1,8 +1,8 @@
 """Which hooks are due: `before_submit` for a job that may be sent, the others once each after a job's end.
 
 What is due after an end is written into the journal in the turn that records the end, so that no crash
-forgets it. That a job passed `before_submit` is known in memory alone: after a crash it is asked again. That a
-person let it pass is kept until it leaves the queue.
+forgets it. That a job passed `before_submit` is known in memory alone: after a crash it is asked again. That
+a person let it pass is kept until it leaves the queue.
 """
 
 from __future__ import annotations
