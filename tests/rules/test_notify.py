@@ -31,6 +31,7 @@ from clipspool.jobs.messages import (
     PeerLost,
     ProviderBlocked,
     ProviderUnblocked,
+    Retired,
 )
 from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import Life, Peer
@@ -466,3 +467,18 @@ def test_clips_that_a_dead_machine_left_are_told_with_what_to_type():
     (note,) = Reporter().notes_for(PeerLost(replace(peer, clips=1), "it has ended"), NOON)
     assert note.text.startswith("1 accepted clip of ")
     assert "in bay waits: it has ended. Start it again, or take it over:" in note.text
+
+
+def test_a_name_that_is_not_utf8_is_escaped_in_every_note_and_its_facts():
+    odd = "day/caf\udce9.mp4"
+    news = [
+        failed(path=odd),
+        moved(S.QUEUED, S.QUEUED, JobHeld(Held.POISON, "x"), held=Held.POISON, path=odd),
+        Retired(a_clip(path=odd), "it was changed after it was sent"),
+    ]
+    for one in news:
+        (note,) = Reporter().notes_for(one, NOON)
+        message = NoticeMessage((note,), {note.topic: 1})
+        assert note.facts["clip"] == "day/caf\\xe9.mp4"
+        assert json.dumps(payload_of(message, "nas", NOON), ensure_ascii=False).encode(), "it is UTF-8"
+        assert "caf\\xe9" in body_of(message, "nas")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from clipspool.intake.names import composed
 from clipspool.jobs.model import Held, Job, State
 from clipspool.jobs.splitting import is_waiting_for_parts, ordered
 from clipspool.journal import Journal
@@ -44,18 +45,18 @@ def of_timelines(journal: Journal, names: Sequence[str]) -> tuple[list[str], lis
     found: dict[str, Job] = {}
     meant: set[str] = set()
     for job in journal.find(states=(State.QUEUED,)):
-        path = job.request.timeline_name
-        if path and job.held in _HELD and (said := {path, path.rpartition("/")[2]} & {*names}):
+        path = composed(job.request.timeline_name)
+        if path and job.held in _HELD and (said := {path, path.rpartition("/")[2]} & {*map(composed, names)}):
             found[job.id] = job
             meant |= said
-    return [one for one in names if one in meant], list(found.values())
+    return [one for one in names if composed(one) in meant], list(found.values())
 
 
 def held_in(journal: Journal, inbox: str, folder: str | None) -> list[Job]:
     """Return an inbox's jobs that a person has to let go on, or those of one folder of it."""
-    within = f"{folder.strip('/')}/" if folder else ""
+    within = f"{composed(folder.strip('/'))}/" if folder else ""  # a Mac may have named it
     return [
         job
         for job in journal.find(states=(State.QUEUED,))
-        if job.inbox == inbox and job.held in _HELD and job.path.startswith(within)
+        if job.inbox == inbox and job.held in _HELD and composed(job.path).startswith(within)
     ]

@@ -99,8 +99,9 @@ class Reporter:
             case InboxChanged():
                 return self._changed(news, now)
             case Retired(clip=clip, change=change) if change:
-                facts = {"clip": clip.path, "why": change}
-                return [Note(Topic.SOURCE_CHANGED, now, f"{clip.path}: {change}", clip.inbox, facts)]
+                name = text(clip.path)
+                facts = {"clip": name, "why": change}
+                return [Note(Topic.SOURCE_CHANGED, now, f"{name}: {change}", clip.inbox, facts)]
             case PeerLost():
                 return [_peer_note(news, now)]
             case _:
