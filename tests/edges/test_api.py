@@ -355,6 +355,14 @@ def test_each_right_opens_its_own_doors_alone(stage):
     assert stage.commands == []
 
 
+def test_a_program_without_its_token_is_told_so(stage, api):
+    api.headers = {}
+    for method, path in (("POST", "jobs/clip1/cancel"), ("POST", "clips"), ("DELETE", f"uploads/{'0' * 32}")):
+        answer = api(method, path)
+        assert (answer.status, "Authorization: Bearer" in answer.json["error"]["message"]) == (401, True)
+    assert stage.commands == []
+
+
 def test_a_page_of_another_site_sends_nothing_with_the_session_of_this_one(stage, api):
     session = {"Cookie": api.web.log_in()}
     api.headers = session
