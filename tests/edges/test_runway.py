@@ -574,8 +574,9 @@ def test_a_compressed_answer_is_read_although_none_was_asked_for(runway):
     [
         (answer(204, b"", Content_Length=None), None),
         (answer(200, {}), None),
-        (answer(404, {"error": "Not found"}), None),
-        (answer(400, {"code": "task_not_exist"}), None),
+        (answer(404, {"error": "Not found"}), "PROVIDER.NO_CANCEL"),
+        (answer(400, {"code": "task_not_exist"}), "PROVIDER.NO_CANCEL"),
+        (answer(200, {"code": "task_not_exist"}), "PROVIDER.NO_CANCEL"),
         (answer(404, b"<html>no</html>"), "PROVIDER.NO_CANCEL"),
         (answer(404, {"error": {"message": "Invalid URL (DELETE /x)"}}), "PROVIDER.NO_CANCEL"),
         (answer(405, {"error": "no"}), "PROVIDER.NO_CANCEL"),

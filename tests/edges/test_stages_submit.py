@@ -579,6 +579,16 @@ def test_a_task_that_is_finished_is_not_cancelled_for_its_result_is_paid_for(stu
     assert studio.told_to_cancel == []
 
 
+@pytest.mark.parametrize("status", [TaskStatus.FAILED, TaskStatus.CANCELLED])
+def test_a_task_that_is_over_without_a_result_goes_on_no_more_whatever_the_provider_can_cancel(
+    studio, status
+):
+    studio.looks["task-1"] = TaskLook(status, status.value)
+    studio.cannot_cancel = BUSY
+    job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")
+    assert not tell_cancel(job, studio).may_go_on
+
+
 def test_a_job_whose_tasks_key_is_configured_no_more_is_cancelled_all_the_same(bench):
     runner = StageRunner(Tools({}, None, None, None, lambda _: None), None, None, lambda: NOON, lambda: True)
     job = a_job(state=State.RUNNING, task=a_task(), cancel_by="ann")

@@ -53,9 +53,11 @@ def tell_cancel(job: Job, provider: Followed | on.StageFailed) -> Event:
         fault: Fault | on.StageFailed | None = provider
     else:
         look = provider.look(task_id_of(job))
-        if isinstance(look, TaskLook) and look.status is TaskStatus.SUCCEEDED:
+        status = look.status if isinstance(look, TaskLook) else TaskStatus.UNKNOWN
+        if status is TaskStatus.SUCCEEDED:
             return poll(look)
-        fault = provider.cancel(task_id_of(job))
+        is_over = status in {TaskStatus.FAILED, TaskStatus.CANCELLED}
+        fault = None if is_over else provider.cancel(task_id_of(job))
     by = job.cancel_by
     if fault is None:
         return on.Cancelled(by, f"cancelled by {by}, at the provider too")

@@ -159,19 +159,20 @@ class Runway:
     def cancel(self, task_id: str) -> Fault | None:
         """Ask the provider to stop a task; a Fault where it has no such call [PROVIDER 1.1, 2.6].
 
-        A task that no longer exists counts as stopped.
+        That it does not know the task confirms nothing: the task may be fresh, or the call unknown.
         """
         reply = self._reply("DELETE", self._task_url(task_id))
         if isinstance(reply, Fault):
             return reply
-        if (reply.status in SUCCESS and not reply.is_html) or is_missing(reply):
+        if reply.status in SUCCESS and not reply.is_html and not is_missing(reply):
             return None
         fault = account_fault(reply)
         if fault is not None and fault.code != WRONG_ADDRESS:
             return fault
         if _is_passing(reply):
             return busy_fault(reply)
-        message = f"The provider has no call to cancel a task (HTTP {reply.status})"
+        what = "does not know the task" if is_missing(reply) else "has no call to cancel a task"
+        message = f"The provider {what} (HTTP {reply.status})"
         todo = "The task runs on at the provider, and may be charged."
         return Fault(FaultOf.CLIP, "PROVIDER.NO_CANCEL", message, todo)
 
