@@ -316,6 +316,12 @@ def test_a_clock_before_our_time_is_said():
     assert next(iter(look_at_process(now=lambda: 0.0))).what == "clock"
 
 
+def test_a_fallback_that_nobody_knows_is_said(settings):
+    more = '[models.gen4_aleph]\nfallback = ["alef2", "aleph2"]\n'
+    (found,) = worst(look(settings(more)), "[models.gen4_aleph] fallback")
+    assert (found.level, "'alef2'" in found.why) == ("bad", True)
+
+
 def test_a_default_model_that_nobody_knows_is_said(settings):
     (found,) = worst(look(settings('[defaults]\nmodel = "gen5"\n')), "[defaults]")
     assert found.level == "bad"

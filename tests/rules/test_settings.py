@@ -9,6 +9,7 @@ from clipspool.app.build import has_portable_names
 from clipspool.app.settings import Settings, changes
 from clipspool.app.settings.reload import ChangedKeys
 from clipspool.app.settings.wording import Source, line_of, spell, translate
+from clipspool.system.redaction import redact_words
 
 INBOX = {"path": "/srv/bay-1", "outbox": "/srv/out-1"}
 JOURNAL = {"path": "/var/lib/clipspool/journal.sqlite3"}
@@ -282,6 +283,7 @@ def test_an_address_of_the_journal_with_a_password_or_of_another_kind_is_refused
     ) as no:
         made(journal={**JOURNAL, "url": url})
     assert CANARY not in str(no.value)
+    assert redact_words(str(no.value)) == str(no.value), "the example is whole"
 
 
 def test_a_journal_in_postgresql_has_its_password_from_elsewhere_and_never_shows_it():

@@ -62,7 +62,7 @@ JOURNAL_KEY_PLACES = (
 
 def database_address(value: str) -> str:
     """Check the address of a PostgreSQL without ever repeating it: it may hold a password."""
-    example = "postgresql://clipspool@db.example/clipspool"
+    example = "postgresql://db.example/clipspool, with USER@ before the host"  # a whole one would be redacted
     try:
         url = urlsplit(value)
         has_password = url.password is not None or "password" in parse_qs(url.query)

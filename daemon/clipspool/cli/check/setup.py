@@ -91,7 +91,7 @@ def look_at_credentials(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_defaults(settings: Settings) -> Iterator[Finding]:
-    """Check for default models that are unknown to the catalogue, or retired."""
+    """Check for models, by default or as a fallback, that are unknown to the catalogue, or retired."""
     catalog = Catalog.load(settings.models)
     known = catalog.models
     tables = [("[defaults]", settings.defaults)]
@@ -104,9 +104,10 @@ def look_at_defaults(settings: Settings) -> Iterator[Finding]:
             is_vendor = "runwayml.com" in (urlsplit(settings.provider.base_url).hostname or "")
             todo = "it works as long as your provider still offers it; `model` in [defaults] chooses another"
             yield Finding("warn" if is_vendor else "ok", "model", retirement, todo)
-    for where, table in tables:
-        model = table.get("model")
-        if model is not None and model not in known:
+    named = [(where, table["model"]) for where, table in tables if table.get("model") is not None]
+    named += [(f"[models.{name}] fallback", one) for name, model in known.items() for one in model.fallback]
+    for where, model in named:
+        if model not in known:
             why = f"the model {model!r} is not in the catalogue"
             todo = f"choose one of {', '.join(sorted(known))}, or describe it in [models.NAME]"
             yield Finding("bad", where, why, todo)
