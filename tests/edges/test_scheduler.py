@@ -1381,6 +1381,15 @@ def test_a_task_that_was_attached_to_another_job_before_its_answer_came_is_doubt
     assert job.task.evidence["task_id"] == "task-of-clip2"
 
 
+def test_a_work_folder_whose_removal_breaks_does_not_keep_the_scheduler_busy_for_ever(desk, monkeypatch):
+    monkeypatch.setattr(desk.shop, "sweep", lambda clip: {}[clip.inbox])
+    for number in range(2):
+        desk.drop(f"clip{number}")
+        desk.until(S.DELIVERED, f"clip{number}")
+        desk.turns(3)
+    assert not desk.scheduler.has_work_here
+
+
 def test_a_work_folder_whose_removal_hangs_keeps_no_other_clip_from_its_result(open_desk):
     desk = open_desk(inboxes=("bay", "other"))
     held = desk.shop.hold("sweep")

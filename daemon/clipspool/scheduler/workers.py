@@ -288,6 +288,8 @@ class Workers:
                 except OSError as error:
                     # The next start removes it.
                     log.warning("sweep_failed", clip=clip.path, inbox=clip.inbox, why=in_words(error))
+                except Exception:  # its inbox was just taken out of the settings, for one
+                    log.exception("bug", clip=clip.path, inbox=clip.inbox)
             self._report(Swept(tuple(clip.id for clip in clips)))
 
         self.disk.hand_out(work)
