@@ -146,6 +146,17 @@ def test_a_journal_whose_files_were_copied_as_they_lay_is_put_back_with_what_its
     assert not list(tmp_path.glob("*.restoring*"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_what_root_puts_back_on_a_new_machine_belongs_to_the_daemons_user(journal, tmp_path):
+    back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    os.chown(fresh, 65534, 65534)
+    restore(tmp_path / "copy", fresh / "journal.sqlite3")
+    owners = {file.name: file.stat().st_uid for file in fresh.iterdir()}
+    assert owners == dict.fromkeys(["journal.sqlite3", "journal.sqlite3.lock"], 65534)
+
+
 def test_a_journal_behind_a_link_is_put_back_where_it_lies(journal, tmp_path):
     grow(journal, "clip1")
     journal.close()

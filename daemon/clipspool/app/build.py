@@ -85,7 +85,7 @@ def lock_journal(settings: Settings, *, gives_away: bool = False) -> Lock:
                 "syncs cannot be relied on; set journal.path to a local disk."
             )
         if gives_away and os.geteuid() == 0:
-            make_for_owner(path)
+            make_for_owner(path, Lock(path).path)
         lock = Lock(path)
         if not lock.take(_LOCK_SECONDS):
             raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.journal.files import JournalError, Lock, make_home, sync
+from clipspool.journal.files import JournalError, Lock, make_for_owner, make_home, sync
 from clipspool.journal.migrations import HEAD, version_of
 from clipspool.system.atomic import NEW_FLAGS, Opened, rename_new
 
@@ -116,6 +116,8 @@ def restore(file: Path, journal: Path) -> Path | None:
     journal = journal.resolve()  # a link is kept, and what it leads to replaced
     make_home(journal)
     lock = Lock(journal)
+    if os.geteuid() == 0:
+        make_for_owner(lock.path)
     if not lock.take():
         raise JournalError(f"A daemon (process {lock.holder()}) uses the journal {journal}: stop it first.")
     try:

@@ -38,13 +38,13 @@ def sync(path: Path) -> None:
         os.fsync(fd)
 
 
-def make_for_owner(journal: Path) -> None:
-    """Make a journal's missing files, owned by the owner of their folder, whose daemon has to open them.
+def make_for_owner(*files: Path) -> None:
+    """Make those of a journal's files that are missing for the owner of their folder, whose daemon opens them.
 
     Only root can, and only root needs to. Raises OSError.
     """
-    folder = journal.parent.stat()
-    for path in (journal, Lock(journal).path):
+    folder = files[0].parent.stat()
+    for path in files:
         with suppress(FileExistsError), Opened(os.open(path, NEW_FLAGS, 0o644)) as fd:
             os.fchown(fd, folder.st_uid, folder.st_gid)
 
