@@ -18,6 +18,7 @@ RECIPES = {
     "long_groups.ts": ("25", TONE, [*H264, "-qp", "4", "-g", "60", "-bf", "3", "-c:a", "aac"]),
     "one_group.ts": ("25", TONE, [*H264, "-qp", "4", "-g", "999", "-bf", "3", "-c:a", "aac"]),
     "camera.m2ts": ("25", TONE, [*GROUP, "-c:a", "ac3", "-f", "mpegts", "-mpegts_m2ts_mode", "1"]),
+    "clock_ends.ts": ("25", TONE, [*GROUP, "-c:a", "aac", "-output_ts_offset", "95440"]),
     "program.mpg": ("25", TONE, [*MPEG2, "-c:a", "mp2", "-f", "vob"]),
     "h264.avi": ("25", TONE, [*GROUP, "-c:a", "mp3"]),
     "xvid.avi": ("25", [], ["-c:v", "mpeg4", "-q:v", "2", "-g", "12", "-bf", "2"]),

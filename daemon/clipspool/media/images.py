@@ -22,6 +22,7 @@ from clipspool.media.reading import (
     opened,
     video_stream,
 )
+from clipspool.media.timing import rewind
 from clipspool.media.turning import orientation, turns
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _middle_picture(clip: av.container.InputContainer, stream: av.video.VideoStr
             if picture.pts is None or picture.pts >= middle:
                 break
     if picture is None:
-        clip.seek(0)
+        rewind(clip)
         return first_picture(clip, stream)
     return picture
 

@@ -15,7 +15,7 @@ from clipspool.media import memory, tonemap
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.rates import DEFAULT_RATE
 from clipspool.media.reading import first_picture, foreign_errors
-from clipspool.media.timing import READ_WHOLE
+from clipspool.media.timing import READ_WHOLE, rewind
 from clipspool.media.tonemap import TRANSFERS
 from clipspool.media.turning import turns
 
@@ -196,7 +196,7 @@ def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, sta
     if source.format.name == "avi" and stream.codec_context.has_b_frames:
         # An AVI has no times: picture N is the N-th that is shown, and FFmpeg counts those that are read.
         origin += max(0, (_first_shown(source, stream) or 0) - origin)
-        source.seek(0)
+        rewind(source)
     if start_seconds > 0:
         frame = 1 / (stream.average_rate or DEFAULT_RATE)
         latest = origin + (Fraction(start_seconds) + frame / 2) / base
@@ -207,7 +207,7 @@ def _seek(source: av.container.InputContainer, stream: av.video.VideoStream, sta
         tried = (one for one in places if one <= origin or _is_shown_by(latest, source, stream, one))
         place = next(tried, origin)
         if place <= origin or not _go(source, stream, place):
-            source.seek(0)
+            rewind(source)
     return origin + round(Fraction(start_seconds) / base)
 
 

@@ -24,7 +24,7 @@ from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
-from clipspool.media.timing import rate_of, seconds_of
+from clipspool.media.timing import rate_of, rewind, seconds_of
 from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
 from clipspool.media.turning import orientation, tilt
 
@@ -154,7 +154,7 @@ def _is_black(source: av.container.InputContainer, stream: av.video.VideoStream)
     A film that cannot be decoded is not judged here.
     """
     with suppress(av.error.FFmpegError, ValueError):
-        source.seek(0)
+        rewind(source)
         return all(_is_dark(picture) for picture in islice(source.decode(stream), _BLACK_PICTURES_MAX))
     return False
 
@@ -306,12 +306,13 @@ def _reach_last_packet(
         end = (stream.start_time or 0) + stream.duration
     else:
         end = int(facts.seconds / stream.time_base) if stream.time_base else 0
+    begin = min(0, stream.start_time or 0)
     last = None
     try:
         with foreign_errors("looking for the end of the file"):
-            for target, any_frame in ((end, True), (end, False), (0, False)):
+            for target, any_frame in ((end, True), (end, False), (begin, False)):
                 with suppress(av.error.PermissionError, av.error.InvalidDataError):  # no index to seek by
-                    source.seek(max(target, 0), stream=stream, any_frame=any_frame)
+                    source.seek(max(target, begin), stream=stream, any_frame=any_frame)
                 for packet in source.demux(stream):
                     last = packet if packet.size else last
                 if last is not None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import reduce
 from itertools import islice, pairwise
+from math import isinf
 from typing import TYPE_CHECKING
 
 import av.error
@@ -30,6 +31,11 @@ LACKING_SHARE = 0.25
 """A track of pictures that ends this much earlier than it says was damaged, not only rounded."""
 
 
+def rewind(source: av.container.InputContainer) -> None:
+    """Go to the beginning, which is before 0 where the clock of a broadcast is about to start over."""
+    source.seek(min(0, source.start_time or 0))
+
+
 def seconds_of(
     source: av.container.InputContainer, stream: av.video.VideoStream, *, varies: bool | None
 ) -> float:
@@ -40,7 +46,7 @@ def seconds_of(
     """
     if source.format.name in READ_WHOLE:
         first, end = _span(source, stream, None)
-        source.seek(0)
+        rewind(source)
         seconds = end - first
     elif stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
@@ -76,7 +82,7 @@ def _to_the_last_picture(
         with suppress(av.error.PermissionError, av.error.InvalidDataError):  # no index to seek by
             source.seek(int((announced - TAIL_SECONDS) / stream.time_base), stream=stream)
     first, end = _span(source, stream, last_seconds)
-    source.seek(0)
+    rewind(source)
     # The track's own length, not that of all tracks: sound may go on for longer, pictures are announced.
     if clock and announced - end > max(LACKING_SECONDS, announced * LACKING_SHARE):
         why = f"of {announced:.3g} s of pictures that it announces, {end:.3g} s can be read: it is damaged"
@@ -93,7 +99,7 @@ def _span(
 
     Recordings that were joined by appending one to the other are refused: only the last would be sent.
     """
-    first, last, length, decoded = 0.0, -1.0, 0.0, 0.0
+    first, last, length, decoded = 0.0, float("-inf"), 0.0, float("-inf")
     usual = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     for packet in source.demux(stream):
         if packet.pts is None or not packet.time_base or packet.size == 0 or packet.is_discard:
@@ -103,10 +109,10 @@ def _span(
         if packet.dts is not None and decoded < before - RESTART_SECONDS:
             why = f"its clock starts over after {before:.3g} s: recordings were joined by their bytes"
             raise MediaError("MEDIA.UNSUPPORTED", why, "Join them in an editor, and export one movie.")
-        first = begin if last < 0 else min(first, begin)
+        first = begin if isinf(last) else min(first, begin)
         if begin > last:
             last, length = begin, float((packet.duration or 0) * packet.time_base) or usual
-    return first, max(last, 0.0) + (length if last_seconds is None else last_seconds)
+    return first, (0.0 if isinf(last) else last) + (length if last_seconds is None else last_seconds)
 
 
 def rate_of(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:
