@@ -7,7 +7,9 @@ import socket
 import pytest
 
 from clipspool.app.settings import load
+from clipspool.app.shipping import ways_of
 from clipspool.cli.check.setup import look_at_proxy
+from clipspool.provider.transport import SecretNames
 from clipspool.system.http.client import Wire
 from clipspool.system.http.faults import wire_fault
 from clipspool.system.http.free import FreeAdapter
@@ -163,3 +165,17 @@ def test_the_proxys_login_is_read_from_its_file_and_kept_from_the_logs(tmp_path)
     settings = settings_with(tmp_path, 'proxy = "http://proxy:3128"\nproxy_login_file = "login"')
     assert settings.secrets == ["studio:canary"]
     assert "canary" not in repr(settings)
+
+
+def test_what_goes_to_a_bucket_logs_in_at_the_proxy_too(tmp_path):
+    (tmp_path / "login").write_text("studio:c@nary/1\n")
+    with Stub(always(answer(404, {}))) as proxy:
+        named = f'proxy = "{proxy.url}"\nproxy_login_file = "login"\n'
+        named += '[transport]\nmode = "bucket"\n[transport.bucket]\nname = "clips"\nendpoint = "http://127.0.0.1:9"\n'
+        settings = settings_with(tmp_path, named)
+        (way,) = ways_of(settings, SecretNames(b"x" * 32))
+        fault = way.remove("clip")
+        assert proxy.asked[0].headers["proxy-authorization"] == (
+            f"Basic {base64.b64encode(b'studio:c@nary/1').decode()}"
+        )
+    assert "nary" not in f"{way!r} {fault}"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 
@@ -39,7 +39,7 @@ def ways_of(settings: Settings, names: SecretNames) -> Iterator[Way]:
     if mode in {"auto", "inline"}:
         yield InRequest(provider.inline_bytes_max)
     if transport.bucket is not None and mode in {"auto", "bucket"}:
-        yield bucket_of(transport.bucket, transport.url_bytes_max, names, provider.proxy)
+        yield bucket_of(transport.bucket, transport.url_bytes_max, names, _proxy_with_login(settings))
     if transport.public_url is not None and mode in {"auto", "public_url"}:
         served = transport.public_url
         yield ServedFolder.at(Root(served.folder), served.url, transport.url_bytes_max, names)
@@ -95,6 +95,15 @@ def signer_of(settings: Settings) -> Signer | None:
     if why := signer.try_out():
         log.error("cannot_sign", why=why)
     return replace(signer, trouble=why)
+
+
+def _proxy_with_login(settings: Settings) -> str | None:
+    """Return the proxy's address with its login in it, as obstore takes it."""
+    proxy, login = settings.provider.proxy, settings.provider.proxy_login
+    if proxy is None or login is None:
+        return proxy
+    user, _, password = login.get_secret_value().partition(":")
+    return proxy.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
 
 
 def proxy_of(settings: Settings) -> Proxy | None:

@@ -59,7 +59,8 @@ class Bucket(Way):
     public_url: str | None = None
     """The address at which the bucket is public; then only the names are signed."""
     name: str = "bucket"
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    """Its address, with the login that it wants."""
 
     @cached_property
     def _store(self) -> Any:
