@@ -24,7 +24,7 @@ from clipspool.jobs.events import (
     TaskSucceeded,
 )
 from clipspool.jobs.faults import Fault, FaultOf
-from clipspool.jobs.lifecycle import Stage, recovered_cancelled
+from clipspool.jobs.lifecycle import Stage, recovered_ended
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Missing, Paid, State
 from clipspool.jobs.records import Spend
@@ -997,7 +997,7 @@ def test_a_retried_clip_stays_until_its_job_has_ended_again(desk):
 
 
 def test_a_clip_whose_jobs_were_cancelled_before_the_journal_was_lost_retires(desk):
-    ended = recovered_cancelled(a_job(), None)
+    ended = recovered_ended(a_job(), None, "")
     desk.scheduler.enqueue(Accepted(a_clip(), (ended,)))
     desk.turns(3)
     assert (desk.state(), desk.shop.retired) == (S.CANCELLED, [("clip1", [S.CANCELLED])])

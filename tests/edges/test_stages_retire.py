@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.app.noting import LedgerNotes
+from clipspool.jobs import events as on
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.events import StageFailed
 from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.media.decoder import Decoder
 from clipspool.spool.claims import claim
@@ -503,6 +506,16 @@ def test_a_recovered_job_counts_its_submissions_as_its_ledger_does(bench):
     assert submissions_beyond(bench.bay.inbox, "clip1", "clip1", found.jobs[0].task.number) == 0
 
 
+def test_a_refusal_is_known_with_its_reason_when_the_journal_is_lost(bench):
+    job = a_job()
+    refused = on.Failed(Error("SAFETY.INPUT", "it was moderated", "Change the prompt."))
+    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1", lambda work: work())
+    notes_of.on_news(Happened(job, replace(job, state=State.FAILED), refused))
+    (found,) = look(bench).ours
+    error = found.jobs[0].error
+    assert (error.code, error.message, error.retryable) == ("SAFETY.INPUT", "it was moderated", False)
+
+
 INTENT, TASK = ("intent", {"number": 1}), ("task", {"number": 1, "task_id": "task-1"})
 REFUSED = ("not_submitted", {"number": 1})
 
@@ -519,10 +532,13 @@ REFUSED = ("not_submitted", {"number": 1})
         ([("cancelled", {}), INTENT], State.IN_DOUBT, Held.IN_DOUBT, Paid.UNKNOWN),
         ([("duplicate", {})], State.QUEUED, Held.DUPLICATE, Paid.NO),
         ([("duplicate", {}), ("cancelled", {})], State.CANCELLED, None, Paid.NO),
+        ([INTENT, REFUSED, ("failed", {"code": "SAFETY.INPUT"})], State.FAILED, None, Paid.NO),
+        ([("failed", {"code": 5}), ("retried", {})], State.QUEUED, None, Paid.NO),
+        ([INTENT, TASK, ("failed", {"code": "INTERNAL"})], State.RUNNING, None, Paid.UNKNOWN),
         ([("duplicate", {}), INTENT, TASK], State.RUNNING, None, Paid.UNKNOWN),
     ],
 )
-def test_what_was_cancelled_or_held_as_a_duplicate_is_not_sent_when_the_journal_is_lost(
+def test_what_had_ended_or_was_held_as_a_duplicate_is_not_sent_when_the_journal_is_lost(
     bench, lines, state, held, paid
 ):
     for what, facts in lines:

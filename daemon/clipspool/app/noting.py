@@ -10,16 +10,18 @@ import structlog
 from clipspool.jobs import events as on
 from clipspool.jobs.messages import Happened, News
 from clipspool.jobs.model import Held, Job, State
+from clipspool.jobs.text import text
 from clipspool.scheduler.lane import Lane
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import note, note_followed
 from clipspool.spool.watchfolder import Folders
+from clipspool.system.redaction import redact
 
 log = structlog.get_logger()
 
 
 class LedgerNotes:
-    """A listener that notes cancels, retries, and holds of duplicates, once the journal has them."""
+    """A listener that notes how jobs end, retries, and holds of duplicates, once the journal has them."""
 
     def __init__(
         self,
@@ -39,6 +41,9 @@ class LedgerNotes:
         match news:
             case Happened(event=on.Cancelled(), after=job):
                 self._begin(partial(self._note, job, "cancelled"))
+            case Happened(event=on.Failed(error=error), after=job):
+                facts = {"code": error.code, "message": redact(text(error.message))}
+                self._begin(partial(self._note, job, "failed", **facts))
             case Happened(event=on.Retried(), after=job):
                 self._begin(partial(self._note, job, "retried"))
             case Happened(event=on.JobHeld(held=Held.DUPLICATE), after=job):
@@ -46,14 +51,14 @@ class LedgerNotes:
             case _:
                 pass
 
-    def _note(self, job: Job, what: str) -> None:
+    def _note(self, job: Job, what: str, **facts: str) -> None:
         folders = self._folders_of(job.inbox)
         if folders is None:
             return
         try:
             if taker_of(folders.inbox, job.clip_id, self._journal_id):
                 return
-            note(folders.inbox, job.clip_id, job.id, what)
+            note(folders.inbox, job.clip_id, job.id, what, **facts)
             if what == "retried" and job.state is not State.QUEUED:
                 # Of a long clip that was cut anew only some parts are sent again.
                 note_followed(folders.inbox, job)

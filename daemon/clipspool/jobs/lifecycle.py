@@ -212,11 +212,15 @@ def recovered(job: Job, task: Task) -> Job:
     return replace(known, state=S.IN_DOUBT, held=Held.IN_DOUBT, reason=reason)
 
 
-def recovered_cancelled(job: Job, task: Task | None) -> Job:
-    """Return a job that the journal lacks, and that was cancelled; `task` is a request without an answer."""
+def recovered_ended(job: Job, task: Task | None, code: str, message: str = "") -> Job:
+    """Return a job that the journal lacks, and that had ended; `task` is a request without an answer.
+
+    Without a `code` it was cancelled.
+    """
     paid = Paid.NO if task is None else Paid.UNKNOWN
-    error = Error("CANCELLED", "it was cancelled before the journal was lost", retryable=True)
-    return as_failed(replace(job, state=S.CANCELLED, task=task, paid=paid), error)
+    ended = replace(job, state=S.FAILED if code else S.CANCELLED, task=task, paid=paid)
+    was = message or f"it was {ended.state} before the journal was lost"
+    return as_failed(ended, Error(code or "CANCELLED", was, retryable=not code))
 
 
 def recovered_split(whole: Job, parts: tuple[Part, ...]) -> Job:

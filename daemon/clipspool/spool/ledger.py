@@ -18,6 +18,8 @@ from clipspool.system.atomic import join, write_all
 
 _LEDGER_BYTES_MAX = 16 << 20
 SUBMISSIONS_MAX = 1_000_000
+_CODE_MAX, _WORDS_MAX = 64, 2000
+"""Of what a ledger says of an error: anybody may have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,21 @@ def _entry(line: bytes) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def end_noted(lines: Sequence[Mapping[str, Any]], job_id: str) -> tuple[str, str] | None:
+    """Return the code and message with which a job ended, an empty code for a cancel; None if it did not."""
+    decisive = {"intent", "retried", "cancelled", "failed"}
+    last: Mapping[str, Any] = {}
+    for line in lines:
+        last = line if line.get("job") == job_id and line.get("what") in decisive else last
+    match last.get("what"):
+        case "cancelled":
+            return "", ""
+        case "failed":  # what was refused as moderated, say, must not be sent again by itself
+            return str(last.get("code") or "FAILED")[:_CODE_MAX], str(last.get("message"))[:_WORDS_MAX]
+        case _:
+            return None
 
 
 def parts_noted(lines: Sequence[Mapping[str, Any]], job_id: str) -> tuple[Part, ...]:

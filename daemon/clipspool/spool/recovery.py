@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from clipspool.jobs.events import Event, Interrupted, NotSent, TakenOver, TaskCreated
-from clipspool.jobs.lifecycle import recovered, recovered_cancelled, recovered_split
+from clipspool.jobs.lifecycle import recovered, recovered_ended, recovered_split
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
@@ -22,7 +22,7 @@ from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_bac
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
-from clipspool.spool.ledger import SUBMISSIONS_MAX, notes, parts_noted, whole_notes
+from clipspool.spool.ledger import SUBMISSIONS_MAX, end_noted, notes, parts_noted, whole_notes
 from clipspool.spool.manifest_check import VERSION_MAX
 from clipspool.spool.peers import host_of
 from clipspool.spool.root import Root
@@ -223,7 +223,6 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
     version: object = job.version
     task: Task | None = None
     why = ""
-    is_cancelled = False
     for line in lines:
         if line.get("job") != job.id:
             continue
@@ -231,7 +230,7 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
         match line.get("what"):
             case "intent":
                 # Its own number: that of a clip which was put away and retried begins above 1.
-                last, is_cancelled = line.get("number"), False
+                last = line.get("number")
                 is_next = type(last) is int and number < last < SUBMISSIONS_MAX
                 number = last if is_next else number + 1
                 task = Task(number, profile, intent_at=at)
@@ -244,8 +243,6 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 why = (
                     "it was held as a duplicate; `clipspool approve` pays for it, `clipspool cancel` ends it"
                 )
-            case "cancelled" | "retried" as order:
-                is_cancelled = order == "cancelled"
             case "not_submitted" if line.get("number", last) == last:
                 # A certain refusal of the newest intent alone; an older one's may be noted late.
                 task = None
@@ -253,8 +250,9 @@ def _as_noted(job: Job, lines: Sequence[Mapping[str, Any]]) -> Job:
                 task = Task(max(number, 1), profile, intent_at=at, task_id=task_id, created_at=at)
     if isinstance(version, int) and 0 < version <= VERSION_MAX:  # known only once the clip had been read
         job = replace(job, version=version)
-    if is_cancelled and (task is None or task.task_id is None):
-        return recovered_cancelled(job, task)
+    ended = end_noted(lines, job.id)
+    if ended is not None and (task is None or task.task_id is None):
+        return recovered_ended(job, task, *ended)
     if task is None and why:
         return replace(job, held=Held.DUPLICATE, reason=why)
     return job if task is None else recovered(job, task)
