@@ -8,6 +8,7 @@ import pytest
 
 from clipspool.app.settings import load
 from clipspool.app.shipping import ways_of
+from clipspool.cli.check.services import look_at_transports
 from clipspool.cli.check.setup import look_at_proxy
 from clipspool.provider.transport import SecretNames
 from clipspool.system.http.client import Wire
@@ -179,3 +180,13 @@ def test_what_goes_to_a_bucket_logs_in_at_the_proxy_too(tmp_path):
             f"Basic {base64.b64encode(b'studio:c@nary/1').decode()}"
         )
     assert "nary" not in f"{way!r} {fault}"
+
+
+def test_check_reads_through_the_proxy_what_it_put_where_the_provider_reads(tmp_path):
+    (tmp_path / "served").mkdir()
+    with Stub(says_head(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy:
+        named = f'proxy = "{proxy.url}"\n[transport]\nmode = "public_url"\n[transport.public_url]\n'
+        named += 'folder = "served"\nurl = "https://media.example.invalid/clips"\n'
+        (found,) = look_at_transports(settings_with(tmp_path, named))
+        assert [one.path for one in proxy.asked] == ["media.example.invalid:443"]
+    assert (found.level, "media.example.invalid cannot be read" in found.why) == ("bad", True)

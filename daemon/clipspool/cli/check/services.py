@@ -9,7 +9,7 @@ from contextlib import closing
 
 from clipspool.app.receivers import new_id, senders_of
 from clipspool.app.settings import Settings
-from clipspool.app.shipping import ways_of
+from clipspool.app.shipping import proxy_of, ways_of
 from clipspool.cli.check.finding import Finding, look_at_file
 from clipspool.journal import Address, JournalError, JournalUnreachable
 from clipspool.journal.migrations.postgres import HEAD
@@ -116,7 +116,7 @@ def look_at_transports(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", what, f"clips up to {room:.2f} MB are sent inside the request")
             continue
         with closing(way):
-            level, why = try_out(way, ca_file)
+            level, why = try_out(way, ca_file, proxy_of(settings))
         if not level:
             yield Finding("ok", what, "a small file was uploaded, read back and removed")
         elif level == "look":

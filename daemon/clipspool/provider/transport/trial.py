@@ -17,6 +17,7 @@ from clipspool.system.http.faults import WireTrouble, describe
 from clipspool.system.http.free import FreeAdapter
 from clipspool.system.http.guard import AddressGuard
 from clipspool.system.http.pace import TimeLimits
+from clipspool.system.http.proxy import Proxy
 
 _BYTES = 4096
 _CONTENT_TYPE = "video/mp4"
@@ -28,7 +29,7 @@ Verdict = tuple[str, str]
 """Empty, `look` (check it) or `bad`, and why."""
 
 
-def try_out(way: Way, ca_file: str | None = None) -> Verdict:
+def try_out(way: Way, ca_file: str | None = None, proxy: Proxy | None = None) -> Verdict:
     """Test a way; return what is wrong with it, in words without a signed address."""
     data = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + secrets.token_bytes(_BYTES - 24)
     parcel = Parcel(
@@ -41,12 +42,12 @@ def try_out(way: Way, ca_file: str | None = None) -> Verdict:
         suffix=".mp4",
     )
     try:
-        return _tried(way, parcel, data, ca_file)
+        return _tried(way, parcel, data, ca_file, proxy)
     except OSError as error:
         return "bad", error.strerror or str(error)
 
 
-def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None) -> Verdict:
+def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None, proxy: Proxy | None) -> Verdict:
     try:
         fault = way.put(parcel)
         if isinstance(fault, Fault):
@@ -54,7 +55,7 @@ def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None) -> Verdic
         address = way.address(parcel)
         if not isinstance(address, str):
             return "bad", "it gives no address of at most 2048 characters"
-        verdict = ("", "") if address.startswith("runway://") else look_at(address, data, ca_file)
+        verdict = ("", "") if address.startswith("runway://") else look_at(address, data, ca_file, proxy)
     finally:
         left = way.remove(parcel.clip_id)
     if left is not None and not verdict[0]:
@@ -62,14 +63,14 @@ def _tried(way: Way, parcel: Parcel, data: bytes, ca_file: str | None) -> Verdic
     return verdict
 
 
-def look_at(address: str, data: bytes, ca_file: str | None = None) -> Verdict:
+def look_at(address: str, data: bytes, ca_file: str | None = None, proxy: Proxy | None = None) -> Verdict:
     """Read an address as the provider does [PROVIDER 2.4] and compare the file."""
     host = urlsplit(address).hostname or ""
     is_here = host in {"localhost", "127.0.0.1", "::1"}
     if len(address) > ADDRESS_LENGTH_MAX:
         return "bad", f"its addresses are longer than {ADDRESS_LENGTH_MAX} characters"
     adapter = FreeAdapter(
-        Wire(AddressGuard(allows_loopback=is_here), ca_file),
+        Wire(AddressGuard(allows_loopback=is_here), ca_file, proxy),
         TimeLimits(_FETCH_SECONDS, _FETCH_SECONDS, _FETCH_SECONDS),
     )
     try:
