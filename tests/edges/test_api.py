@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+import unicodedata
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -632,6 +633,21 @@ def test_a_clip_and_an_image_may_have_the_names_that_a_mac_gives(stage, api):
     assert {name for name in lying(stage) if name.endswith(".mp4")} == {*MACS}
     answer = api("POST", "uploads", {"inbox": "bay", "name": " a.mp4", "size": 10})
     assert "a space at either end; this one is ` a.mp4`." in answer.json["error"]["message"]
+
+
+def test_a_clip_lies_in_the_folder_that_is_there_whoever_spelled_it(stage, api):
+    made = unicodedata.normalize("NFD", "Büro/Übergang")
+    (stage.home / "bay" / made).mkdir(parents=True)
+    (stage.home / "bay" / made / "_defaults.toml").write_text(WINTER)
+    sent = ("folder", "Büro/Übergang"), ("sidecar", "seed = 3\n")
+    answer = api.send(("inbox", "bay"), *sent, ("file", "a.mp4", CLIP))
+    assert (answer.status, answer.json.get("path")) == (201, f"{made}/a.mp4"), answer.json
+    begun = api("POST", "uploads", {"inbox": "bay", "name": "b.mp4", "size": len(CLIP)}).json["id"]
+    api("PUT", f"uploads/{begun}?offset=0", CLIP, None, "application/octet-stream")
+    assert api("POST", f"uploads/{begun}/quote", dict(sent)).json["problems"] == []
+    answer = api.send(("upload", begun), ("folder", "Büro/Übergang/neu"), sent[1])
+    assert answer.json.get("path") == f"{made}/neu/b.mp4", answer.json
+    assert len([path for path in (stage.home / "bay").iterdir() if path.name != ".clipspool"]) == 1
 
 
 def test_a_file_that_is_no_clip_is_refused_with_what_to_do(api):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from clipspool.intake.advice import Found, about_files
@@ -11,7 +12,7 @@ from clipspool.intake.names import Kind, Names, composed, is_plain_name
 from clipspool.intake.types import Rules
 from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
-from clipspool.system.atomic import Rel
+from clipspool.system.atomic import Rel, join
 from clipspool.system.redaction import readable
 
 SIZE_MAX = 200 << 30
@@ -35,8 +36,8 @@ class NotTaken(Exception):
         self.facts = facts
 
 
-def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
-    """Return a clip's folder and name as they are used; raises NotTaken with what is wrong."""
+def checked_place(root: Root, rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
+    """Return a clip's folder and name as they are used; raises NotTaken with what is wrong, and OSError."""
     names = Names(rules.extensions, rules.ignore)
     folder, name = composed(folder).strip("/"), composed(name)
     shown = readable(name)[:120]
@@ -60,7 +61,22 @@ def checked_place(rules: Rules, folder: str, name: str) -> tuple[Rel, str]:
     if names.kind(name, folder) is not Kind.CLIP:
         why = f"`{shown}` is no clip that the inbox {rules.name} takes: {_why_no_clip(names, rules, name)}."
         raise NotTaken(415, "CLIP.KIND", why)
-    return folder, name
+    return _as_it_stands(root, parts), name
+
+
+def _as_it_stands(root: Root, parts: Sequence[str]) -> Rel:
+    """Return a folder's path as it is on the disk: one that a Mac made may have its accents apart.
+
+    Beside it a new folder would look the same, and lack its `_defaults.toml`.
+    """
+    here = ""
+    for part in parts:
+        if not root.is_folder(join(here, part)):
+            beside = root.names(here) if not here or root.is_folder(here) else ()
+            twins = [one for one in beside if composed(one) == part and root.is_folder(join(here, one))]
+            part = twins[0] if len(twins) == 1 else part  # noqa: PLW2901
+        here = join(here, part)
+    return here
 
 
 def _why_no_clip(names: Names, rules: Rules, name: str) -> str:

@@ -130,7 +130,7 @@ class Uploads:
         `room` is how many bytes it may have where its size is not known yet.
         """
         root = self.root(inbox)
-        folder, name = checked_place(self._rules()[inbox], folder, name)
+        folder, name = checked_place(root, self._rules()[inbox], folder, name)
         check_size(room if size is None else size)
         check_room(root, room if size is None else size)
         # In this very inbox it is looked for once more: where its record could not be read a moment ago, the
@@ -197,14 +197,15 @@ class Uploads:
 
     def path_in(self, upload: Upload, folder: str) -> Rel:
         """Return where an upload would lie in another folder; raises NotTaken."""
-        return join(*checked_place(self._rules()[upload.inbox], folder, upload.name))
+        root = self.root(upload.inbox)
+        return join(*checked_place(root, self._rules()[upload.inbox], folder, upload.name))
 
     def into(self, upload: Upload, folder: str) -> Upload:
         """Move an upload that is not placed into another folder of its inbox; raises NotTaken."""
-        folder, _ = checked_place(self._rules()[upload.inbox], folder, upload.name)
+        root = self.root(upload.inbox)
+        folder, _ = checked_place(root, self._rules()[upload.inbox], folder, upload.name)
         if folder == upload.folder or upload.placing:
             return upload
-        root = self.root(upload.inbox)
         moved = replace(upload, folder=folder)
         root.make_folders(folder)
         root.move(upload.part, root, moved.part)
