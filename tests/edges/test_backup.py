@@ -146,8 +146,9 @@ def test_a_journal_whose_files_were_copied_as_they_lay_is_put_back_with_what_its
     assert not list(tmp_path.glob("*.restoring*"))
 
 
+@pytest.mark.usefixtures("journal")
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
-def test_what_root_puts_back_on_a_new_machine_belongs_to_the_daemons_user(journal, tmp_path):
+def test_what_root_puts_back_on_a_new_machine_belongs_to_the_daemons_user(tmp_path):
     back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
     fresh = tmp_path / "fresh"
     fresh.mkdir()

@@ -6,7 +6,9 @@ import pytest
 
 from clipspool.jobs.events import JobHeld
 from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import JournalRestored
 from clipspool.jobs.model import Held, State
+from clipspool.reporting.headline import headline_of
 from clipspool.reporting.status import job_json, status_json
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler.restore_guard import FROM_BACKUP
@@ -35,6 +37,8 @@ def start(tmp_path, inbox):
         desk = Desk(tmp_path, clock=clock, inboxes=("bay", "other"))
         desks.append(desk)
         desk.scheduler.begin()
+        desk.heard = []
+        desk.scheduler.subscribe(desk.heard.append)
         # What an inbox's thread asks is done at once here, for want of another thread.
         desk.scheduler.call = desk.order
         desk.marks = Marks(desk.scheduler, "j1", {"bay": (inbox, inbox)})
@@ -221,6 +225,9 @@ def test_it_stays_so_over_a_restart_and_marks_are_not_turned_back(restored, inbo
     again.marks.prove("bay", inbox)
     again.turns(5, 60.0)
     assert again.shop.paid == []
+    for one in (desk, again):
+        assert one.heard.count(JournalRestored()) == 1
+    assert headline_of(again.scheduler, {}, []).startswith("an older journal was put back")
 
 
 def test_the_operator_can_accept_it_at_the_start(restored, inbox):

@@ -28,6 +28,7 @@ from clipspool.jobs.messages import (
     DailyLimitReached,
     Happened,
     InboxChanged,
+    JournalRestored,
     PeerLost,
     ProviderBlocked,
     ProviderUnblocked,
@@ -151,6 +152,13 @@ def test_trouble_of_the_account_is_told_at_once_and_once_and_so_is_its_end():
     assert "Buy credits." in told[0][0].text
     assert topics(reporter.notes_for(ProviderUnblocked(), NOON + 9)) == [Topic.PROVIDER_BACK]
     assert reporter.notes_for(ProviderUnblocked(), NOON + 10) == []
+
+
+def test_an_older_journal_that_was_put_back_is_told_with_the_way_out():
+    (note,) = Reporter().notes_for(JournalRestored(), NOON)
+    assert note.topic is Topic.PROVIDER_BLOCKED
+    assert "clips are not submitted" in note.text
+    assert "clipspool resume --accept-restored" in note.text
 
 
 def test_trouble_of_the_moment_is_told_once_it_has_gone_on_and_not_when_it_passes():

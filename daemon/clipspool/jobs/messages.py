@@ -105,6 +105,11 @@ class PeerLost:
     """When it was last seen, in words."""
 
 
+@dataclass(frozen=True, slots=True)
+class JournalRestored:
+    """An older copy of the journal was put back: nothing is submitted before a person accepts it."""
+
+
 News: TypeAlias = (
     Accepted
     | Happened
@@ -115,5 +120,6 @@ News: TypeAlias = (
     | DailyLimitReached
     | InboxChanged
     | PeerLost
+    | JournalRestored
 )
 Listener: TypeAlias = Callable[[News], None]

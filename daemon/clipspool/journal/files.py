@@ -39,7 +39,7 @@ def sync(path: Path) -> None:
 
 
 def make_for_owner(*files: Path) -> None:
-    """Make those of a journal's files that are missing for the owner of their folder, whose daemon opens them.
+    """Make a journal's missing files for the owner of their folder, whose daemon has to open them.
 
     Only root can, and only root needs to. Raises OSError.
     """

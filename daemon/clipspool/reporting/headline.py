@@ -15,6 +15,8 @@ _WHY_MAX = 60
 def headline_of(scheduler: Scheduler, inboxes: Mapping[str, Inbox], troubles: Sequence[str]) -> str:
     """Describe the running daemon; in the scheduler's thread."""
     fault = scheduler.brake.fault
+    if scheduler.restore_guard.restored:
+        troubles = ["an older journal was put back: nothing is submitted", *troubles]
     return headline(
         scheduler.journal.counts,
         scheduler.journal.open_jobs().held,

@@ -12,6 +12,7 @@ from clipspool.jobs.messages import (
     DailyLimitReached,
     Happened,
     InboxChanged,
+    JournalRestored,
     News,
     NotRetired,
     PeerLost,
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 
 def log_line(news: News) -> None:
-    """Write the log line of a piece of news; inboxes write their own."""
+    """Write the log line of a piece of news; inboxes and the guard of the journal write their own."""
     match news:
         case Accepted(clip=clip):
             jobs = [job.id for job in news.jobs]
@@ -49,7 +50,7 @@ def log_line(news: News) -> None:
             log.info("provider_unblocked", **({"model": model} if model else {}))
         case DailyLimitReached(why=why, job=job):
             log.warning("daily_limit_reached", why=why, **({"job": job.id} if job else {}))
-        case InboxChanged():
+        case InboxChanged() | JournalRestored():
             pass
         case PeerLost(peer=peer):
             log.warning(

@@ -73,7 +73,7 @@ class Scheduler(Recorder):
         self._rests = Rests(self.mailbox, passed)
         self.is_draining = is_draining
         """Nothing is handed out or sent any more."""
-        self.restore_guard = RestoreGuard(journal, self.decide)
+        self.restore_guard = RestoreGuard(journal, self.decide, self.publish)
         self.picker = Picker(
             journal, self.workers, self.in_flight, self.restore_guard.allows, self.hooks.must_ask
         )

@@ -19,6 +19,7 @@ import structlog
 from clipspool.jobs import events as on
 from clipspool.jobs.conditions import WHY
 from clipspool.jobs.events import Event
+from clipspool.jobs.messages import JournalRestored
 from clipspool.jobs.model import STILL_TRIED, Held, Job, State
 from clipspool.journal import Journal
 
@@ -38,7 +39,12 @@ _UNPROVEN = "marks_not_seen"
 class RestoreGuard:
     """Compares the journal with the marks. All but `recorded` is for the scheduler's thread."""
 
-    def __init__(self, journal: Journal, decide: Callable[[Job, Event], object]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        decide: Callable[[Job, Event], object],
+        publish: Callable[[JournalRestored], object] = lambda _: None,
+    ) -> None:
         """Read how far the journal has come, before anything is added. `decide` records an event of a job."""
         self.restored = int(journal.fact(_RESTORED) or 0)
         """The highest mark beyond what the journal has reached; 0 where there is none."""
@@ -46,7 +52,7 @@ class RestoreGuard:
         """The operator started with `--accept-restored`."""
         self.proven: set[str] | None = None
         """Inboxes whose mark was read; None where marks are not read at all."""
-        self._journal, self._decide = journal, decide
+        self._journal, self._decide, self._publish = journal, decide, publish
         self.begun_at = self.reached()
         self.recorded = self.begun_at
         """How far the journal had come when it last allowed a request. Any thread may read it."""
@@ -68,6 +74,8 @@ class RestoreGuard:
             self._journal.set_fact(_UNPROVEN, self._unproven)
             if self.restored:
                 self._hold_queued()
+            if self.restored and not accepts:
+                self._publish(JournalRestored())
 
     def reached_before(self, inbox: str) -> int:
         """Return how far the journal had come when the mark of an inbox could last be compared."""
@@ -111,6 +119,8 @@ class RestoreGuard:
         if self.accepts:
             self.accept(mark)
             return
+        if not self.restored:  # each inbox knows of it
+            self._publish(JournalRestored())
         self.restored = max(self.restored, mark)
         self._journal.set_fact(_RESTORED, self.restored)
         log.error("journal_restored", reached=self.begun_at, mark=mark, why=WHY)

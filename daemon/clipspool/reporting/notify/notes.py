@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clipspool.jobs.conditions import WHY
 from clipspool.jobs.events import Again, StageFailed
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.messages import (
@@ -14,6 +15,7 @@ from clipspool.jobs.messages import (
     DailyLimitReached,
     Happened,
     InboxChanged,
+    JournalRestored,
     News,
     PeerLost,
     ProviderBlocked,
@@ -91,11 +93,8 @@ class Reporter:
                 return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
             case ProviderUnblocked(model=model):
                 return self._model_unblocked(model, now) if model else self._unblocked(now)
-            case DailyLimitReached(why=why, job=Job() as job):
-                return [_job_note(Topic.BUDGET, replace(job, reason=why), now)]
-            case DailyLimitReached(why=why):
-                words = f"{why}; queued jobs continue tomorrow (UTC), or after `clipspool approve`"
-                return [Note(Topic.BUDGET, now, words, facts={"why": why})]
+            case DailyLimitReached():
+                return [_limit_note(news, now)]
             case InboxChanged():
                 return self._changed(news, now)
             case Retired(clip=clip, change=change) if change:
@@ -104,6 +103,9 @@ class Reporter:
                 return [Note(Topic.SOURCE_CHANGED, now, f"{name}: {change}", clip.inbox, facts)]
             case PeerLost():
                 return [_peer_note(news, now)]
+            case JournalRestored():
+                facts = {"code": "JOURNAL.RESTORED", "why": WHY}
+                return [Note(Topic.PROVIDER_BLOCKED, now, f"clips are not submitted: {WHY}", facts=facts)]
             case _:
                 return []
 
@@ -243,6 +245,13 @@ def _job_note(topic: Topic, job: Job, now: float) -> Note:
         facts |= {"code": error.code, "retryable": error.retryable}
     words = f"{clip} in {job.inbox} {_WORDS[topic]}" + (f": {why}" if why else "")
     return Note(topic, now, f"{words.rstrip('.')}. {todo}".strip(), job.inbox, facts)
+
+
+def _limit_note(news: DailyLimitReached, now: float) -> Note:
+    if news.job is not None:
+        return _job_note(Topic.BUDGET, replace(news.job, reason=news.why), now)
+    words = f"{news.why}; queued jobs continue tomorrow (UTC), or after `clipspool approve`"
+    return Note(Topic.BUDGET, now, words, facts={"why": news.why})
 
 
 def _incomplete_note(job: Job, now: float) -> Note:
