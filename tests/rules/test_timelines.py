@@ -348,6 +348,12 @@ def test_a_recording_over_midnight_is_found_behind_it(times, found):
     assert place(times, "23:59:50:00") == found
 
 
+def test_of_media_whose_timecode_cannot_be_read_another_kind_of_timeline_is_asked_for():
+    said = place(("14:00:00:00", "14:00:01:00"), None)
+    assert "and no timecode that can be read here; export FCP XML, FCPXML or OTIO" in said
+    assert place(("14:00:00:00", "14:00:01:00"), "01:00:00:00").endswith("is it the right file?")
+
+
 def test_a_cut_that_ends_before_it_begins_is_no_recording_over_midnight():
     assert "it ends where it begins, or before that" in place(("01:00:02:00", "01:00:01:00"), "01:00:00:00")
 

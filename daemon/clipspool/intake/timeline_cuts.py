@@ -170,7 +170,12 @@ def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> Planne
     if first < 0 or first + frames > total:
         shown = f"it shows frames {first} to {first + frames - 1} of its media, which has {total}"
         shown += f" from timecode {probe.timecode} on" if probe.timecode else ""
-        return f"{cut.in_words}: {shown}; is it the right file?"
+        todo = "is it the right file?"
+        if cut.timecodes is not None and not probe.timecode:
+            # Sony's MP4 has its timecode where only editing programs look for it.
+            shown += ", and no timecode that can be read here"
+            todo = "export FCP XML, FCPXML or OTIO, which count from its first picture"
+        return f"{cut.in_words}: {shown}; {todo}"
     before = min(first, max(handles, ceil(cut.before * fps)))
     after = min(total - first - frames, max(handles, ceil(cut.after * fps)))
     start = (cut.origin if cut.origin is not None else Fraction(origin) / fps) + (first - before) / fps
