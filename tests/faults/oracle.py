@@ -25,7 +25,7 @@ LEGAL = {
     "fetched": {"fetched", "delivered", "rendered", "queued", "cancelled"},
     "delivered": set(),
     "failed": {"queued", "rendered"},
-    "cancelled": {"queued", "rendered"},
+    "cancelled": {"queued", "rendered", "running"},
 }
 SIZE_MAX = 200 << 20
 REST_SECONDS = 5.0

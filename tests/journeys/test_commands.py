@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from faults.oracle import Oracle
+
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
 JOB = {
     *("id", "inbox", "clip", "variant", "state", "held", "reason", "task_id", "attempts", "progress"),
@@ -196,6 +198,7 @@ def test_a_cancelled_task_that_the_provider_cannot_stop_is_followed_by_a_retry_a
         bay.until_states("delivered")
         bay.until(lambda: bay.lying() == ["_done/shot.mp4", "_done/shot.toml"])
         assert bay.paid == 1
+        assert Oracle(bay).violations() == []
 
 
 def test_pause_stops_submitting_and_resume_goes_on_also_without_a_daemon(bay):
