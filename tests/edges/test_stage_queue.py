@@ -113,6 +113,25 @@ def test_a_stage_that_does_not_end_with_its_node_is_given_back_and_not_lost(farm
     goes_on.set()
 
 
+def test_a_stage_that_is_under_way_while_the_database_restarts_is_not_taken_for_lost(farm):
+    """A conform takes minutes: it would begin anew, and after three restarts its clip would be set aside."""
+    begun, goes_on = threading.Event(), threading.Event()
+    farm.add("one", lambda it: begun.set() or (goes_on.wait(60) and well(it)))
+    farm.dispatch._stalled_seconds = 2.0
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.hand_out(given())
+    assert begun.wait(patient(10))
+    schema = farm.conninfo.rpartition("=")[2]
+    for _ in range(5):
+        assert postgres.shared().end_connections(schema)
+        time.sleep(1.2)
+    assert farm.done == []
+    goes_on.set()
+    (done,) = farm.until(1)
+    assert isinstance(done.event, Prepared)
+    farm.until_empty()
+
+
 def well(assignment):
     return Prepared("ab" * 32, 9, 1, attempt=assignment.attempt)
 
@@ -295,6 +314,25 @@ def test_a_worker_that_dies_or_freezes_in_a_stage_is_given_up_and_what_it_says_l
             farm.until(3)
             assert not [done for done in farm.done[1:] if done.attempt == first.attempt and done.is_lost]
             farm.until_empty()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_worker_that_could_give_no_sign_while_nobody_led_gets_the_time_for_one(farm):
+    """After a long outage of the database all of them were silent."""
+    farm.dispatch.start(farm.hear)
+    with process(farm, "one", 1.0) as one:
+        first = given()
+        farm.dispatch.hand_out(first)
+        hear(one, "begun", first.attempt)
+        farm.dispatch.stop()
+        one.send_signal(signal.SIGSTOP)
+        time.sleep(3.0)
+        farm.dispatch = Dispatch(farm.conninfo, lambda: farm.others, 2.5)
+        assert farm.dispatch.start(farm.hear) == [first]
+        time.sleep(1.0)
+        one.send_signal(signal.SIGCONT)
+        (done,) = farm.until(1)
+        assert isinstance(done.event, Prepared)
 
 
 def test_tables_of_an_older_procrastinate_get_what_was_changed_since(farm, tmp_path, monkeypatch):

@@ -137,7 +137,8 @@ class Dispatch:
 
     async def _serve_once(self, app: procrastinate.App) -> None:
         listening = asyncio.create_task(app.connector.listen_notify(self._on_notice, [CHANNEL]))
-        looked_for_lost_at = 0.0
+        # After an outage every worker was silent for as long; so each first gets the time for a sign of life.
+        look_for_lost_at = time.monotonic() + self._stalled_seconds
         try:
             while not self._is_stopping:
                 now = time.monotonic()
@@ -145,9 +146,9 @@ class Dispatch:
                 await self._pass_on(app)
                 if self._outstanding:
                     await self._bring_back(app)
-                if self._outstanding and now - looked_for_lost_at >= self._stalled_seconds * _LOOK_FOR_LOST:
+                if self._outstanding and now >= look_for_lost_at:
                     await self._look_for_lost(app)
-                    looked_for_lost_at = now
+                    look_for_lost_at = now + self._stalled_seconds * _LOOK_FOR_LOST
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
                 self._wake.clear()

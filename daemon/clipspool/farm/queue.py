@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import procrastinate
 import psycopg
+import structlog
 from procrastinate import schema
 from procrastinate.exceptions import ProcrastinateException
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.lifecycle import Stage
 from clipspool.journal.postgres import MIGRATING
+
+log = structlog.get_logger()
+T = TypeVar("T")
 
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 """`journal_awaited` reports an outage, once a minute."""
@@ -34,6 +41,9 @@ POLL_SECONDS = 15.0
 """How often a worker looks for stages without a notice of one."""
 TROUBLES = (psycopg.Error, PoolTimeout, ProcrastinateException, OSError)
 """What is raised where the database cannot be asked."""
+_OUTAGES = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, OSError)
+_ANSWER_SECONDS = 5.0
+_PAUSE_SECONDS = 2.0
 
 
 _MAKE_RESULTS = b"""
@@ -117,10 +127,64 @@ def make_tables(conninfo: str) -> None:
         connection.execute(_MAKE_RESULTS)
 
 
+class _PatientManager(JobManager):
+    """Asks for a worker, which goes on where the database is lost for a moment.
+
+    procrastinate ends one that had an error, once its last stage has ended, and without a sign of life until
+    then: its stages would be taken for lost, and their clips for what ends nodes.
+    """
+
+    _is_away = False
+
+    async def _patiently(self, asked: Awaitable[T], instead: T) -> T:
+        """Return an answer, or something else while the database is away, which is logged once."""
+        try:
+            answer = await asked
+        except TROUBLES as error:
+            if not isinstance(error.__cause__ or error, _OUTAGES):
+                raise
+            if not self._is_away:
+                log.warning("stages_interrupted", why=in_words(error))
+            self._is_away = True
+            return instead
+        self._is_away = False
+        return answer
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        await self._patiently(super().update_heartbeat(worker_id), None)
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        return await self._patiently(super().fetch_job(queues, worker_id), None)
+
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
+        return await self._patiently(super().list_jobs_to_abort_async(queue), ())
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        finish = super().finish_job
+
+        async def finished() -> bool:
+            await finish(job, status, delete_job)
+            return True
+
+        # A stage that ended and stays in the queue would be waited for by the next leader.
+        while True:
+            if await self._patiently(finished(), instead=False):
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        while True:  # what it misses is looked for from time to time
+            listening = super().listen_for_jobs(on_notification=on_notification, queues=queues)
+            await self._patiently(listening, None)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
 def application(
     conninfo: str, run: Callable[[str], Coroutine[Any, Any, None]] | None = None
 ) -> procrastinate.App:
-    """Return procrastinate's application on a database; `run` runs an assignment, given as text."""
+    """Return procrastinate's application on a database; a worker's runs an assignment, given as text."""
 
     def pool(**options: Any) -> AsyncConnectionPool:
         # Without a look at each connection before it is used: a lost one ends the worker, which starts over.
@@ -130,9 +194,17 @@ def application(
         await connection.set_autocommit(True)  # each statement is a transaction: one request, not three
 
     connector = procrastinate.PsycopgConnector(
-        conninfo=conninfo, configure=configure, min_size=1, max_size=4, timeout=10.0, pool_factory=pool
+        conninfo=conninfo,
+        configure=configure,
+        min_size=1,
+        max_size=4,
+        timeout=_ANSWER_SECONDS,
+        reconnect_timeout=_ANSWER_SECONDS,  # its pauses double; the next question begins anew
+        pool_factory=pool,
     )
     app = procrastinate.App(connector=connector)
+    if run is not None:
+        app.job_manager = _PatientManager(connector)
 
     async def stage(work: str) -> None:
         if run is not None:

@@ -90,12 +90,15 @@ class StageWorker:
 
     async def _serve(self) -> None:
         """Work until it is stopped; start over where the database was lost."""
+        said = ""
         while not self._stopping.is_set():
             if self._queues():
                 try:
                     await self._serve_once()
+                    said = ""
                 except TROUBLES as error:
-                    log.warning("stages_interrupted", why=in_words(error))
+                    if said != (said := in_words(error)):
+                        log.warning("stages_interrupted", why=said)
             await self._rest(_PAUSE_SECONDS)
 
     async def _serve_once(self) -> None:
