@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -61,6 +62,20 @@ def test_a_reload_while_a_daemon_starts_over_does_not_end_it(bay, schema):
         time.sleep(0.01)
     bay.until_retired(seconds=30)
     assert bay.stop() == 0
+
+
+def test_commands_say_in_a_sentence_that_a_table_is_locked(bay, schema):
+    bay.start()
+    assert bay.stop() == 0
+    with bay.database[0].connect(schema) as beside, beside.transaction():
+        beside.execute("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
+        for words in (("farm",), ("status",), ("pause",)):
+            done = bay.call(*words)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert re.fullmatch(
+                r"The journal in postgresql:\S+ does not answer \(canceling .* lock timeout.*\)\.\n",
+                done.stderr,
+            ), done.stderr
 
 
 def test_a_daemon_that_waits_for_its_database_ends_at_sigterm(bay):

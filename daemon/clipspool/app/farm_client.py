@@ -18,6 +18,7 @@ from clipspool.farm.nodes import Member, members
 from clipspool.farm.orders import ANSWER_SECONDS, give
 from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
+from clipspool.journal.server import translated
 
 _SPARE_SECONDS = 5.0
 
@@ -26,7 +27,7 @@ def nodes(address: Address) -> Sequence[Member]:
     """Return the farm's nodes; raises JournalError."""
     if not is_there(address):
         return ()
-    with closing(connect_beside(address)) as connection:
+    with translated(address), closing(connect_beside(address)) as connection:
         return members(connection)
 
 
@@ -39,7 +40,7 @@ def order(settings: Settings, address: Address, command: str, arguments: Mapping
 def status(settings: Settings, address: Address) -> dict[str, Any]:
     """Return what `status --json` prints where no node runs on this machine; raises JournalError."""
     daemon: dict[str, Any] = {"running": False, "pid": None, "since": None, "troubles": []}
-    return farm_status(settings, partial(connect_beside, address), daemon)
+    return farm_status(settings, address, daemon)
 
 
 class BriefLead:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from clipspool.app.control import OTHER_SECONDS, ControlSocket, socket_of
@@ -19,14 +20,16 @@ from clipspool.app.page import PageHost, clip_doors
 from clipspool.app.reload import Reloads, reread
 from clipspool.app.settings import Settings
 from clipspool.farm.lease import ask
-from clipspool.farm.membership import Connect, Membership
+from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import leader_of, members, node_json
 from clipspool.farm.orders import ANSWER_SECONDS, give
 from clipspool.intake.sidecar.presets import listed
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, span
-from clipspool.journal import Journal, JournalError
+from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.looks import Window
+from clipspool.journal.postgres import connect_beside
+from clipspool.journal.server import translated
 from clipspool.reporting.looking import conditions_in, jobs_in_view
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.status import status_json
@@ -40,12 +43,12 @@ _FRESH_SECONDS = 2.0
 """How long the folders' identities are kept; an operator may accept others."""
 
 
-def farm_status(settings: Settings, connect: Connect, daemon: Mapping[str, Any]) -> dict[str, Any]:
+def farm_status(settings: Settings, address: Address, daemon: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `status --json` prints on a node that does not lead. Raises JournalError.
 
     The leader keeps it, so it is some seconds old; `daemon` is this node's own.
     """
-    with closing(connect()) as connection:
+    with translated(address), closing(connect_beside(address)) as connection:
         kept, found = ask(connection, "snapshot"), members(connection)
     troubles = list(daemon["troubles"])
     if leader_of(found) is None:
@@ -69,12 +72,12 @@ class Follower:
     def __init__(
         self,
         settings: Settings,
+        address: Address,
         membership: Membership,
-        connect: Connect,
         stages: Callable[[], StageRunner],
     ) -> None:
         """Open nothing before `start`. `stages` quotes the clips that this node's page takes."""
-        self.settings, self._membership, self._connect = settings, membership, connect
+        self.settings, self._address, self._membership = settings, address, membership
         self._stages = stages
         self._known: tuple[float, Mapping[str, Folders]] = (-_FRESH_SECONDS, {})
         self.reloads = Reloads()
@@ -139,7 +142,8 @@ class Follower:
             folders = self._folders()[arguments["inbox"]]
             return [preset.to_dict() for preset in listed(folders.watched, self.settings.presets)]
         seconds = OTHER_SECONDS.get(do, ANSWER_SECONDS)
-        return give(self._connect, self._membership.identity.name, do, arguments, seconds)
+        connect, node = partial(connect_beside, self._address), self._membership.identity.name
+        return give(connect, node, do, arguments, seconds)
 
     def status(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -151,7 +155,7 @@ class Follower:
             "troubles": [*([trouble] if trouble else []), *self.settings.troubles, *self._page.troubles],
             "node": self._membership.identity.name,
         }
-        return farm_status(self.settings, self._connect, daemon)
+        return farm_status(self.settings, self._address, daemon)
 
     def health(self) -> dict[str, Any]:
         """Return `ok`, whether this node is of use to the farm, and what is not well."""

@@ -188,7 +188,7 @@ class FarmNode:
         membership = self._membership
         if (lease := membership.await_lead(_STEP_SECONDS)) is not None:
             return lease  # at once: a single node needs nobody to answer before
-        follower = Follower(self.settings, membership, self._connect, self._stages.runner)
+        follower = Follower(self.settings, self._address, membership, self._stages.runner)
         follower.start()
         log.info("follows", version=__version__, pid=os.getpid(), node=membership.identity.name)
         try:

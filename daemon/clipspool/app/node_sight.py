@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from clipspool.app.folders import known_folders, origin_of
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.journal import Journal, JournalError
+from clipspool.journal.place import read_database
 from clipspool.spool.guard import Guard
 from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS
@@ -23,9 +24,10 @@ def looks_of(settings: Settings) -> Mapping[str, Callable[[], None]]:
 
 def _known(settings: Settings) -> Mapping[str, str]:
     with suppress(JournalError):
-        journal = Journal.read(settings.journal.place)
-        if journal is not None:
-            with closing(journal):
+        database = read_database(settings.journal.place)
+        if database is not None:
+            # Nothing is counted: while a file server is away this is asked often.
+            with closing(Journal(database)) as journal:
                 return known_folders(journal)
     return {}
 

@@ -88,12 +88,13 @@ def _database(settings: Settings) -> Iterator[Any]:
         refuse("There is no farm: `url` in [journal] names the PostgreSQL that its nodes share.")
     require_driver()
     from clipspool.journal.postgres import connect_beside
+    from clipspool.journal.server import translated
 
     journal = Journal.read(place)
     if journal is None:
         fail(f"There is no journal at {place} yet; `clipspool run` creates it.")
     journal.close()
-    with closing(connect_beside(place)) as connection:
+    with translated(place), closing(connect_beside(place)) as connection:
         yield connection
 
 
