@@ -635,6 +635,21 @@ def test_a_clip_and_an_image_may_have_the_names_that_a_mac_gives(stage, api):
     assert "a space at either end; this one is ` a.mp4`." in answer.json["error"]["message"]
 
 
+@pytest.mark.parametrize("named", ["Winter.JPG", "winter.jpg", "looks/Shot at 5 PM.png", "Straße.png"])
+def test_a_reference_is_found_as_intake_finds_it(stage, api, named):
+    (stage.home / "bay/looks").mkdir()
+    for image in ("Winter.JPG", "looks/Shot at 5\u202fPM.png", unicodedata.normalize("NFD", "Straße.png")):
+        (stage.home / "bay" / image).write_bytes(PNG)
+    sidecar = f'prompt = "x"\nreferences = ["{named}"]\n'
+    answer = api.send(("inbox", "bay"), ("sidecar", sidecar), ("file", "a.mp4", CLIP))
+    assert answer.status == 201, answer.json
+    sidecar = sidecar.replace(named, "Look.png")
+    sent = ("inbox", "bay"), ("sidecar", sidecar), ("file", "b.mp4", CLIP)
+    assert api.send(*sent, ("reference", "LOOK.png", PNG)).status == 201
+    (stage.home / "bay/look.PNG").write_bytes(PNG)
+    assert api.send(*sent).status == 422, "which of the two is meant"
+
+
 def test_a_clip_lies_in_the_folder_that_is_there_whoever_spelled_it(stage, api):
     made = unicodedata.normalize("NFD", "Büro/Übergang")
     (stage.home / "bay" / made).mkdir(parents=True)

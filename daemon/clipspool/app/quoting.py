@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from threading import Lock
 from typing import Any
 
 from clipspool.intake.names import TOML, TXT, Kind, Names
+from clipspool.intake.near import folded
 from clipspool.intake.sequences import facts_at_rate, rate_problems
 from clipspool.intake.sidecar.layers import Draft, Wanted, drafts, located
 from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, layer_of, parse, parse_prompt, wrong_layer
@@ -24,7 +25,7 @@ from clipspool.jobs.sequence import PICTURES, at_rate
 from clipspool.media.boxes import Complete, completeness
 from clipspool.spool.root import Root
 from clipspool.stages.quoting import Quoting
-from clipspool.system.atomic import NotRegular, Rel, join, name_of
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 from clipspool.system.redaction import readable
 
 _PROBES_MAX = 64
@@ -151,6 +152,17 @@ def read_prompt(root: Root, path: Rel) -> Layer:
     return _layer(root, path, is_prompt=True)
 
 
+def _spelled_otherwise(root: Root, paths: Sequence[Rel], given: Collection[Rel]) -> Rel | None:
+    """Return the one image whose name is the same in other letter case or encoding, as intake takes it."""
+    wanted = {folded(path) for path in paths}
+    there = set(given)
+    for folder in {parent(path) for path in paths}:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            there |= {join(folder, name) for name in root.names(folder)}
+    found = [path for path in there if folded(path) in wanted]
+    return found[0] if len(found) == 1 else None
+
+
 def _references(
     root: Root,
     rules: Rules,
@@ -164,6 +176,7 @@ def _references(
     for wanted in dict.fromkeys(w for draft in made for w in draft.references if not w.is_address):
         paths = wanted.paths(rules.places, str(root.path))
         found = next((one for one in paths if one in given or root.exists(one)), None)
+        found = found or _spelled_otherwise(root, paths, given)
         if found is None:
             named = f"names `{readable(wanted.entry)}`, which is not in the inbox (yet)"
             problems.append(Problem(named, key=wanted.key, file=wanted.file))
