@@ -155,6 +155,21 @@ def test_of_clips_with_one_name_the_one_whose_folder_the_timeline_names_is_taken
     assert bench.lying() == ["day/card3/C0001.MP4"]
 
 
+@pytest.mark.parametrize("name", ["day/cut.toml", "day/_defaults.toml"])
+def test_results_that_no_timeline_can_show_are_not_paid_for(bench, name):
+    drop(bench)
+    bench.write(name, 'seed = 1\noutput_format = "png_sequence"\n')
+    bench.settle()
+    bench.look(1)
+    assert bench.accepted == []
+    said = bench.note("day/cut.edl")
+    assert f"{name}, line 2: `output_format` makes a folder of pictures, which no timeline can show" in said
+    bench.write(name, 'seed = 1\noutput_format = "prores"\n')
+    bench.settle()
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3
+
+
 def test_a_marked_picture_is_not_asked_for_where_it_lies_already(bench):
     drop(bench, edl=EDL.replace(b"A001_C004.mov", b"plate.[1001-1100].exr"))
     bench.write("day/plate.1001.exr", b"v/1\x01")

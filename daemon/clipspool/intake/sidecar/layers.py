@@ -124,7 +124,7 @@ def drafts(
             return (), missing
         images = (*effective.pop("references", ()), *effective.pop("keyframe", ()))
         made.append(Draft(variant, effective, images, tuple(laid)))
-    slips = (*_repeated(made, last), *_idle_start(made, own), *_idle(made, own))
+    slips = (*_repeated(made, last), *_idle_start(made, own), *_idle(made, own), *_unlinkable(made, last))
     return (() if slips else tuple(made)), slips
 
 
@@ -184,6 +184,13 @@ def _idle(made: Sequence[Draft], own: Sequence[Layer]) -> Iterator[Problem]:
         for key, why in idle.items():
             if key in layer.keys and line_of(layer.text, "result") is None:
                 yield located(Problem(why, key=key), [layer], "")
+
+
+def _unlinkable(made: Sequence[Draft], last: Layer) -> Iterator[Problem]:
+    """Yield a result that no timeline can show, before it is paid for."""
+    if last.cuts and (one := next((d for d in made if d.keys.get("output_format") == "png_sequence"), None)):
+        message = 'makes a folder of pictures, which no timeline can show: write `"prores"` or `"mp4"`'
+        yield located(Problem(message, key="output_format"), one.layers, "")
 
 
 def preset_of(variant: Mapping[str, Any], layers: Sequence[Layer]) -> str:
