@@ -102,7 +102,7 @@ def test_one_that_cannot_answer_is_trouble_beside_what_was_last_seen(settings, l
 
     with daemon(settings, fails):
         view = looker.look(7)
-    assert view.trouble == "the scheduler is busy"
+    assert view.trouble == "the daemon runs, but does not answer"
     assert view.status["daemon"]["pid"] == 4711
 
 
