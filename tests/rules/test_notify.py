@@ -38,7 +38,7 @@ from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import Life, Peer
 from clipspool.reporting.notify.courier import Interests
 from clipspool.reporting.notify.digest import NOTES_MAX, Digest, NoticeMessage
-from clipspool.reporting.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, Note, Reporter
+from clipspool.reporting.notify.notes import MOMENT_SECONDS, QUIET_SECONDS, STUCK_ATTEMPTS, Note, Reporter
 from clipspool.reporting.notify.signing import headers_of, read_secret
 from clipspool.reporting.notify.topics import Topic
 from clipspool.reporting.notify.wording import body_of, payload_of, title_of
@@ -115,6 +115,24 @@ def test_a_stage_that_fails_is_told_only_once_it_has_gone_on():
         told += [attempts] * len(reporter.notes_for(Happened(job, after, event), NOON))
         job = after
     assert told == [3]
+
+
+@pytest.mark.parametrize("code", ["HOOK", "TRANSPORT.BUCKET"])
+def test_what_keeps_clips_from_being_sent_is_told_once_it_has_gone_on_and_once_for_all(code):
+    reporter, event = Reporter(), StageFailed(code, "it failed")
+    told = []
+    for clip in ("clip1", "clip2"):
+        job = a_job(clip)
+        for attempts in range(1, 13):
+            after = replace(job, attempts=attempts, reason="it failed")
+            told += reporter.notes_for(Happened(job, after, event), NOON)
+            job = after
+    assert topics(told) == [Topic.HELD]
+    assert "it failed. It is tried again by itself; see `clipspool show clip1`." in told[0].text
+    sent = replace(job, state=S.SUBMITTING, attempts=0)
+    assert reporter.notes_for(Happened(job, sent, Connected("profile")), NOON) == []
+    stuck = replace(job, attempts=STUCK_ATTEMPTS)
+    assert topics(reporter.notes_for(Happened(job, stuck, event), NOON)) == [Topic.HELD]
 
 
 def test_a_full_outbox_is_told_once_for_all_clips_that_wait_for_it_and_again_after_it_had_room():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipspool.jobs.conditions import WHY
-from clipspool.jobs.events import Again, StageFailed
+from clipspool.jobs.events import Again, Connected, Event, StageFailed
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.messages import (
     Accepted,
@@ -33,6 +33,8 @@ QUIET_SECONDS = 10.0
 """A batch is finished when no job of its inbox has changed or come for this long."""
 HELD_ATTEMPTS = 3
 """A failing stage is notified at this many faults in a row: most are over before."""
+STUCK_ATTEMPTS = 10
+"""A step before the request, such as an upload or a hook, at this many: some eight minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Reporter:
             self._counts[inbox] = JobCounts(moving, stuck)
         self._offline: set[str] = set()
         self._notified_disks: set[tuple[str, Held]] = set()
+        self._notified_steps: set[tuple[str, str]] = set()
+        """Inbox, and code of what keeps its clips from being sent."""
         self._blocked_since: float | None = None
         self._fault: Fault | None = None
         self._notified: str = ""
@@ -84,7 +88,7 @@ class Reporter:
         match news:
             case Happened(before=before, after=after, event=event):
                 self._count(None if isinstance(event, Again) else before, after, now)
-                return list(_of_job(news, now)) if self._is_first(before, after) else []
+                return list(_of_job(news, now)) if self._is_first(before, after, event) else []
             case Accepted(jobs=jobs):
                 for job in jobs:
                     self._count(None, job, now)
@@ -109,8 +113,14 @@ class Reporter:
             case _:
                 return []
 
-    def _is_first(self, before: Job, after: Job) -> bool:
-        """Whether a folder's trouble is new: it is notified once, not for each waiting clip."""
+    def _is_first(self, before: Job, after: Job, event: Event) -> bool:
+        """Whether trouble of a folder, upload or hook is new: it is notified once, not for each clip."""
+        if isinstance(event, Connected):
+            self._notified_steps = {one for one in self._notified_steps if one[0] != after.inbox}
+        if isinstance(event, StageFailed) and _is_stuck(after):
+            is_first = (after.inbox, event.code) not in self._notified_steps
+            self._notified_steps.add((after.inbox, event.code))
+            return is_first
         if before.held in STILL_TRIED and after.held is None:
             self._notified_disks.discard((after.inbox, before.held))
         if after.held not in STILL_TRIED or after.attempts != HELD_ATTEMPTS:
@@ -207,6 +217,10 @@ def _standing(job: Job | None) -> tuple[int, int]:
     return int(not is_stuck), int(is_stuck)
 
 
+def _is_stuck(job: Job) -> bool:
+    return job.state is State.QUEUED and job.held is None and job.attempts == STUCK_ATTEMPTS
+
+
 def _of_job(news: Happened, now: float) -> Iterator[Note]:
     before, after = news.before, news.after
     if after.state is not before.state and after.state is State.FAILED:
@@ -216,6 +230,8 @@ def _of_job(news: Happened, now: float) -> Iterator[Note]:
     elif after.state is not before.state and after.state is State.DELIVERED:
         if after.missing or any(one.noticed for one in after.results):
             yield _incomplete_note(after, now)
+    elif isinstance(news.event, StageFailed) and _is_stuck(after):
+        yield _job_note(Topic.HELD, after, now)
     elif after.held in {None, Held.IN_DOUBT, Held.PARTS}:
         return  # of a part that waits there is a note of its own
     elif isinstance(news.event, StageFailed):
@@ -283,6 +299,8 @@ def _what_to_do(topic: Topic, job: Job) -> str:
             return f"See `clipspool show {job.id}`, {todo}."
         case Topic.BUDGET, _:
             return f"`clipspool approve {job.id}` or `clipspool cancel {job.id}`."
+        case Topic.HELD, None:
+            return f"It is tried again by itself; see `clipspool show {job.id}`."
         case _, Held.OUTBOX | Held.DISK:
             return "Free space there, or let clipspool write there; it then continues automatically."
         case _, Held.RESULT if job.state is State.FETCHED:
