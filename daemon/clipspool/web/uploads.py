@@ -159,7 +159,7 @@ class Uploads:
         for name in sorted(every, key=lambda name: name != known):
             folders = every[name]
             try:
-                if (found := _read(folders.inbox, upload_id)) is not None:
+                if (found := _read(folders.inbox, upload_id)) is not None and found.inbox == name:
                     return found
             except OSError as error:  # the others are looked into all the same
                 fault = error
@@ -340,6 +340,10 @@ def _read(root: Root, upload_id: str) -> Upload | None:
     """Read an upload's record in an inbox; None without one."""
     if not _ID.fullmatch(upload_id):
         return None
-    with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError):
-        return Upload(**json.loads(root.read(f"{_RECORDS}/{upload_id}.json", _RECORD_BYTES_MAX)))
+    with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError, TypeError, RecursionError):
+        made = Upload(**json.loads(root.read(f"{_RECORDS}/{upload_id}.json", _RECORD_BYTES_MAX)))
+        texts = {*map(type, (made.inbox, made.folder, made.name, made.placing, made.sent, made.node))}
+        numbers = {*map(type, (made.begun_at, made.placed_at or 0.0, made.size or 0))}
+        # Editors can write there: what one changed must not end the requests of others with an error.
+        return made if made.id == upload_id and texts == {str} and numbers <= {int, float} else None
     return None
