@@ -39,6 +39,16 @@ def test_another_file_is_nobodys(units, config):
     assert instance_of(Path(config)) is None
 
 
+def test_the_drop_in_of_an_instance_is_read_for_that_instance_alone(units):
+    drop_in = units / "clipspool@bay-1.service.d/folders.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nUser=ann\nLoadCredential=web_token:/etc/clipspool/bay-1.web_token\n")
+    one, other = (unit_of(Path(f"/etc/clipspool/bay-{number}.toml"), (units,)) for number in (1, 2))
+    assert (one.user, other.user) == ("ann", "clipspool")
+    assert one.credentials["web_token"] == Path("/etc/clipspool/bay-1.web_token")
+    assert set(other.credentials) == {"provider_api_key"}
+
+
 def test_a_unit_written_by_hand_and_its_drop_ins_are_read(tmp_path):
     (tmp_path / "video.service").write_text(
         "[Service]\nUser=nobody\nEnvironment=CLIPSPOOL_CONFIG=/srv/v.toml 'A=b c'\n"

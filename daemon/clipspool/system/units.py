@@ -63,6 +63,11 @@ class _Text(dict[str, list[str]]):
                 key, _, value = (part.strip() for part in line.partition("="))
                 self[key] = [*self.get(key, []), value] if value else []
 
+    def read_drop_ins(self, unit: str, folders: tuple[Path, ...]) -> None:
+        for folder in reversed(folders):
+            for extra in sorted((folder / f"{unit}.d").glob("*.conf")):
+                self.read(extra)
+
     def last(self, key: str) -> str:
         return (self.get(key) or [""])[-1]
 
@@ -142,14 +147,15 @@ def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
         text.read(file)
     if "clipspool" not in text.last("ExecStart"):
         return None
-    for folder in reversed(folders):
-        for extra in sorted((folder / f"{file.name}.d").glob("*.conf")):
-            text.read(extra)
+    text.read_drop_ins(file.name, folders)
     named = _config_in(text)
     is_template = file.name.endswith("@.service")
     instance = None if named is None else _matched(named, str(config), is_template=is_template)
     if instance is None:
         return None
+    name = file.name.replace("@.", f"@{instance}.")
+    if is_template:
+        text.read_drop_ins(name, folders)
 
     def filled(value: str) -> str:
         return value.replace("%i", instance).replace("%I", instance).replace("%%", "%")
@@ -157,7 +163,6 @@ def _read(file: Path, config: Path, folders: tuple[Path, ...]) -> Unit | None:
     state = filled(text.last("StateDirectory")).split(" ")[0].split(":")[0]
     set_path = filled(_environment(text).get("CLIPSPOOL_JOURNAL__PATH", ""))
     journal = Path(set_path) if set_path else (STATES / state / "journal.sqlite3" if state else None)
-    name = file.name.replace("@.", f"@{instance}.")
     loaded = [filled(value).partition(":") for value in text.get("LoadCredential", [])]
     credentials = {key: Path(path) for key, _, path in loaded if path.startswith("/")}
     return Unit(name, file, config, filled(text.last("User")) or "root", journal, credentials)
