@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 COMMON_RATES: Final = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")
 )
-COMMON_RATE_TOLERANCE: Final = 0.03
+AVERAGE_TOLERANCE: Final = 0.01
 SAME_RATE_TOLERANCE: Final = 0.0005
+COMMON_RATE_TOLERANCE: Final = 0.03
 DEFAULT_RATE: Final = Fraction(25)
 _ROUNDED: Final = Fraction(1, 100_000)
 """A rate that is off one of video by less than this share was rounded: 2997/100, or by milliseconds."""
@@ -27,14 +28,18 @@ def unrounded(rate: Fraction) -> Fraction:
 def constant_rate(probe: Probe) -> Fraction:
     """Return a clip's frame rate; where it varies, a common rate instead.
 
-    That is the common rate near the average, else the one that shows every picture, else the next above the
-    average.
+    That is the common rate at the average, else the one that shows every picture (of 30 a fifth may be
+    missing, which makes them no 24), else the one near the average, else the next above it.
     """
     own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
     if not probe.variable_frame_rate:
         return own
     base = Fraction(probe.fps_base) if probe.fps_base else own
-    for wanted, tolerance in ((own, COMMON_RATE_TOLERANCE), (base, SAME_RATE_TOLERANCE)):
+    for wanted, tolerance in (
+        (own, AVERAGE_TOLERANCE),
+        (base, SAME_RATE_TOLERANCE),
+        (own, COMMON_RATE_TOLERANCE),
+    ):
         near = min(COMMON_RATES, key=lambda common: abs(common - wanted))
         if abs(near - wanted) <= wanted * Fraction(tolerance):
             return near
