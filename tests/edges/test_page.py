@@ -322,6 +322,21 @@ def test_after_the_log_in_it_goes_on_where_it_was_and_never_elsewhere(web, to, w
     assert f'name="to" value="{where}"' in web.get(f"/login?{urlencode({'to': to})}").text
 
 
+def test_a_slash_too_many_leads_to_the_page_and_never_to_another_host_or_out_of_tls(stage, web):
+    stage.add()
+    for asked, to in (
+        ("/jobs/?q=a%20b", "/jobs?q=a%20b"),
+        ("/jobs/clip1//", "/jobs/clip1"),
+        ("/login/", "/login"),
+    ):
+        answer = web.get(asked)
+        assert (answer.status, answer.getheader("Location")) == (307, to)
+    for asked in ("//evil.test/", "//jobs/", "/nothing/", "/jobs/clip1/nothing/at/all/", "/static/"):
+        assert web.get(asked).status == 404, asked
+    assert web.post("/jobs/clip1/cancel/").status == 404
+    assert stage.commands == []
+
+
 def test_one_whose_session_ended_comes_back_to_the_very_list_that_was_asked_for(stage):
     beyond = AccessRules((Token(TOKEN),), must_log_in=True)
     with stage.open(beyond) as web:

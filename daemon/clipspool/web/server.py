@@ -16,10 +16,10 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from clipspool.jobs.messages import Happened, Listener, News
 from clipspool.jobs.model import Job
@@ -37,7 +37,16 @@ from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
 from clipspool.web.inbox_pages import InboxPages
 from clipspool.web.listen import PageSocket
 from clipspool.web.media import MediaRoutes
-from clipspool.web.security import API, AccessControl, answered, may, needs, refused, too_late
+from clipspool.web.security import (
+    API,
+    AccessControl,
+    address_of,
+    answered,
+    may,
+    needs,
+    refused,
+    too_late,
+)
 from clipspool.web.sessions import Sessions
 from clipspool.web.uploads import Uploads
 from clipspool.web.versions import VersionPages
@@ -145,7 +154,9 @@ class PageServer:
             JournalError: _no_journal,
             Exception: _broken,
         }
-        return Starlette(routes=routes, exception_handlers=handlers)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False  # to an `http:` address, also where a proxy ends TLS
+        return app
 
     def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
         if self._films is None or daemon.clips is None:
@@ -182,9 +193,15 @@ class PageServer:
         return StreamingResponse(self.changes.stream(), media_type="text/event-stream")
 
     def _missing(self, request: Request, _error: Exception) -> Response:
+        bare = {**request.scope, "path": request.url.path.rstrip("/")}
+        if request.method == "GET" and bare["path"] != request.url.path and self._is_known(bare):
+            return RedirectResponse(address_of(bare))
         if request.url.path.startswith(f"{API}/"):
             return refused(404, "There is no such address; `openapi.json` lists them.")
         return self._views.missing(request)
+
+    def _is_known(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
 
     def _not_so(self, request: Request, _error: Exception) -> Response:
         # Each method of an address is a route of its own: the first alone would name its own methods.
