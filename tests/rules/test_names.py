@@ -1,5 +1,7 @@
 """What names in an inbox mean."""
 
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,6 +170,16 @@ def test_what_looks_like_a_nas_folder_is_passed_by_at_the_top_and_is_a_folder_fu
 )
 def test_a_studios_own_folder_is_entered(name):
     assert NAMES.enters(name)
+
+
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_a_name_is_ignored_however_its_accents_are_encoded(typed, stored):
+    names = Names({".mov"}, ignore=[normalize(typed, glob) for glob in ("*_übersicht.mov", "Büro/*")])
+    assert names.kind(normalize(stored, "a_übersicht.mov")) is Kind.IGNORED
+    assert names.kind(normalize(stored, "a_übersicht.mov"), "day") is Kind.IGNORED
+    assert names.kind("b.mov", normalize(stored, "Büro")) is Kind.IGNORED
+    assert names.kind(normalize(stored, "ü.mov"), normalize(stored, "Bü")) is Kind.CLIP
 
 
 def test_a_control_file_that_the_operator_ignores_is_not_asked_for():

@@ -83,7 +83,7 @@ class Names:
     def __init__(self, extensions: Iterable[str], ignore: Iterable[str] = ()) -> None:
         """`extensions` are the suffixes of clips in any letter case, `ignore` globs of names or paths."""
         self._extensions = frozenset(f".{e.lower().lstrip('.')}" for e in extensions)
-        globs = "|".join(fnmatch.translate(glob) for glob in ignore)
+        globs = "|".join(fnmatch.translate(composed(glob)) for glob in ignore)
         self._ignore = re.compile(globs) if globs else None
 
     def kind(self, name: str, folder: str = "") -> Kind:
@@ -129,9 +129,12 @@ class Names:
         )
 
     def _is_ignored(self, name: str, folder: str) -> bool:
-        return self._ignore is not None and bool(
-            self._ignore.match(name) or (folder and self._ignore.match(f"{folder}/{name}"))
-        )
+        if self._ignore is None:
+            return False
+        path = composed(
+            f"{folder}/{name}"
+        )  # a Mac's names have accents apart, what an operator types has not
+        return bool(self._ignore.match(path[path.rfind("/") + 1 :]) or (folder and self._ignore.match(path)))
 
     def is_clip(self, name: str) -> bool:
         """Return whether a name has a clip's suffix."""
