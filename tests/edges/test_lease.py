@@ -391,6 +391,16 @@ def test_the_leader_records_the_databases_time_and_counts_on_by_a_clock_that_nob
     assert a.lease.now() == pytest.approx(before + 18_000.0)
 
 
+def test_a_node_that_follows_has_the_databases_time(farm, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    node = farm.node("a")
+    node.beat()
+    ((now,),) = farm.ask("SELECT extract(epoch FROM now())::float8")
+    assert node.now() == pytest.approx(now, abs=30.0)
+    node.clock.at += 3600.0
+    assert node.now() == pytest.approx(now + 3600.0, abs=30.0)
+
+
 def test_a_nodes_clock_changes_nothing_of_who_leads(farm):
     a, b = farm.node("a"), farm.node("b")
     a.beat()

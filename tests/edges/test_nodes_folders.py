@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -202,6 +203,13 @@ class TestStages:
         nodes.serve(settings)
         one._work(self.given())
         assert ran == [settings.inbox[0].path]
+
+    def test_a_nodes_stages_have_the_databases_time(self, nodes, stages, monkeypatch):
+        monkeypatch.setattr(time, "time", lambda: 1000.0)
+        one = stages(nodes.settings("a", "bay"))
+        one._membership._booted_at = 5e6
+        assert one.runner().now() >= 5e6
+        assert one.runner().tools.depot._now() >= 5e6
 
     def test_an_empty_folder_in_an_inboxs_place_is_never_worked_in(self, nodes, stages, ran):
         there, elsewhere = nodes.settings("a", "bay"), nodes.settings("b", "forgotten")

@@ -26,6 +26,8 @@ def test_every_node_answers_for_all_and_hands_over_at_sigterm_and_when_it_is_dra
         assert [job["held"] for job in b.told("jobs")] == ["paused", "paused"]
         farm.until(lambda: b.told("status")["inboxes"][0]["state"] == "paused")
         status = b.told("status")
+        farm.until(lambda: a.told("status")["spend"]["balance"])
+        assert b.told("status")["spend"] == a.told("status")["spend"]
         assert [(one["name"], one["state"]) for one in status["nodes"]] == [("a", "leads"), ("b", "follows")]
         assert status["daemon"]["node"] == "b"
         assert b.call("resume").returncode == 0
@@ -177,6 +179,7 @@ def test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_not
         farm.start()
         farm.drop(12)
         farm.until(lambda: farm.bay.paid >= 3)
+        assert b.told("status")["spend"]["day"] == a.told("status")["spend"]["day"]
         a.daemon.kill()
         farm.until_led_by_another("a")
         farm.until(lambda: b.events("started"))
@@ -334,6 +337,22 @@ def test_of_two_nodes_with_one_name_the_older_ends_with_a_sentence(open_bays):
         farm.drop(2)
         farm.until_retired(2)
         assert farm.bay.paid == 2
+
+
+def test_a_command_on_another_machine_with_a_nodes_name_does_not_end_that_node(open_bays):
+    with opened(open_bays, ("a", "b")) as farm:
+        a, b = farm.nodes.values()
+        b.config.write_text(b.config.read_text().replace('node = "b"', 'node = "a"'))
+        farm.start("a")
+        b.call("farm", "drain", "a")
+        farm.until(lambda: not farm.leader)
+        refused = b.call("pause")
+        assert refused.returncode == 1
+        assert "this machine cannot for a moment: the node a runs on " in refused.stderr
+        assert b.call("farm", "drain", "a", "--undo").returncode == 0
+        farm.until(lambda: farm.leader == "a")
+        assert b.call("pause").returncode == 0
+        assert a.stop() == 0
 
 
 @pytest.mark.slow

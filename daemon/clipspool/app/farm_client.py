@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -12,9 +13,9 @@ from clipspool.app.control import OTHER_SECONDS
 from clipspool.app.follower import farm_status
 from clipspool.app.node import identity_of
 from clipspool.app.settings import Settings
-from clipspool.farm.lease import Lease
+from clipspool.farm.lease import Lease, ask
 from clipspool.farm.membership import Membership
-from clipspool.farm.nodes import Member, members
+from clipspool.farm.nodes import Identity, Member, members
 from clipspool.farm.orders import ANSWER_SECONDS, give
 from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
@@ -40,7 +41,21 @@ def order(settings: Settings, address: Address, command: str, arguments: Mapping
 def status(settings: Settings, address: Address) -> dict[str, Any]:
     """Return what `status --json` prints where no node runs on this machine; raises JournalError."""
     daemon: dict[str, Any] = {"running": False, "pid": None, "since": None, "troubles": []}
-    return farm_status(settings, address, daemon)
+    return farm_status(settings, address, daemon, time.time())
+
+
+def _refuse_namesake(address: Address, ours: Identity) -> None:
+    """Raise CannotStart where a node of this name runs on another machine: it would end, for good."""
+    with translated(address), closing(connect_beside(address)) as connection:
+        found = {one.name: one for one in members(connection)}.get(ours.name)
+        named = ask(connection, "namesake", {"name": ours.name})
+    if found is None or found.state in {"silent", "stopped"} or named[0]["place"] == ours.place:
+        return
+    raise CannotStart(
+        f"No node leads the farm now, and this machine cannot for a moment: the node {ours.name} runs on "
+        f"{found.host}. Try again, there or when a node leads, or give this machine a name of its own, "
+        "`node` in [farm]."
+    )
 
 
 class BriefLead:
@@ -55,10 +70,11 @@ class BriefLead:
             raise CannotStart(f"There is no journal at {address} yet; `clipspool run` creates it.")
         self.lock = lock_journal(settings, gives_away=True)
         """The lock on this machine's state."""
-        seconds = settings.farm.lease_seconds
-        self._membership = Membership(partial(connect_beside, address), identity_of(settings), seconds)
+        seconds, ours = settings.farm.lease_seconds, identity_of(settings)
+        self._membership = Membership(partial(connect_beside, address), ours, seconds)
         try:
             make_schema(address)
+            _refuse_namesake(address, ours)
             self._membership.start()
             self.lease = self._await_lead(seconds + _SPARE_SECONDS)
             self.journal = Journal.open(address, self.lease.as_fence)

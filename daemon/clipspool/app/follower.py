@@ -30,7 +30,7 @@ from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.looks import Window
 from clipspool.journal.postgres import connect_beside
 from clipspool.journal.server import translated
-from clipspool.reporting.looking import conditions_in, jobs_in_view
+from clipspool.reporting.looking import account_in, conditions_in, jobs_in_view
 from clipspool.reporting.metrics import Metrics
 from clipspool.reporting.status import status_json
 from clipspool.spool.watchfolder import Folders
@@ -43,7 +43,9 @@ _FRESH_SECONDS = 2.0
 """How long the folders' identities are kept; an operator may accept others."""
 
 
-def farm_status(settings: Settings, address: Address, daemon: Mapping[str, Any]) -> dict[str, Any]:
+def farm_status(
+    settings: Settings, address: Address, daemon: Mapping[str, Any], now: float
+) -> dict[str, Any]:
     """Return what `status --json` prints on a node that does not lead. Raises JournalError.
 
     The leader keeps it, so it is some seconds old; `daemon` is this node's own.
@@ -55,14 +57,14 @@ def farm_status(settings: Settings, address: Address, daemon: Mapping[str, Any])
         troubles.append("no node of the farm leads now")
     if kept and kept[0]["age_seconds"] > _STALE_SECONDS and leader_of(found) is None:
         troubles.append(f"inboxes and lanes are shown as they were {span(kept[0]['age_seconds'])} ago")
-    body = kept[0]["body"] if kept else status_json({}, Conditions(time.time()), (), daemon)
+    body = kept[0]["body"] if kept else status_json({}, Conditions(now), (), daemon)
     shown = {**body, "daemon": {**daemon, "troubles": troubles}, "nodes": [node_json(one) for one in found]}
     journal = Journal.read(settings.journal.place)
     if journal is None:
         return shown
     with closing(journal):
-        conditions = conditions_in(journal, settings.limits, time.time())
-        fresh = status_json(journal.counts, conditions, (), daemon)
+        conditions = conditions_in(journal, settings.limits, now)
+        fresh = status_json(journal.counts, conditions, (), daemon, account=account_in(journal))
     return {**shown, **{key: fresh[key] for key in ("jobs", "spend", "provider", "journal")}}
 
 
@@ -81,7 +83,7 @@ class Follower:
         self._stages = stages
         self._known: tuple[float, Mapping[str, Folders]] = (-_FRESH_SECONDS, {})
         self.reloads = Reloads()
-        self._since = time.time()
+        self._since = membership.now()
         self._page = PageHost(settings)
         self._metrics = Metrics(dict, node=membership.identity.name)
         self._control = ControlSocket(socket_of(settings.journal.path), self.answer)
@@ -94,7 +96,7 @@ class Follower:
             self._state,
             self.answer,
             self._folders,
-            time.time,
+            self._membership.now,
             metrics=self._metrics.text,
             health=self.health,
             # An inbox is on shared folders: a clip that this node puts there is taken like any other.
@@ -133,7 +135,7 @@ class Follower:
         if do == "look":
             with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
                 most = arguments["most"]
-                jobs = jobs_in_view(journal, self.settings.limits, time.time(), most)
+                jobs = jobs_in_view(journal, self.settings.limits, self._membership.now(), most)
             return {"status": self.status(), "jobs": jobs}
         if do == "reload":
             self.reloads.ask()
@@ -155,7 +157,7 @@ class Follower:
             "troubles": [*([trouble] if trouble else []), *self.settings.troubles, *self._page.troubles],
             "node": self._membership.identity.name,
         }
-        return farm_status(self.settings, self._address, daemon)
+        return farm_status(self.settings, self._address, daemon, self._membership.now())
 
     def health(self) -> dict[str, Any]:
         """Return `ok`, whether this node is of use to the farm, and what is not well."""
@@ -167,7 +169,7 @@ class Follower:
         reply: Future[tuple[Mapping[str, Any], Conditions]] = Future()
         try:
             with closing(Window(self.settings.journal.place)) as window, window.look() as journal:
-                conditions = conditions_in(journal, self.settings.limits, time.time())
+                conditions = conditions_in(journal, self.settings.limits, self._membership.now())
             reply.set_result((self.status(), conditions))
         except JournalError as error:
             reply.set_exception(error)

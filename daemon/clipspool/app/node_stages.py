@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 from collections.abc import Callable, Collection
 from contextlib import closing
 from functools import cache, partial
@@ -143,9 +142,10 @@ class NodeStages:
         ways = [
             PutLater(way) if way.name == "upload" else way for way in ways_of(settings, SecretNames(secret))
         ]
-        depot = Depot(ways, time.time)
+        now = self._membership.now
+        depot = Depot(ways, now)
         tools = Tools(folders.served(settings), provider, catalog, depot, follow, signer=signer_of(settings))
         # What spends, publishes or moves a source is the leader's alone.
         return StageRunner(
-            tools, self._decoder, SendMarks(None), time.time, may_send=lambda: False, stopping=self._is_ending
+            tools, self._decoder, SendMarks(None), now, may_send=lambda: False, stopping=self._is_ending
         )

@@ -65,7 +65,8 @@ SELECT beaten.is_drained, renewed.epoch IS NOT NULL AS is_renewed,
     EXISTS (
         SELECT 1 FROM orders WHERE answered_at IS NULL AND (taken_by IS NULL OR taken_by < leader.epoch)
     ) AS has_orders,
-    EXISTS (SELECT 1 FROM nodes WHERE nodes.name = leader.node AND nodes.is_drained) AS is_handed_over
+    EXISTS (SELECT 1 FROM nodes WHERE nodes.name = leader.node AND nodes.is_drained) AS is_handed_over,
+    extract(epoch FROM now())::float8 AS at
 FROM leader LEFT JOIN beaten ON true LEFT JOIN renewed ON true;
 
 -- name: namesake

@@ -6,6 +6,7 @@ Nothing else waits in that thread: neither a slow turn nor a file server that ha
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -76,6 +77,7 @@ class Membership:
         self._beat_seconds = min(lease_seconds / _BEATS, _BEAT_SECONDS_MAX)
         self._connection: psycopg.Connection[Any] | None = None
         self._is_registered = False
+        self._booted_at = time.time() - passed()
         self._in_contact_since: float | None = None
         self._blind_beats = 0
         self._wants_lead = threading.Event()
@@ -89,6 +91,10 @@ class Membership:
     def start(self) -> None:
         """Begin to beat."""
         self._thread.start()
+
+    def now(self) -> float:
+        """Return the Unix time by the database's clock; this machine's may be wrong by days."""
+        return self._booted_at + self._passed()
 
     @property
     def leads(self) -> bool:
@@ -182,6 +188,7 @@ class Membership:
         # Counted from before the question: this node must never believe that its lease lasts longer.
         asked_at = self._passed()
         (row,) = ask(connection, "beat", values)
+        self._booted_at = row["at"] - asked_at
         is_drained = row["is_drained"]  # None where this node is not entered
         if is_drained is None and not self._register_again(connection):
             return self._beat_seconds
