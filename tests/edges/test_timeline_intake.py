@@ -170,6 +170,15 @@ def test_results_that_no_timeline_can_show_are_not_paid_for(bench, name):
     assert len(cuts_of(bench)) == 3
 
 
+def test_a_clip_that_is_marked_more_often_than_it_may_have_results_is_named(bench):
+    event = "{0:03}  A001C003 V     C        01:00:01:00 01:00:02:00 01:00:00:00 01:00:01:00\n"
+    event += "* FROM CLIP NAME: A001_C003.mov\n* COMMENT: look {0}\n"
+    drop(bench, "A001_C003.mov", edl="".join(map(event.format, range(1, 102))).encode())
+    bench.settle()
+    said = "`day/A001_C003.mov` is marked 101 times, and has 100 results at most: remove markers"
+    assert said in bench.note("day/cut.edl")
+
+
 def test_a_marked_picture_is_not_asked_for_where_it_lies_already(bench):
     drop(bench, edl=EDL.replace(b"A001_C004.mov", b"plate.[1001-1100].exr"))
     bench.write("day/plate.1001.exr", b"v/1\x01")

@@ -14,6 +14,7 @@ from clipspool.intake.kinds import Sort, sort_of, stem
 from clipspool.intake.names import TOML, Kind
 from clipspool.intake.near import folded
 from clipspool.intake.pair import Entry
+from clipspool.intake.sidecar.keys import VARIANTS_MAX
 from clipspool.intake.sidecar.layers import of_cut
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.references import spellings
@@ -100,6 +101,9 @@ def placed(
 
     Returns what is wrong with them, or for each of the two tries the cuts and their settings.
     """
+    if len(marked) > VARIANTS_MAX:
+        why = f"`{readable(clip)}` is marked {len(marked)} times, and has {VARIANTS_MAX} results at most"
+        return [f"{why}: remove markers, or divide the timeline"], []
     said = (layer.keys["handle_frames"] for layer in reversed(layers) if "handle_frames" in layer.keys)
     asked = int(next(said, HANDLE_FRAMES))
     tries = []
