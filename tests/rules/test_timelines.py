@@ -198,6 +198,16 @@ def test_premiere_says_in_three_ways_that_a_clips_speed_is_changed(said, is_reti
     assert cut.refusal == ("its speed is changed" if is_retimed else "")
 
 
+@pytest.mark.parametrize(("out", "is_retimed"), [(85, False), (86, False), (100, True), (55, True)])
+def test_a_clip_of_another_rate_than_its_sequence_is_not_taken_for_retimed(out, is_retimed):
+    own = "<rate><timebase>60</timebase><ntsc>TRUE</ntsc></rate>\n\t\t\t\t\t\t<start>0</start>"
+    place = "<rate><timebase>25</timebase><ntsc>FALSE</ntsc></rate>\n\t\t\t\t\t\t<start>0</start>"
+    times = "<end>25</end><in>25</in><out>50</out>", f"<end>25</end><in>25</in><out>{out}</out>"
+    cut = read("premiere.xml", (place, own), times)[0][0]
+    assert cut.refusal == ("its speed is changed" if is_retimed else "")
+    assert cut.start == Fraction(25 * 1001, 60_000)
+
+
 def test_the_times_of_a_subclip_count_from_where_it_begins_in_its_media():
     end = "<end>25</end><in>25</in><out>50</out>"
     info = "<subclipinfo><startoffset>40</startoffset><endoffset>9</endoffset></subclipinfo>"

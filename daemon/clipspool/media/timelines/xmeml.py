@@ -29,7 +29,7 @@ def read(data: bytes) -> list[Cut]:
     """Return the cuts of all video tracks. Raises NoTimeline."""
     root = parse(data)
     files = _files(root)
-    cuts = [_cut(number, item, files) for number, item in numbered(_items(root))]
+    cuts = [_cut(number, item, rate, files) for number, (item, rate) in numbered(_items(root))]
     if not cuts:
         raise NoTimeline("it has no sequence with clips on a video track; export the sequence")
     return cuts
@@ -39,7 +39,7 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
     """Give each linked clip a file of its own, and count its in and out from that file's first picture."""
     root = parse(data)
     files = _files(root)
-    for number, item in numbered(_items(root)):
+    for number, (item, _) in numbered(_items(root)):
         if (link := links.get(number)) is not None:
             _relink(item, f"clipspool-{number}", link, files)
     _define_again(root, files)
@@ -61,11 +61,12 @@ def ruler(data: bytes) -> Iterator[tuple[int, str | None]]:
                 yield below[-1], marker.findtext("comment")
 
 
-def _items(root: Element) -> Iterator[Element]:
-    """Yield the clips of the video tracks of every sequence, those of nested sequences apart."""
+def _items(root: Element) -> Iterator[tuple[Element, Fraction | None]]:
+    """Yield the clips on the video tracks of each sequence, those of nested ones apart, and its rate."""
     for sequence in root.iter("sequence"):
+        rate = _rate(sequence)
         for track in sequence.iterfind("media/video/track"):
-            yield from track.iterfind("clipitem")
+            yield from ((item, rate) for item in track.iterfind("clipitem"))
 
 
 def _files(root: Element) -> dict[str, Element]:
@@ -87,7 +88,7 @@ def _whole(text: str | None) -> int:
         return -1
 
 
-def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
+def _cut(number: int, item: Element, shown: Fraction | None, files: Mapping[str, Element]) -> Cut:
     named = item.find("file")
     file = None if named is None else files.get(named.get("id", ""), named)
     rate = _rate(item) or _rate(file)
@@ -103,7 +104,10 @@ def _cut(number: int, item: Element, files: Mapping[str, Element]) -> Cut:
         refusal = "its in and out cannot be read"
     else:
         placed = (_whole(item.findtext("start")), _whole(item.findtext("end")))
-        if -1 not in placed and placed[1] - placed[0] != end - begin:
+        length = placed[1] - placed[0]
+        # Some programs count its place by the sequence's rate, and its in and out by its own.
+        apart = abs(length / (shown or rate) - (end - begin) / rate)
+        if -1 not in placed and length != end - begin and apart >= 1 / min(shown or rate, rate):
             refusal = RETIMED
     media = (text_of(file, "pathurl"), text_of(file, "name"), item.findtext("name"))
     rate = rate or Fraction(1)
