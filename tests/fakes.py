@@ -4,6 +4,7 @@ import queue
 import threading
 from collections import Counter, defaultdict, deque
 from dataclasses import replace
+from functools import cached_property
 
 from clipspool.jobs.events import (
     Cancelled,
@@ -163,7 +164,12 @@ class Bench:
         self.clip = self.drop("clip1", name, b"some clip", sidecar=sidecar)
         self.job = a_job(path=name)
         self.work = self.path / ".clipspool/work/clip1"
-        self.send_marks = SendMarks(path / "journal.leaving")
+        self._marks = path / "journal.leaving"
+
+    @cached_property
+    def send_marks(self):
+        """The file stays open: a worker that runs thousands of tests may have a thousand."""
+        return SendMarks(self._marks)
 
     def drop(self, clip_id, name, data, *, sidecar=b'prompt = "deep winter"\n'):
         """Put a clip into the inbox and claim it."""
