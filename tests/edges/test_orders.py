@@ -148,6 +148,15 @@ def test_an_order_whose_connection_is_lost_is_said_to_be_carried_out_or_not(open
     assert carried_out.is_set()
 
 
+@pytest.mark.parametrize("prompt", ["caf\udce9", "caf\0"])
+def test_an_order_that_no_database_takes_is_said_to_be_not_given(opened, prompt):
+    with pytest.raises(
+        NotAnswered, match=r"^the order was not given: a part of it is no UTF-8, or holds a NUL$"
+    ):
+        give(opened, "b", "again", {"ids": ["j1"], "prompt": prompt}, 30.0)
+    assert rows(opened) == []
+
+
 def test_an_order_that_nobody_takes_is_withdrawn_and_never_carried_out_later(opened, leader):
     with pytest.raises(NotAnswered, match="no node of the farm leads now, so nothing was done"):
         give(opened, "b", "retry", {"ids": ["j1"]}, 0.2)

@@ -50,6 +50,8 @@ def give(connect: Connect, node: str, command: str, arguments: Mapping[str, Any]
             (given,) = ask(connection, "give_order", row)
             connection.execute(b"NOTIFY " + _CHANNEL)
             return _await(connection, given["id"], seconds)
+    except psycopg.DataError as error:
+        raise NotAnswered("the order was not given: a part of it is no UTF-8, or holds a NUL") from error
     except psycopg.Error as error:
         why = f"the farm's database cannot be asked ({' '.join(str(error).split())})"
         # Where the connection was lost the order may be there, and the leader takes it up.
