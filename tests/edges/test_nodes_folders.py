@@ -14,6 +14,7 @@ from clipspool.app.folders import InboxFolders
 from clipspool.app.node_sight import looks_of
 from clipspool.app.node_stages import NodeStages
 from clipspool.app.settings import load
+from clipspool.cli.check.folders import known_to, look_at_inbox
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Identity
 from clipspool.farm.sight import Sight
@@ -147,6 +148,9 @@ class TestAnInboxThatIsOnlyRead:
             nodes.serve(elsewhere)
         assert sees(looks_of(there)["bay"])
         assert not sees(looks_of(elsewhere)["bay"])
+        (checked, *_) = look_at_inbox(elsewhere.inbox[0], elsewhere, known_to(nodes.address))
+        assert checked.level == "bad"
+        assert "is empty, and another node has served it" in checked.why
         (elsewhere.inbox[0].path / "shot.mp4").touch()
         nodes.serve(elsewhere)
         assert sees(looks_of(elsewhere)["bay"])

@@ -57,8 +57,12 @@ def test_check_names_a_folder_that_only_looks_like_the_nas(tmp_path):
     for folder in ("bay/@night", "bay/#recycle", "bay/day", "out"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.mp4").touch()
-    (inbox,) = load(tmp_path / "config.toml", {"HOME": str(tmp_path)}).inbox
-    said = [finding for finding in look_at_inbox(inbox) if "ignored: at the top" in finding.why]
+    settings = load(tmp_path / "config.toml", {"HOME": str(tmp_path)})
+    said = [
+        finding
+        for finding in look_at_inbox(settings.inbox[0], settings)
+        if "ignored: at the top" in finding.why
+    ]
     assert [finding.level for finding in said] == ["warn"]
     assert "@night" in said[0].why
 

@@ -58,7 +58,7 @@ def look(
         yield from in_time("journal", partial(look_at_database, settings.journal.place))
     known = known_to(settings.journal.place)
     for inbox in settings.inbox:
-        yield from look_at_inbox(inbox, known)
+        yield from look_at_inbox(inbox, settings, known)
     yield from look_at_events(settings)
     yield from look_at_notify(settings, sends=notifies)
     yield from look_at_page(settings)

@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from clipspool.app.folders import known_folders
+from clipspool.app.folders import known_folders, origin_of
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.check.finding import Finding, why_of
 from clipspool.cli.check.trials import try_moves
 from clipspool.intake.unwatched import passed_by
 from clipspool.journal import Journal, JournalError, Place
-from clipspool.spool.guard import Guard, MountGuard, Unavailable
+from clipspool.spool.guard import Guard, Unavailable
+from clipspool.spool.root import Root
 from clipspool.system import mounts
 from clipspool.system.atomic import FOLDER_FLAGS, NEW_FLAGS, OURS, Opened, is_folder, unlink
 from clipspool.system.redaction import readable
@@ -64,12 +65,14 @@ def known_to(place: Place) -> Mapping[str, str]:
         return known_folders(journal)
 
 
-def look_at_inbox(inbox: InboxSettings, known: Mapping[str, str] = MappingProxyType({})) -> Iterator[Finding]:
+def look_at_inbox(
+    inbox: InboxSettings, settings: Settings, known: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Finding]:
     """Look at an inbox and its outbox; `known`: the folders that the journal knows."""
     usable = []
     if inbox.is_read_only:
-        what, mount = f"inbox {inbox.name}", known.get(f"mount:{inbox.name}")
-        yield from in_time(what, partial(_read_only, what, inbox, mount))
+        what, origin = f"inbox {inbox.name}", origin_of(inbox, settings, known)
+        yield from in_time(what, partial(_read_only, what, inbox, origin))
     for what, folder, kind in (
         *(() if inbox.is_read_only else ((f"inbox {inbox.name}", inbox.path, "inbox"),)),
         (f"outbox of {inbox.name}", inbox.outbox, "kept" if inbox.is_read_only else "outbox"),
@@ -105,12 +108,12 @@ def in_time(
     return found
 
 
-def _read_only(what: str, inbox: InboxSettings, known: str | None) -> Iterator[Finding]:
+def _read_only(what: str, inbox: InboxSettings, origin: Root) -> Iterator[Finding]:
     """Look at an inbox into which nothing is written."""
     try:
         with Opened(os.open(inbox.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             os.close(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd))
-            MountGuard(known, lambda _found: None).check(fd, inbox.path)
+        origin.bind()
     except Unavailable as error:
         why, _, todo = str(error.strerror).partition("; ")
         yield Finding("bad", what, why, todo)
