@@ -151,3 +151,26 @@ def test_the_sound_of_a_part_of_an_avi_which_counts_it_in_packets_is_where_its_p
             assert isinstance(result, Finished), result
         heard.append(clicks(film)[-2] + start)  # the last one is the end
     assert heard[0] == pytest.approx(heard[1], abs=0.003)
+
+
+@pytest.mark.parametrize("start", [2.4, 13.4])
+def test_the_sound_of_a_part_is_whole_where_it_lies_before_its_pictures_in_the_file(decoder, tmp_path, start):
+    plain, clip, film = tmp_path / "plain.ts", tmp_path / "clip.ts", tmp_path / "film.mp4"
+    click = "aevalsrc='if(lt(mod(t,1),0.02),0.8*sin(2*PI*1000*t),0)':d=16:s=48000"
+    shown = ["-f", "lavfi", "-i", "testsrc2=s=64x36:r=25:d=16", "-f", "lavfi", "-i", click]
+    run(["ffmpeg", "-v", "error", *shown, *H264, "-g", "25", "-c:a", "aac", str(plain)])
+    data = plain.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    ahead = len(packets) // 5  # some three seconds
+
+    def place(number):
+        kind = (packets[number][1] & 31) << 8 | packets[number][2]
+        return number - ahead if kind == 257 else number
+
+    clip.write_bytes(b"".join(packets[number] for number in sorted(range(len(packets)), key=place)))
+    with clip.open("rb") as source, film.open("w+b") as target:
+        probe = decoder.verify(source.fileno())
+        wanted = finish_plan(probe, probe, start_seconds=start, seconds=2.0)
+        result = decoder.finish(source.fileno(), source.fileno(), target.fileno(), wanted)
+        assert isinstance(result, Finished), result
+    assert clicks(film)[:2] == pytest.approx([0.6, 1.6], abs=0.03)

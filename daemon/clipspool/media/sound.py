@@ -15,6 +15,7 @@ import av.filter
 from clipspool.media.facts import EXPORT_AGAIN, MediaError
 from clipspool.media.plan import AUDIO_BITS_PER_SECOND
 from clipspool.media.reading import audio_streams, foreign_errors, video_stream
+from clipspool.media.timing import READ_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ SAMPLES_PER_SECOND = 48_000
 AAC_FRAME_SAMPLES = 1024
 FINISH_BITS_PER_CHANNEL = 96_000
 APART_SECONDS_MAX = 10
+BACK_SECONDS = 2
 COARSE_SECONDS = Fraction(1, 500)
 """A unit of time as long as this would put a part's sound off its pictures."""
 SMALL_SAMPLES = frozenset({"u8", "u8p", "s16", "s16p"})
@@ -119,8 +121,10 @@ def _packets(
     open_tracks = dict(tracks)
     late = None if part.seconds is None else begin + Fraction(part.seconds) + APART_SECONDS_MAX
     with foreign_errors("copying the sound"):
-        if part.start_seconds > 0:
-            source.seek(int(begin * av.time_base))
+        # Sound may lie before its pictures in the file, and in a stream the place of a time is a guess.
+        back = APART_SECONDS_MAX if source.format.name in READ_WHOLE else BACK_SECONDS
+        if part.start_seconds > back:
+            source.seek(int((begin - back) * av.time_base))
         for packet in source.demux(streams):
             track = open_tracks.get(packet.stream_index)
             if packet.pts is None or packet.dts is None or packet.size == 0:
