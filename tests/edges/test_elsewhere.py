@@ -17,7 +17,7 @@ from fakes import PACE, PROFILE, RESULT, Desk, a_clip, a_job, a_task
 
 S = State
 SHA256 = "ab" * 32
-THREADS = LANES["disk"][0]
+THREADS = LANES["prepares"][0]
 
 
 class Others:

@@ -198,9 +198,9 @@ def test_lanes_show_what_lies_before_their_threads(desk):
         desk.drop(f"clip{number}")
     desk.scheduler.turn()
     seen = pictured(desk)
-    assert seen["lane_threads", "disk"] == 6
-    assert seen["lane_busy", "disk"] == desk.scheduler.workers.disk.busy > 6
-    assert seen["lane_queue", "disk"] == seen["lane_busy", "disk"] - 6
+    assert seen["lane_threads", "prepares"] == 6
+    assert seen["lane_busy", "prepares"] == desk.scheduler.workers.lane(Stage.PREPARE).busy > 6
+    assert seen["lane_queue", "prepares"] == seen["lane_busy", "prepares"] - 6
     assert seen["lane_busy", "polls"] == 0
     held.set()
 

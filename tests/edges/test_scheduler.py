@@ -1398,3 +1398,18 @@ def test_a_work_folder_whose_removal_hangs_keeps_no_other_clip_from_its_result(o
         desk.turns(12, 5.0)
     assert [desk.state(f"clip{number}") for number in range(12)] == [S.DELIVERED] * 12
     desk.release(held)
+
+
+def test_clips_that_are_slow_to_make_ready_keep_no_result_from_its_outbox(desk):
+    fetch = desk.shop.hold(Stage.FETCH)
+    desk.drop("clip0")
+    desk.turns(8, 5.0)
+    held = desk.shop.hold(Stage.PREPARE)
+    for number in range(1, 7):
+        desk.drop(f"clip{number}")
+    desk.turns(2)
+    del desk.shop.held[Stage.FETCH]
+    desk.release(fetch)
+    desk.turns(3)
+    assert desk.state("clip0") is S.DELIVERED
+    desk.release(held)

@@ -32,7 +32,7 @@ DAEMON = {"running": True, "pid": 4711, "since": iso(NOON - 3600)}
 STOPPED = {"running": False, "pid": None, "since": None}
 LANES = [
     {"name": name, "threads": 6, "busy": 2, "stages": {"fetch": 2, "deliver": 0}}
-    for name in ("polls", "submits", "fetches", "disk")
+    for name in ("polls", "submits", "fetches", "prepares", "disk")
 ]
 LONG = "a very long reason that goes on and on " * 8
 

@@ -31,7 +31,7 @@ from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
-THREADS = LANES["fetches"][0] + LANES["disk"][0]
+THREADS = LANES["fetches"][0] + LANES["prepares"][0]
 """As many threads as the leader has for these stages: it hands out no more than its own lanes would take."""
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0

@@ -25,10 +25,11 @@ LANES: dict[str, tuple[int, frozenset[Stage]]] = {
     "hooks": (16, frozenset({Stage.VET})),
     "submits": (16, frozenset({Stage.SUBMIT})),
     "fetches": (6, frozenset({Stage.FETCH})),
-    "disk": (6, frozenset({Stage.PREPARE, Stage.DELIVER})),
+    "prepares": (6, frozenset({Stage.PREPARE})),
+    "disk": (6, frozenset({Stage.DELIVER})),
 }
 """Threads of each lane, and the stages it runs; retiring runs in `disk` too. A slow download or upload in one
-lane never blocks another."""
+lane never blocks another, and clips that are coded or uploaded keep no paid result from its outbox."""
 _AFTER_HOOKS = 4
 """Hooks after an end that run at one time; nothing waits for them."""
 _AHEAD = 4
