@@ -138,7 +138,11 @@ def test_a_field_that_is_not_known_is_refused_before_anything_is_done(stage, api
 
 
 @pytest.mark.parametrize(
-    "path", ["jobs?state=nothing", "jobs?limit=0", "jobs?limit=ten", "jobs?before=a/b", "jobs?limit=100000"]
+    "path",
+    [
+        *("jobs?state=nothing", "jobs?limit=0", "jobs?limit=ten", "jobs?before=a/b", "jobs?limit=100000"),
+        *("jobs?stat=failed", "jobs?inbox=bay&State=failed"),
+    ],
 )
 def test_a_question_that_cannot_be_is_refused_with_a_sentence(api, path):
     answer = api("GET", path)

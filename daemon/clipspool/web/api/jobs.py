@@ -26,6 +26,7 @@ from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200
 WORD_MAX = 200
+_FILTERS = ("state", "inbox", "q", "limit", "before")
 _KEPT_EVENTS = 2000
 _REST_SECONDS = 0.2
 _ALIVE_SECONDS = 15.0
@@ -73,6 +74,10 @@ class JobAnswers:
     def several(self, request: Request) -> dict[str, Any]:
         """Return a page of jobs, newest first."""
         asked = request.query_params
+        # As in a body: a filter with a typing error would list all jobs, perhaps to be retried and paid for.
+        if odd := next((name for name in asked if name not in _FILTERS), None):
+            known = ", ".join(_FILTERS)
+            raise NotTaken(422, "REQUEST.FIELD", f"There is no parameter {odd[:60]!a} (known: {known}).")
         wanted = Filter(
             tuple(_state(one) for one in asked.getlist("state")),
             asked.get("inbox") or None,
