@@ -189,6 +189,28 @@ def test_hooks_that_lie_in_a_home_are_let_in(tmp_path, monkeypatch):
     assert "strict" not in drop_in
 
 
+def test_a_configuration_in_a_home_is_let_in_with_its_folder_as_editors_save_by_a_rename(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("clipspool.cli.check.dropin._HOMES", (tmp_path,))
+    monkeypatch.setattr("clipspool.cli.check.dropin._TEMPORARY", ())
+    inbox = tmp_path / "op/clips/bay"
+    for folder in ("", "op/", "op/clipspool/"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        config = tmp_path / f"{folder}config.toml"
+        config.write_text(f'[[inbox]]\npath = "{inbox}"\noutbox = "/srv/out"\nsource = "keep"\n')
+        bound = config.parent if folder == "op/clipspool/" else config
+        drop_in = systemd_drop_in(load(config, STATE))
+        assert f'BindReadOnlyPaths="{bound}"\n' in drop_in
+        assert f'BindReadOnlyPaths="{inbox}"\n' in drop_in
+    script = tmp_path / "op/results/hooks/tag.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    results = f'outbox = "{tmp_path}/op/results"\n[hooks]\nafter_delivery = ["{script}"]\n'
+    config.write_text(f'[[inbox]]\npath = "{inbox}"\n{results}')
+    assert f'BindReadOnlyPaths="{script}"\n' in systemd_drop_in(load(config, STATE))
+
+
 def test_a_path_that_no_unit_can_hold_is_refused():
     for name in ("/srv/new\nline", "/srv/\udcff"):
         with pytest.raises(ValueError, match="cannot hold"):

@@ -32,7 +32,8 @@ def systemd_drop_in(settings: Settings) -> str:
     unit = [f"RequiresMountsFor={quoted(path)}" for path in (*folders, *only_read)]
     service = [f"ReadWritePaths={quoted(path)}" for path in folders]
     at_home = [path for path in folders if _is_within(path, _HOMES)]
-    read_at_home = [path for path in files if _is_within(path, _HOMES)]
+    inside = (*folders, *only_read)  # a folder of these must stay as it is bound
+    read_at_home = dict.fromkeys(_bound(path, inside) for path in files if _is_within(path, _HOMES))
     if at_home or read_at_home:
         service.append("ProtectHome=tmpfs")
         service += [f"BindPaths={quoted(path)}" for path in at_home]
@@ -57,6 +58,16 @@ def systemd_drop_in(settings: Settings) -> str:
     service += _socket_folder(settings)
     lines = ["# Made by `clipspool check --systemd`; make it again when a folder changes."]
     return "\n".join([*lines, "[Unit]", *unit, "", "[Service]", *service, ""])
+
+
+def _bound(path: Path, inside: tuple[Path, ...]) -> Path:
+    """Return what shows a file of a home to the service: its folder, where that is not the home itself.
+
+    A file alone would stay what it was: most editors save another one and rename it, and a reload would read
+    the former again.
+    """
+    is_at_top = path.parent in _HOMES or path.parent.parent in _HOMES
+    return path if is_at_top or _is_within(path, inside) else path.parent
 
 
 def _named(settings: Settings) -> list[Path | None]:
