@@ -277,6 +277,18 @@ def test_what_is_no_timeline_or_would_harm_is_refused_in_words(data, suffix, why
         timelines.read(data.encode(), suffix)
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "Unicode"])
+def test_an_xml_whose_encoding_is_not_read_says_so(encoding):
+    data = (HOME / "premiere.xml").read_bytes().replace(b"UTF-8", encoding.encode())
+    with pytest.raises(NoTimeline, match="export it as UTF-8"):
+        timelines.read(data, ".xml")
+
+
+def test_a_number_of_a_million_digits_is_no_time():
+    (cut, *_), _ = read("cut.otio", ('"value": 90025.0', '"value": "1e99999999"'))
+    assert cut.refusal == "what it shows of its media cannot be read"
+
+
 def test_an_xml_in_utf_16_is_read_as_well():
     (cuts, data) = read("premiere.xml")
     wide = data.decode().replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16")

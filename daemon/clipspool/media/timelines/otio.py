@@ -141,6 +141,8 @@ def _reach(children: list[Table], at: int, name: str) -> Fraction:
 def _time(table: Any) -> tuple[Fraction, Fraction | None]:
     """Return seconds and frames a second of a rational time."""
     try:
+        if isinstance(table["rate"], str) or isinstance(table["value"], str):  # it may have a million zeros
+            return _ZERO, None
         rate = Fraction(str(table["rate"])).limit_denominator(1001)
         # 23.976 stands for 24000/1001, 29.97 for 30000/1001.
         for whole in (24, 30, 48, 60, 120):

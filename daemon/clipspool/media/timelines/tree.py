@@ -48,6 +48,10 @@ def parse(data: bytes) -> Element:
         return builder.close()
     except expat.ExpatError as error:
         raise NoTimeline(f"it is no whole XML ({error}); export it again") from None
+    except NoTimeline:
+        raise
+    except (LookupError, ValueError):  # unknown to the parser, or with several bytes a letter
+        raise NoTimeline("it is written in an encoding that is not read; export it as UTF-8") from None
     except AssertionError:
         raise NoTimeline("it is empty") from None
 
