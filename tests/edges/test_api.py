@@ -24,7 +24,7 @@ from clipspool.reporting.status import job_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.web import cache, connections, uploads
-from clipspool.web.api import films
+from clipspool.web.api import clips, films
 from clipspool.web.api.jobs import _event_of
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
@@ -560,6 +560,19 @@ def test_what_became_of_a_clip_is_told_by_its_id(stage, api, monkeypatch, name):
     (stage.home / "bay" / name).unlink()
     told = api("GET", f"clips/{sent['id']}").json
     assert (told["state"], [job["id"] for job in told["jobs"]]) == ("accepted", ["job1"])
+
+
+def test_a_clip_that_was_taken_out_of_the_inbox_is_not_said_to_be_accepted_for_ever(stage, api, monkeypatch):
+    sent = api.send(key="k").json["id"]
+    (stage.home / "bay/shot.mp4").unlink()
+    told = api("GET", f"clips/{sent}").json
+    assert (told["state"], told["jobs"]) == ("accepted", []), "it may be on its way into the journal"
+    monkeypatch.setattr(clips, "_GONE_SECONDS", 0.0)
+    answer = api("GET", f"clips/{sent}")
+    assert (answer.status, answer.json["error"]["code"]) == (404, "CLIP.GONE")
+    assert api.send(key="k").status == 201, "the same order is answered as before, and not given anew"
+    stage.add("job1", path="shot.mp4", created_at=stage.now)
+    assert [job["id"] for job in api("GET", f"clips/{sent}").json["jobs"]] == ["job1"]
 
 
 WRONG_FORMS = [

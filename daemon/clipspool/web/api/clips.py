@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 import anyio
@@ -25,6 +26,8 @@ from clipspool.web.uploads import Upload
 log = structlog.get_logger()
 
 _JOBS_MAX = 200
+_GONE_SECONDS = 60.0
+_GONE_MAX = 10_000
 _CLOCK_SECONDS = 5.0
 """A clip may be accepted a moment before its upload is recorded as placed."""
 
@@ -35,6 +38,7 @@ class ClipRoutes:
     def __init__(self, films: Films, lookup: Lookup, snapshot: DaemonState) -> None:
         self._films, self._uploads = films, films.uploads
         self._lookup, self._snapshot = lookup, snapshot
+        self._gone_since: dict[str, float] = {}
 
     async def post(self, request: Request) -> Any:
         """Take a clip with its sidecar: `file`, or an `upload` that is complete."""
@@ -116,7 +120,10 @@ class ClipRoutes:
         if upload.placed_at is None:
             message = "That upload is not complete: no clip lies in the inbox yet."
             raise NotTaken(404, "CLIP.UNKNOWN", message)
-        return await self._placed(upload)
+        told = await self._placed(upload)
+        if told["state"] == "accepted" and not told["jobs"]:
+            self._refuse_gone(upload)
+        return told
 
     async def _placed(self, upload: Upload, credits_: float | None = None) -> Any:
         story = await self._films.in_thread(self._story, upload)
@@ -138,6 +145,17 @@ class ClipRoutes:
         if self._uploads.root(upload.inbox).exists(upload.path):
             return {"state": "waiting", "reason": "it was not looked at yet", "jobs": []}
         return {"state": "accepted", "reason": "", "jobs": self._jobs(upload, seen.conditions)}
+
+    def _refuse_gone(self, upload: Upload) -> None:
+        """Raise NotTaken once a clip was neither in its inbox nor a job for longer than accepting takes."""
+        if len(self._gone_since) >= _GONE_MAX:
+            self._gone_since.clear()
+        since = self._gone_since.setdefault(upload.id, time.monotonic())
+        if time.monotonic() - since >= _GONE_SECONDS:
+            message = (
+                "The clip does not lie in the inbox any more, and no job is known of it: it was removed."
+            )
+            raise NotTaken(404, "CLIP.GONE", message)
 
     def _jobs(self, upload: Upload, conditions: Conditions) -> list[dict[str, Any]]:
         since = (upload.placed_at or upload.begun_at) - _CLOCK_SECONDS
