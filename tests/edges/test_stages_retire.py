@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 import time
 import tomllib
 from dataclasses import replace
@@ -39,6 +40,7 @@ from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import moves
 from disks import REFUSALS, Crash, Disk
 from fakes import NOON, PROFILE, RESULT, Bench, Studio, a_clip, a_job, a_task, always, lying
+from patience import patient
 
 DONE = a_job(state=State.DELIVERED, task=a_task(), paid=Paid.YES)
 FAILED = a_job(
@@ -514,6 +516,17 @@ def test_a_refusal_is_known_with_its_reason_when_the_journal_is_lost(bench):
     (found,) = look(bench).ours
     error = found.jobs[0].error
     assert (error.code, error.message, error.retryable) == ("SAFETY.INPUT", "it was moderated", False)
+
+
+def test_the_thread_that_notes_ends_after_what_it_has_to_write(bench):
+    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1")
+    notes_of.on_news(Happened(bench.job, replace(bench.job, state=State.CANCELLED), on.Cancelled("ann")))
+    notes_of.stop()
+    threads = [one for one in threading.enumerate() if one.name == "ledger-1"]
+    for one in threads:
+        one.join(patient(10))
+        assert not one.is_alive()
+    assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["cancelled"]
 
 
 INTENT, TASK = ("intent", {"number": 1}), ("task", {"number": 1, "task_id": "task-1"})

@@ -102,11 +102,11 @@ class Daemon:
         self._configure_scheduler()
         self.monitoring.subscribe_to(self.scheduler)
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
-        notes = LedgerNotes(
+        self._notes = LedgerNotes(
             lambda inbox: self._stages.tools.folders_of.get(inbox),  # noqa: PLW0108 - tools are replaced
             self._folders.journal_id,
         )
-        self.scheduler.subscribe(notes.on_news)
+        self.scheduler.subscribe(self._notes.on_news)
         self._status_files = StatusFiles(settings.journal.path, now, settings.journal.place)
         self.scheduler.subscribe(self._status_files.on_news)
         self._marks = Marks(self.scheduler, self._folders.journal_id, self._folders.roots)
@@ -266,6 +266,7 @@ class Daemon:
         self._balance_reader.stop()
         self.answers.close()
         self._status_files.stop()
+        self._notes.stop()
         # Before the process ends: otherwise their files stay half-written.
         self._end_inboxes([thread for one in self._bindings.values() for thread in one.end()])
         self.monitoring.close()

@@ -32,9 +32,13 @@ class LedgerNotes:
         """`folders_of` returns an inbox with its outbox; `begin` runs a piece of work, else a thread does."""
         self._folders_of, self._journal_id = folders_of, journal_id
         # A file server that hangs keeps this one thread, and no other.
-        lane = Lane("ledger", 1)
-        lane.busy = 1
-        self._begin = begin or lane.begin
+        self._lane = Lane("ledger", 1)
+        self._lane.busy = 1
+        self._begin = begin or self._lane.begin
+
+    def stop(self) -> None:
+        """End the thread once it has written what is in its queue."""
+        self._lane.stop()
 
     def on_news(self, news: News) -> None:
         """Have a line written for an order or a hold that decides whether a job is sent."""
