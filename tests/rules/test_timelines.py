@@ -80,6 +80,7 @@ LOC = "* LOC: 01:00:00:10"
         ("premiere.xml", "<enabled>TRUE</enabled>", "<enabled>FALSE</enabled>", "it is switched off"),
         ("premiere.xml", "<end>25</end>", "<end>75</end>", "its speed is changed"),
         ("premiere.xml", "<out>50</out>", "<out>x</out>", "its in and out cannot be read"),
+        ("premiere.xml", "<alphatype>", "<stillframe>TRUE</stillframe><alphatype>", "its speed is changed"),
         ("finalcut.fcpxml", "<adjust-transform", "<timeMap/><adjust-transform", "its speed is changed"),
         ("finalcut.fcpxml", 'duration="1s" format', 'duration="1s" enabled="0" format', "it is switched off"),
         ("finalcut.fcpxml", '<asset-clip ref="r2"', '<asset-clip ref="r77"', "it is a compound"),

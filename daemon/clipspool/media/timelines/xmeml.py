@@ -126,6 +126,10 @@ def _cut(number: int, item: Element, shown: Fraction | None, files: Mapping[str,
 
 
 def _is_retimed(item: Element) -> bool:
+    if (
+        item.findtext("stillframe") or ""
+    ).strip().upper() == "TRUE":  # one frame of its media, for its length
+        return True
     for effect in item.iterfind("filter/effect"):
         if (effect.findtext("effectid") or "").strip().lower() == "timeremap":
             said = {
