@@ -25,6 +25,7 @@ from clipspool.jobs.model import Error, Held, State
 from clipspool.jobs.records import Life, Peer, Spend
 from clipspool.jobs.text import iso
 from clipspool.reporting.status import InboxView, job_json, status_json
+from clipspool.scheduler.workers import LANES as ALL
 from fakes import NO_CREDITS, NOON, a_job, a_task
 
 NOW = Conditions(NOON, spend=Spend(480, 900.0), limits=Limits(credits_per_day=1000.0))
@@ -96,6 +97,12 @@ def test_every_line_fits_the_width_and_all_of_them_the_height(width, height):
     assert max(cell_len(line.plain) for line in lines if line not in commands) <= width
     assert "\n" not in "".join(line.plain for line in lines)
     assert height is None or len(lines) <= height
+
+
+def test_at_80_columns_no_lane_is_cut():
+    lanes = [{"name": name, "threads": size, "busy": size, "stages": {}} for name, (size, _) in ALL.items()]
+    drawn = text(replace(BUSY, status={**BUSY.status, "lanes": lanes}), 80)
+    assert "prepares 6/6  disk 6/6" in drawn
 
 
 @pytest.mark.parametrize("height", [40, 60])

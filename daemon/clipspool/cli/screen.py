@@ -254,7 +254,7 @@ class _Pen:
     def _lanes(self, lanes: Sequence[Mapping[str, Any]]) -> Text:
         line = Text("  ")
         for number, lane in enumerate(lanes):
-            line.append("   " if number else "")
+            line.append("  " if number else "")
             at_work = ", ".join(f"{stage} {n}" for stage, n in lane["stages"].items() if n)
             line.append(f"{lane['name']} {lane['busy']}/{lane['threads']}", "" if lane["busy"] else "dim")
             line.append(f" ({at_work})" if at_work and self.width >= 100 else "", "dim")  # noqa: PLR2004
