@@ -42,7 +42,8 @@ POLL_SECONDS = 15.0
 TROUBLES = (psycopg.Error, PoolTimeout, ProcrastinateException, OSError)
 """What is raised where the database cannot be asked."""
 _OUTAGES = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction, OSError)
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
+"""Shorter than the time in which a worker has to give a sign, also with the shortest lease."""
 _PAUSE_SECONDS = 2.0
 
 
