@@ -114,6 +114,16 @@ def test_of_a_clip_that_was_trimmed_without_coding_it_again_what_players_show_is
     assert abs(lights(target)[0] - (24 + 5 * 35)) <= 2
 
 
+def test_an_avi_that_ends_before_its_first_picture_is_decoded_has_all_its_pictures(decoder, tmp_path):
+    clip, target = tmp_path / "clip.avi", tmp_path / "sent.mp4"
+    shown = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=1", "-frames:v", "2"]
+    run(["ffmpeg", "-v", "error", *shown, *H264, "-bf", "2", str(clip)])
+    with clip.open("rb") as source, target.open("w+b") as destination:
+        made = plan(decoder.verify(source.fileno()), Bounds(), 3_000_000)
+        assert isinstance(decoder.conform(source.fileno(), destination.fileno(), made), Conformed)
+    assert len(lights(target)) == 2
+
+
 def clicks(path):
     """Return when its sound is heard after a silence, in seconds."""
     listen = ["ffmpeg", "-i", str(path), "-vn", "-af", "silencedetect=n=-20dB:d=0.3", "-f", "null", "-"]

@@ -245,7 +245,9 @@ def _time_of(
     An AVI says only when it is decoded, and FFmpeg's guess of the rest may be wrong; a program stream gives
     some pictures the time of another one.
     """
-    said = (picture.dts,) if source.format.name == "avi" else (picture.pts, picture.dts)
+    said = (picture.pts, picture.dts)
+    if source.format.name == "avi":  # not even that of a clip that ends before its first picture is decoded
+        said = (picture.dts, picture.pts if before is None else None)
     usable = (time for time in said if time is not None and (before is None or time > before))
     return next(usable, None if before is None else before + 1)
 
