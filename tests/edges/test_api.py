@@ -365,7 +365,10 @@ def test_a_program_without_its_token_is_told_so(stage, api):
     for method, path in (("POST", "jobs/clip1/cancel"), ("POST", "clips"), ("DELETE", f"uploads/{'0' * 32}")):
         answer = api(method, path)
         assert (answer.status, "Authorization: Bearer" in answer.json["error"]["message"]) == (401, True)
+        assert answer.getheader("WWW-Authenticate") == "Bearer"
     assert stage.commands == []
+    api.headers = {"Authorization": "Bearer wrong-token-of-length"}
+    assert api("GET", "jobs").getheader("WWW-Authenticate") == "Bearer"
 
 
 def test_a_page_of_another_site_sends_nothing_with_the_session_of_this_one(stage, api):

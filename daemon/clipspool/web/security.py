@@ -293,6 +293,8 @@ def refused(
     """Return a refusal of the JSON interface: a code for programs and a sentence for people."""
     error = {"code": code or f"HTTP.{status}", "message": message, **(facts or {})}
     kept = {name: value for name, value in (headers or {}).items() if name.lower() not in _OF_THE_BODY}
+    if status == 401:  # noqa: PLR2004  (RFC 9110: it names the scheme, and some libraries give up without)
+        kept["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": error}, status, kept)
 
 
