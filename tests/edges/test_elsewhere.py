@@ -204,6 +204,10 @@ def test_a_clip_over_which_three_machines_were_lost_is_set_aside(desk):
         desk.others.given.remove(given)
         desk.others.report(given, Postponed("its machine does not answer", 0.0), is_lost=True)
     assert desk.job(job_id).held is Held.POISON
+    assert desk.job(job_id).reason == (
+        "3 times a node was lost in the stage prepare of this clip; `clipspool approve` tries again, "
+        "`clipspool cancel` ends it"
+    )
     desk.release(held)
     desk.order(operator.approve, [job_id], "ann")
     desk.until(S.DELIVERED, job_id)

@@ -83,7 +83,9 @@ class Suspects:
         It is counted for this term alone, and such a job need not run alone: this process is not at risk.
         """
         self._lost.add(job.id, stage.value)
-        return _reason(stage.value, job) if self._lost.count(job.id) >= CRASHES_MAX else ""
+        if self._lost.count(job.id) < CRASHES_MAX:
+            return ""
+        return f"{CRASHES_MAX} times a node was lost in the stage {stage.value} of this clip{_todo(job)}"
 
     def note(self, in_flight: Mapping[str, InFlight], retiring: Collection[str] = ()) -> None:
         """Record what workers have, and are about to be given."""
@@ -134,8 +136,12 @@ _RETIRE_REASON = (
 
 
 def _reason(stage: str, job: Job) -> str:
-    paid = "; its result is paid for, and waits" if job.state is not State.QUEUED else ""
     return (
         f"clipspool itself died {CRASHES_MAX} times in the stage {stage} of this clip, the last time with "
-        f"nothing else under way{paid}; `clipspool approve` tries again, `clipspool cancel` ends it"
+        f"nothing else under way{_todo(job)}"
     )
+
+
+def _todo(job: Job) -> str:
+    paid = "; its result is paid for, and waits" if job.state is not State.QUEUED else ""
+    return f"{paid}; `clipspool approve` tries again, `clipspool cancel` ends it"
