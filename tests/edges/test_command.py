@@ -97,8 +97,13 @@ def test_one_that_ends_and_leaves_a_child_with_its_pipes_keeps_nobody_waiting(sc
 def test_a_child_that_left_the_group_and_floods_the_pipes_keeps_nobody_waiting(script, tmp_path):
     ran = script(
         """
-        child = subprocess.Popen(["yes"], start_new_session=True)
-        open("child", "w").write(str(child.pid))
+        waits = ["sh", "-c", "read go; exec yes"]
+        child = subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True)
+        with open("child", "w") as file:
+            file.write(str(child.pid))
+        child.stdin.write(b"go\\n")
+        child.stdin.flush()
+        time.sleep(0.05)
         """
     )
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
