@@ -49,6 +49,14 @@ def test_a_result_that_players_show_otherwise_than_it_is_stored_is_not_copied():
     assert finish_plan(CLIP, CLIP, wanted=FinishChoices(dimensions=True)).copy_video
 
 
+@pytest.mark.parametrize("model", [MODEL, Bounds(seconds_min=2)])
+def test_a_single_picture_is_no_video_for_any_model(model):
+    still = plan(replace(CLIP, seconds=1 / 24, frames=1), model, None)
+    assert isinstance(still, Refuse)
+    assert still.reason == "it is a single picture, not a video"
+    assert not isinstance(plan(replace(CLIP, seconds=2 / 24, frames=2), model, None), Refuse)
+
+
 RESULT_AT_24 = replace(CLIP, seconds=3.125, frames=75)
 SOURCE_AT_25 = replace(CLIP, fps="25/1", seconds=3.0, frames=75)
 

@@ -201,9 +201,10 @@ def _length(probe: Probe, limits: Bounds, long_clips: LongClips, start_seconds: 
     # Once, and here: pictures, sound and timecode begin at the same instant, whatever each rounds to.
     start_seconds = float(round(Fraction(wanted) * rate) / rate)
     least, most = limits.seconds_min or 0.0, limits.seconds_max or probe.seconds
-    if not start_seconds and probe.seconds < least - frame / 2:
-        if probe.seconds < frame * FRAMES_MIN or not frame:
-            return Refuse("it is a single picture, not a video", "Use a clip that has several pictures.")
+    is_short = not start_seconds and probe.seconds < least - frame / 2
+    if 0 < probe.seconds < frame * FRAMES_MIN or (is_short and not (frame and probe.seconds)):
+        return Refuse("it is a single picture, not a video", "Use a clip that has several pictures.")
+    if is_short:
         change = f"last picture held to {least:g} s, the model's least (it is {probe.seconds:g} s)"
         return replace(whole, seconds=least, own_seconds=probe.seconds, changes=(change,))
     if not start_seconds and probe.seconds <= most + frame / 2:
