@@ -119,9 +119,14 @@ class Oracle:
         return len(doubtful), sum((Counter(doubtful) - paid).values())
 
     def _files(self):
-        """Count the files of the inbox by their SHA-256."""
+        """Count the files of the inbox by their SHA-256.
+
+        What FUSE keeps of a file that was removed while it was open stays where that removal fails, too.
+        """
         found = Counter()
         for path in self.bay.inbox.rglob("*"):
+            if path.name.startswith(".fuse_hidden"):
+                continue
             with contextlib.suppress(FileNotFoundError):
                 if path.is_file() and not path.is_symlink() and path.stat().st_size < SIZE_MAX:
                     found[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
