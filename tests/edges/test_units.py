@@ -86,6 +86,7 @@ def test_the_unit_keeps_what_the_contract_says():
     text = (SYSTEMD / "clipspool.service").read_text()
     for line in (
         "Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartPreventExitStatus=78",
+        "StartLimitIntervalSec=0",
         "TimeoutStopSec=90", "User=clipspool", "Group=clipspool", "StateDirectory=clipspool",
         "RuntimeDirectory=clipspool", "RuntimeDirectoryPreserve=restart",
         "LoadCredential=provider_api_key:/etc/clipspool/provider_api_key",

@@ -82,7 +82,7 @@ ROWS = {
             "test_nodes_whose_clocks_differ_by_days_follow_each_others_tasks_and_hold_nothing",
         ),
     ),
-    "a node has another version": (
+    "a node's version has another database schema": (
         ("edges/test_lease.py", "test_a_newer_version_does_not_change_the_tables_under_running_nodes"),
         (
             "edges/test_journal_postgres.py",

@@ -340,6 +340,21 @@ def test_a_daemon_that_is_killed_or_hangs_is_started_again_and_pays_nothing_twic
     box.ok("systemctl daemon-reload && systemctl restart clipspool")
 
 
+def test_it_is_started_again_however_often_its_journals_disk_was_full(box):
+    quick = box.root / "etc/systemd/system/clipspool.service.d/quick.conf"
+    quick.write_text("[Service]\nRestartSec=100ms\n")
+    box.ok("systemctl daemon-reload && systemctl stop clipspool")
+    box.ok("mount -t tmpfs -o size=64k none /var/lib/clipspool")
+    box.ok("head -c 64k /dev/zero > /var/lib/clipspool/full")
+    box.ok("systemctl start --no-block clipspool")
+    starts = "systemctl show -p NRestarts --value clipspool"
+    box.until(lambda: int(box.ok(starts)) > 12, 120, "it was started more than ten times")
+    box.ok("umount -l /var/lib/clipspool")
+    box.until(lambda: main_pid(box) and status(box)["daemon"]["running"], 60, "it runs once there is room")
+    quick.unlink()
+    box.ok("systemctl daemon-reload && systemctl restart clipspool")
+
+
 def test_what_is_missing_is_named_and_mended_by_installing_again(box):
     box.ok("systemctl stop clipspool && mv /srv/clips/bay-1-results /srv/kept")
     assert "226/NAMESPACE" in box.run("clipspool check --systemd").err
