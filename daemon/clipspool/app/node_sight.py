@@ -1,4 +1,4 @@
-"""Looks which inboxes a node of a farm reaches: those that the journal knows, no folder in their place."""
+"""Finds out which inboxes a node of a farm reaches; another folder in an inbox's place does not count."""
 
 from __future__ import annotations
 

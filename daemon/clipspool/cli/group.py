@@ -203,7 +203,7 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 asks_nothing = click.option("--yes", is_flag=True, hidden=True, expose_value=False)
-"""For commands that change something without a question: a script gives `--yes` to all."""
+"""For commands that ask nothing: a script may give `--yes` to every command that changes something."""
 
 
 def command(

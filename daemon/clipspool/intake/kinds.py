@@ -70,7 +70,7 @@ def words(text: str, before: str = "") -> frozenset[str]:
 TIMELINES = words("edl fcpxml otio xml", ".")
 """Suffixes of the timelines that are read."""
 UNREAD_TIMELINES = words("aaf cmx fcpxmld otiod otioz xmeml", ".")
-"""Suffixes of timelines of which nobody knows here what they show; an ALE or OMF holds no cut of pictures."""
+"""Suffixes of timelines that cannot be read: they may show any clip. An ALE or OMF shows no pictures."""
 SORTS = {suffix: sort for sort, names in _SUFFIXES.items() for suffix in words(names, ".")}
 PLAIN_TEXT = words(f"txt toml text md markdown {_SUFFIXES[Sort.SETTINGS]}", ".")
 """Suffixes of plain text: renaming the file is enough."""

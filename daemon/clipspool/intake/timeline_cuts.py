@@ -148,7 +148,8 @@ def _planned(cut: Cut, facts: dict[str, Any], handles: int, clip: Rel) -> Planne
     fps = constant_rate(probe)
     total = round(Fraction(probe.seconds) * fps)
     zero = frames_of_timecode(probe.timecode, fps) if probe.timecode else None
-    # By how the media counts its own frames: programs write `:` and `;` as their timeline counts.
+    # The media's own timecode tells whether frames are dropped: a program writes `:` or `;` as its timeline
+    # counts.
     is_drop = ";" in probe.timecode if probe.timecode else None
     day = frames_of_timecode("24:00:00:00", fps, is_drop=is_drop) or 0
     if cut.timecodes is not None:

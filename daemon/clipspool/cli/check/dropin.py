@@ -61,7 +61,7 @@ def systemd_drop_in(settings: Settings) -> str:
 
 
 def _bound(path: Path, inside: tuple[Path, ...]) -> Path:
-    """Return what shows a file of a home to the service: its folder, where that is not the home itself.
+    """Return what the service needs of a home to see a file in it: its folder, but never the home itself.
 
     A file alone would stay what it was: most editors save another one and rename it, and a reload would read
     the former again.
