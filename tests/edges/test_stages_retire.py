@@ -520,13 +520,15 @@ def test_a_refusal_is_known_with_its_reason_when_the_journal_is_lost(bench):
 
 def test_the_thread_that_notes_ends_after_what_it_has_to_write(bench):
     notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1")
-    notes_of.on_news(Happened(bench.job, replace(bench.job, state=State.CANCELLED), on.Cancelled("ann")))
+    ended = replace(bench.job, state=State.CANCELLED)
+    notes_of.on_news(Happened(bench.job, ended, on.Cancelled("ann")))
+    notes_of.on_news(Happened(ended, bench.job, on.Retried("ann")))
     notes_of.stop()
     threads = [one for one in threading.enumerate() if one.name == "ledger-1"]
     for one in threads:
         one.join(patient(10))
         assert not one.is_alive()
-    assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["cancelled"]
+    assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["cancelled", "retried"]
 
 
 INTENT, TASK = ("intent", {"number": 1}), ("task", {"number": 1, "task_id": "task-1"})

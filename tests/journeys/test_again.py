@@ -95,7 +95,9 @@ def test_a_daemon_that_is_killed_right_after_the_order_pays_for_the_version_once
         bay.daemon = None
         assert bay.run_until_idle() == 0
         states = bay.jobs()
-        # Killed while the request was on its way it is in doubt, and never sent again by itself.
+        # Killed while the request was on its way it is in doubt, and never sent again by itself. Killed right
+        # before, nothing was sent: another request is.
         assert states[f"{first['id']}-r2"] in {"delivered", "in_doubt"}
         assert bay.paid <= 2
-        assert len(bay.query("SELECT 1 FROM tasks WHERE job_id = ?", f"{first['id']}-r2")) == 1
+        made = "SELECT 1 FROM tasks WHERE job_id = ? AND task_id IS NOT NULL"
+        assert len(bay.query(made, f"{first['id']}-r2")) <= 1
