@@ -132,11 +132,8 @@ def _near(path: Path) -> Iterator[str]:
 
 def _silence(do: str, given: Mapping[str, Any]) -> str:
     """Return what is said of a command that was not answered in time: an order may still be carried out."""
-    then = (
-        ""
-        if do in _LOOKS or given.get("dry_run")
-        else "; it may still do this, so look before you order it again"
-    )
+    is_order = do not in _LOOKS and not given.get("dry_run")
+    then = "; it may still do this, so look before you order it again" if is_order else ""
     return f"the daemon runs, but does not answer{then}"
 
 

@@ -33,8 +33,7 @@ class LedgerNotes:
         self._folders_of, self._journal_id = folders_of, journal_id
         # A file server that hangs keeps this one thread, and no other.
         self._lane = Lane("ledger", 1)
-        self._lane.busy = 1
-        self._begin = begin or self._lane.begin
+        self._begin = begin or self._lane.hand_out
 
     def stop(self) -> None:
         """End the thread once it has written what is in its queue."""
