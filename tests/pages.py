@@ -48,6 +48,18 @@ FACTS = {
 }
 
 
+def followed(path, link):
+    """Where a browser goes by a link: `urljoin` takes folders without a name for none."""
+    if not link.startswith("."):
+        return link
+    folders = path.partition("?")[0].split("/")[1:-1]
+    while link.startswith("."):
+        step, _, link = link.partition("/")
+        if step == "..":
+            folders.pop()
+    return "/".join(["", *folders, link])
+
+
 class Client:
     """Says to a page exactly what it is told to."""
 
@@ -67,6 +79,7 @@ class Client:
             answer = connection.getresponse()
             answer.body = answer.read()
             answer.text = answer.body.decode("utf-8", "replace")
+            answer.to = followed(path, answer.getheader("Location", ""))
             return answer
         finally:
             connection.close()

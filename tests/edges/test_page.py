@@ -40,7 +40,7 @@ from clipspool.web.event_stream import REST_SECONDS
 from clipspool.web.listen import CannotListen, PageSocket
 from fakes import NOON, RESULT, a_clip, a_job, a_request, a_task
 from films import film
-from pages import BEARER, FILM, FORM, PRIVATE, SAME, TOKEN, Stage, clip_doors
+from pages import BEARER, FILM, FORM, PRIVATE, SAME, TOKEN, Stage, clip_doors, followed
 from patience import patient
 
 ODD = "caf\udce9/sh\udcf6t.mp4"
@@ -112,7 +112,7 @@ def test_nothing_is_changed_without_the_token(stage, web):
 def test_with_the_token_a_command_is_given_as_the_command_line_would(stage, web):
     stage.add()
     stage.answer = lambda _do, arguments: [{"id": i, "done": True} for i in arguments.get("ids", ["clip1"])]
-    assert web.post("/jobs/clip1/cancel").getheader("Location") == "/jobs/clip1"
+    assert web.post("/jobs/clip1/cancel").to == "/jobs/clip1"
     web.post("/jobs/clip1/retry")
     web.post("/jobs/clip1/approve")
     web.post("/jobs/clip1/attach", task_id=" task-9 ")
@@ -318,7 +318,7 @@ def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ende
     ],
 )
 def test_after_the_log_in_it_goes_on_where_it_was_and_never_elsewhere(web, to, where):
-    assert web.post("/login", SAME, token=TOKEN, to=to).getheader("Location") == where
+    assert web.post("/login", SAME, token=TOKEN, to=to).to == where
     assert f'name="to" value="{where}"' in web.get(f"/login?{urlencode({'to': to})}").text
 
 
@@ -330,7 +330,7 @@ def test_a_slash_too_many_leads_to_the_page_and_never_to_another_host_or_out_of_
         ("/login/", "/login"),
     ):
         answer = web.get(asked)
-        assert (answer.status, answer.getheader("Location")) == (307, to)
+        assert (answer.status, answer.to) == (307, to)
     for asked in ("//evil.test/", "//jobs/", "/nothing/", "/jobs/clip1/nothing/at/all/", "/static/"):
         assert web.get(asked).status == 404, asked
     assert web.post("/jobs/clip1/cancel/").status == 404
@@ -341,10 +341,10 @@ def test_one_whose_session_ended_comes_back_to_the_very_list_that_was_asked_for(
     beyond = AccessRules((Token(TOKEN),), must_log_in=True)
     with stage.open(beyond) as web:
         for asked in ("/jobs?state=failed&q=a%20b", "/inbox/B%C3%BCro", "/jobs/clip1"):
-            login = web.get(asked, Accept="text/html").getheader("Location")
+            login = web.get(asked, Accept="text/html").to
             found = re.search('name="to" value="([^"]*)"', web.get(login).text)[1]
             to = html.unescape(found)
-            assert web.post("/login", SAME, token=TOKEN, to=to).getheader("Location") == asked
+            assert web.post("/login", SAME, token=TOKEN, to=to).to == asked
 
 
 def test_an_inbox_named_all_is_paused_alone(stage, web):
@@ -495,7 +495,7 @@ def test_beyond_this_machine_strangers_see_nothing_but_the_log_in(stage):
     with stage.open(access, health=lambda: {"ok": False, **facts}, metrics=lambda: b"x 1\n") as web:
         for path in ("/", "/jobs", "/jobs/clip1", "/jobs/clip1/source", "/jobs/clip1/result/1", "/events"):
             assert web.get(path).status == 401
-        assert web.get("/jobs/clip1", Accept="text/html").getheader("Location") == "/login?to=/jobs/clip1"
+        assert web.get("/jobs/clip1", Accept="text/html").to == "/login?to=/jobs/clip1"
         assert web.get("/metrics").status == 401
         assert web("GET", "/metrics", BEARER).status == 200
         for path in ("/login", "/static/icon.svg", "/healthz", "/static/nothing", "/login/x"):
@@ -553,7 +553,7 @@ def test_script_in_names_prompts_and_messages_stays_text(stage, web):
         assert answer.text.count(SCRIPT) == 0
         seen = Tags()
         seen.feed(answer.text)
-        assert seen.scripts == ["/static/page.js"]
+        assert [followed(path, one) for one in seen.scripts] == ["/static/page.js"]
         assert not seen.names & {"iframe", "object", "embed", "base"}
         assert not {name for name in seen.attributes if name.startswith("on") or name == "style"}
         assert set(seen.links) <= {"", "#main", "#spend"}
@@ -573,7 +573,9 @@ class Tags(HTMLParser):
         if tag == "script":
             self.scripts.append(given.get("src"))
         self.links += [
-            url for name in ("src", "href", "action") if not (url := given.get(name) or "").startswith("/")
+            url
+            for name in ("src", "href", "action")
+            if not (url := given.get(name) or "").startswith(("./", "../"))
         ]
 
 
@@ -788,6 +790,7 @@ def test_several_jobs_are_approved_at_once_after_their_price_was_said_and_doubts
     assert 'value="dear0,dear2"' in asked
     assert "The account has" not in asked, "the provider does not tell"
     assert web("GET", "/all/retry?ids=doubt1", BEARER).status == 409
+    assert "Tick the boxes" in web("GET", "/all/retry?", BEARER).text  # as the form asks without one
     assert stage.commands == []
     assert web.post("/all/approve", ids="dear0,dear2").status == 303
     assert stage.commands == [("approve", {"ids": ["dear0", "dear2"], "by": "the page"})]
@@ -816,7 +819,7 @@ def test_all_that_is_held_for_its_price_is_approved_by_one_decision_and_doubts_c
     stage.add("a-doubt", state=State.IN_DOUBT, held=Held.IN_DOUBT, paid=Paid.UNKNOWN)
     overview = web("GET", "/", BEARER).text
     assert 'id="held-a-doubt"' in overview, "it is older than the twelve newest"
-    assert '<a class="button soft" href="/all/approve?kind=budget">Approve all 30</a>' in overview
+    assert '<a class="button soft" href="./all/approve?kind=budget">Approve all 30</a>' in overview
     asked = web("GET", "/all/approve?kind=budget", BEARER).text
     assert "30 jobs will be sent and charged: about 300 credits" in asked
     ids = re.search(r'name="ids" value="([^"]+)"', asked)[1]
@@ -837,7 +840,7 @@ def test_a_timelines_jobs_are_one_group_with_its_price_and_one_approval(stage, w
     overview = web("GET", "/", BEARER).text
     assert overview.count("about 30 credits for the whole timeline") == 1
     assert overview.index("day/cut.edl") < overview.index('id="held-cut0"')
-    asked = web("GET", re.search(r'href="(/all/approve\?timeline=[^"]+)"', overview)[1], BEARER).text
+    asked = web("GET", re.search(r'href="\.(/all/approve\?timeline=[^"]+)"', overview)[1], BEARER).text
     assert "3 jobs will be sent and charged: about 30 credits" in asked
     assert sorted(re.search(r'name="ids" value="([^"]+)"', asked)[1].split(",")) == ["cut0", "cut1", "cut2"]
     assert web("GET", "/all/cancel?timeline=t1", BEARER).status == 404
@@ -1138,10 +1141,10 @@ def test_an_inbox_has_a_page_of_its_own_without_what_only_operators_decide(stage
         assert "The operator checks whether it was accepted." in page
         assert "/jobs/doubt1/retry" not in page
         assert "credits today" not in page
-        assert 'href="/jobs/done1"' in page
+        assert 'href="../jobs/done1"' in page
         assert 'id="send"' not in web.get("/inbox/bay").text
         assert web.get("/inbox/nowhere").status == 404
-        assert web("GET", "/add", BEARER).getheader("Location") == "/inbox/bay"
+        assert web("GET", "/add", BEARER).to == "/inbox/bay"
         overview = web("GET", "/", BEARER).text
         assert ">and 37 more</a>" in overview
         assert "bad4.mp4" not in overview
@@ -1191,7 +1194,7 @@ def test_a_sidecar_is_mended_by_a_plain_form(stage):
         assert "It is not saved: shot.toml" in html.unescape(wrong.text)
         assert ">pompt = 1</textarea>" in wrong.text
         saved = mend(web, **fields, text='prompt = "winter"\r\n')
-        assert saved.getheader("Location").startswith("/inbox/bay?saved=shot.mp4")
+        assert saved.to.startswith("/inbox/bay?saved=shot.mp4")
         assert sidecar.read_text() == 'prompt = "winter"\n'
         assert "changed meanwhile" in mend(web, **fields, text='prompt = "x"').text
         assert mend(web, SAME, **fields, text="x").status == 401
@@ -1242,7 +1245,7 @@ def test_versions_stand_side_by_side_and_one_is_chosen(stage):
         sheet = web("GET", "/jobs/clip1/versions", BEARER).text
         assert "deep winter" in sheet
         assert "seed 7" in sheet
-        assert web.post("/jobs/clip1/choose").getheader("Location") == "/jobs/clip1/versions"
+        assert web.post("/jobs/clip1/choose").to == "/jobs/clip1/versions"
         web.post("/jobs/clip1/choose", undo="1")
         assert [given["undo"] for do, given in stage.commands if do == "choose"] == [False, True]
         assert "Choose two versions" in web.get("/jobs/clip1/versions/compare?pick=clip1").text
@@ -1311,18 +1314,18 @@ def test_the_whole_list_is_sorted_by_a_column_page_by_page_without_any_script(st
         stage.add(f"clip{number:02}", path=f"{number * 7 % 60:02}.mp4", credits_estimated=float(number % 5))
 
     def names(page):
-        return re.findall(r"<a href=\"/jobs/clip\d\d\">([^<]+)</a>", page)
+        return re.findall(r"<a href=\"./jobs/clip\d\d\">([^<]+)</a>", page)
 
     page = web.get("/jobs").text
-    assert 'aria-sort="descending"><a class="sort" href="/jobs?sort=accepted">Accepted' in page
+    assert 'aria-sort="descending"><a class="sort" href="./jobs?sort=accepted">Accepted' in page
     (to,) = re.findall(r'href="([^"]+)">Clip</a>', page)
-    page = web.get(to).text
+    page = web.get(followed("/jobs", to)).text
     assert names(page) == [f"{number:02}.mp4" for number in range(50)]
-    assert 'aria-sort="ascending"><a class="sort" href="/jobs?sort=clip&amp;order=down">Clip' in page
+    assert 'aria-sort="ascending"><a class="sort" href="./jobs?sort=clip&amp;order=down">Clip' in page
     (to,) = re.findall(r'href="([^"]+)" rel="next"', page)
-    page = web.get(to.replace("&amp;", "&")).text
+    page = web.get(followed("/jobs", to.replace("&amp;", "&"))).text
     assert names(page) == [f"{number:02}.mp4" for number in range(50, 60)]
-    assert 'href="/jobs?sort=clip" rel="prev">Back' in page
+    assert 'href="./jobs?sort=clip" rel="prev">Back' in page
     assert names(web.get("/jobs?sort=credits&order=down").text)[:2] == ["53.mp4", "18.mp4"]
     assert len(names(web.get("/jobs?sort=clip&q=1.mp4").text)) == 6
     assert names(web.get("/jobs?sort=accepted").text)[0] == "00.mp4"

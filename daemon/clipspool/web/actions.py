@@ -115,6 +115,8 @@ class ActionRoutes:
         kind, inbox = request.query_params.get("kind", ""), request.query_params.get("inbox", "")
         timeline = request.query_params.get("timeline", "")
         is_kind = act == "approve" and (kind in APPROVED_TOGETHER or bool(timeline))
+        if act in _FOR_SEVERAL and not request.query_params:
+            return self._views.say(request, _FOR_SEVERAL[act], "Tick the boxes of the jobs first.", "/jobs")
         if act not in _FOR_SEVERAL or not (ids or is_kind):
             raise HTTPException(404)
         conditions = self._views.snapshot.get().conditions
@@ -135,9 +137,8 @@ class ActionRoutes:
         is_told = act != "cancel" and may(request, Right.DECIDE)  # the provider is asked for nobody else
         if is_told and (balance := self._views.balance.get()) is not None:
             said.append(balance.in_words(price_of_all(found, act)))
-        chosen = ",".join(job.id for job in found)
         names = [job.path for job in found]
-        title = _FOR_SEVERAL[act]
+        title, chosen = _FOR_SEVERAL[act], ",".join(job.id for job in found)
         return self._ask(request, act, said, back="/jobs", title=title, ids=chosen, names=names)
 
     async def do_all(self, request: Request) -> Response:
@@ -237,6 +238,7 @@ class ActionRoutes:
             self._sessions.cookie,
             self._sessions.begin(token),
             max_age=int(SESSION_SECONDS),
+            path=None,  # of the log-in's own folder: beneath a path of a site, for the page alone
             httponly=True,
             samesite="strict",
             # By the browser's own header: a proxy's could be forged.
@@ -248,7 +250,7 @@ class ActionRoutes:
         """End the session."""
         self._sessions.end(session_of(request.headers, self._sessions.cookie))
         answer = RedirectResponse("/", 303)
-        answer.delete_cookie(self._sessions.cookie, httponly=True, samesite="strict")
+        answer.set_cookie(self._sessions.cookie, max_age=0, path=None, httponly=True, samesite="strict")
         return answer
 
 

@@ -68,6 +68,8 @@ class AccessControl:
                 for name, value in _HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
+                if (to := headers.get("location", "")).startswith("/"):
+                    headers["Location"] = root_of(scope) + to
                 message["headers"] = headers.raw
             await send(message)
 
@@ -220,6 +222,15 @@ def address_of(scope: Scope) -> str:
     """Return a request's path and query, to come back to after the log-in."""
     query = scope["query_string"].decode("latin-1")
     return quote(scope["path"]) + (f"?{query}" if query else "")
+
+
+def root_of(scope: Scope) -> str:
+    """Return where the page begins, as seen from a request's address: `.`, `..`, `../..`.
+
+    What is sent leads there by such a way alone, never from the top of the host: a proxy may serve the page
+    beneath any path of a site, which the browser alone knows.
+    """
+    return "/".join([".."] * (scope["raw_path"].count(b"/") - 1)) or "."
 
 
 def token_of(request: Request) -> Token | None:

@@ -16,6 +16,7 @@ from clipspool.jobs.text import utc
 from clipspool.reporting.history import size_in_words
 from clipspool.system.redaction import readable
 
+_LINK = re.compile(r' (href|src|action|formaction|data-picture)="/')
 _TICKED = re.compile(r"`([^`]{1,200})`")
 
 
@@ -39,6 +40,11 @@ def environment() -> jinja2.Environment:
     env.tests["contains"] = lambda several, one: one in several
     env.globals |= {"version": __version__}
     return env
+
+
+def relative(page: str, root: str) -> str:
+    """Let a page's links, which begin with `/`, begin at `root`; texts have no such quotes, being escaped."""
+    return _LINK.sub(rf' \1="{root}/', page)
 
 
 def ticked(value: str) -> markupsafe.Markup:

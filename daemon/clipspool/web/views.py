@@ -27,8 +27,8 @@ from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
 from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
-from clipspool.web.security import address_of, may, token_of
-from clipspool.web.templates_env import environment, flat
+from clipspool.web.security import address_of, may, root_of, token_of
+from clipspool.web.templates_env import environment, flat, relative
 
 _WAITING_SHOWN = 12
 _UNDER_WAY_SHOWN = 30
@@ -70,12 +70,12 @@ class Views:
 
     def draw(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
         """Draw a page that is not cached."""
-        return HTMLResponse(self._text(request, name, **values), status)
+        return _sent(request, self._text(request, name, **values), status)
 
     def draw_bare(self, request: Request, name: str, *, status: int = 200, **values: Any) -> Response:
         """Draw a page without any facts about the daemon."""
         text = self._env.get_template(name).render(path=request.url.path, **values)
-        return HTMLResponse(text, status)
+        return _sent(request, text, status)
 
     def _text(self, asked: Request, name: str, /, **values: Any) -> str:
         try:
@@ -112,7 +112,7 @@ class Views:
         """Draw a page once for all who view it with the same rights."""
         token = token_of(request)
         key = (request.url.path, request.url.query, None if token is None else token.rights)
-        return HTMLResponse(self._pages.get(key, lambda: self._text(request, name, **gather())))
+        return _sent(request, self._pages.get(key, lambda: self._text(request, name, **gather())))
 
     def _conditions(self) -> Conditions:
         return self.snapshot.get().conditions
@@ -325,6 +325,10 @@ class Views:
         return repr(
             (status["inboxes"], status["provider"], status["jobs"], sorted(working.items(), key=repr))
         )
+
+
+def _sent(request: Request, page: str, status: int = 200) -> Response:
+    return HTMLResponse(relative(page, root_of(request.scope)), status)
 
 
 def _lost(job: Job) -> tuple[str | None, Mapping[str, Any], str]:

@@ -1,6 +1,8 @@
 // Keeps the page up to date, shows times as people say them, and plays source and result in step.
 "use strict";
 
+const HOME = new URL("..", document.currentScript.src);  // a proxy may serve the page beneath any path
+
 // --- times ---------------------------------------------------------------------------------------------
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
@@ -104,7 +106,7 @@ let stream = null, seen = null;
 function listen() {
   if (stream || document.hidden) return;
   const live = document.getElementById("live");
-  stream = new EventSource("/events");
+  stream = new EventSource(new URL("events", HOME));
   stream.addEventListener("change", (event) => {
     const { version } = JSON.parse(event.data);
     if (live) live.textContent = "live";

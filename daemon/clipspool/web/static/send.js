@@ -4,7 +4,7 @@
 (() => {
   const form = document.getElementById("send");
   if (!form) return;
-  const API = "/api/v1", PIECE = 16 * 1024 * 1024, AT_ONCE = 2, WAIT_MS = 30000;
+  const API = new URL("../api/v1", document.currentScript.src).href, PIECE = 16 * 1024 * 1024, AT_ONCE = 2, WAIT_MS = 30000;
   const inbox = form.dataset.inbox;
   const part = (id) => document.getElementById(id);
   // What the model does not have is hidden, and counts as not filled in.
@@ -284,7 +284,8 @@
       placed += 1;
       localStorage.removeItem(keyOf(clip));
       clip.remove.remove();
-      say(clip, `lies in the inbox as ${answer.data.path}`);
+      say(clip, "");
+      clip.says.textContent = `lies in the inbox as ${answer.data.path}`;
       clip.node.classList.add("done");
       setTimeout(() => clip.node.remove(), 20000);
     }
