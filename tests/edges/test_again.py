@@ -1,12 +1,13 @@
 """A clip that is run once more, changed, is the next version: on a real journal, and in real folders."""
 
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 
 from clipspool.app import again as app_again
-from clipspool.app.again import AgainTools, again
+from clipspool.app.again import again
 from clipspool.cli.act import balance_in_words
 from clipspool.cli.client import OperatorCommands
 from clipspool.jobs.events import Failed, Prepared
@@ -15,6 +16,7 @@ from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Reference, State
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
+from clipspool.provider.transport.depot import Depot
 from clipspool.provider.transport.way import InRequest
 from clipspool.scheduler import commands as operator
 from clipspool.scheduler import versions
@@ -24,9 +26,9 @@ from clipspool.spool.recovery import survey
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import bring_back, read_manifest
 from clipspool.stages.deliver import base_name
-from clipspool.stages.quoting import Quoting
 from clipspool.stages.retire import retire, sweep
-from fakes import PROFILE, Bench, Desk, a_clip, a_job, a_request, a_task, always, lying
+from clipspool.stages.runner import Tools
+from fakes import PROFILE, Bench, Desk, Studio, a_clip, a_job, a_request, a_task, always, lying
 
 S = State
 DONE = a_job(state=S.DELIVERED, task=a_task(), request=a_request(seed_is_drawn=True))
@@ -205,15 +207,15 @@ def bay(tmp_path, desk):
         if desk.job(job.id) is None:
             desk.scheduler.enqueue(_accepted(bench, job))
             desk.turn()
-        tools = AgainTools(
-            lambda do: ask(desk, do),
-            Quoting(Catalog.load(), (InRequest(5_000_000),)),
-            {"bay": bench.bay}.get,
-        )
-        (answer,) = again(tools, ids=[job.id], by="ann", **given)
+        (answer,) = again(lambda do: ask(desk, do), tools_for(bench), {}, ids=[job.id], by="ann", **given)
         return answer
 
     return desk, bench, run
+
+
+def tools_for(bench, bytes_max=5_000_000):
+    depot = Depot((InRequest(bytes_max),), time.time)
+    return Tools({"bay": bench.bay}, Studio(), Catalog.load(), depot, lambda _profile: None)
 
 
 def _accepted(bench, job):
@@ -248,10 +250,8 @@ def test_of_several_that_are_ordered_at_once_the_limits_let_pass_the_first_ones(
     assert held(first, first) == "budget", "of the clip"
     desk.scheduler.enqueue(_accepted(bench, DONE))
     desk.turn()
-    tools = AgainTools(
-        lambda do: ask(desk, do), Quoting(Catalog.load(), (InRequest(1 << 20),)), {"bay": bench.bay}.get
-    )
-    quoted = again(tools, ids=[DONE.id, DONE.id], by="ann", prompt="summer", dry_run=True)
+    given = {"ids": [DONE.id, DONE.id], "by": "ann", "prompt": "summer", "dry_run": True}
+    quoted = again(lambda do: ask(desk, do), tools_for(bench, bytes_max=1 << 20), {}, **given)
     assert [one.get("held") for one in quoted] == [None, "budget"]
     desk.close()
 
@@ -403,5 +403,5 @@ def test_the_reference_images_of_a_delivered_clip_are_kept_for_its_next_version(
     ],
 )
 def test_a_batch_says_whether_the_account_covers_it(monkeypatch, balance, words):
-    monkeypatch.setattr(OperatorCommands, "balance", lambda _: balance)
+    monkeypatch.setattr(OperatorCommands, "do", lambda _, name: {"balance": balance}[name])
     assert balance_in_words(None, 45.0) == words

@@ -1,18 +1,22 @@
 """A task that a person names is looked up before a job follows it."""
 
 import shutil
+import time
 
 import pytest
 
-from clipspool.app.attaching import AttachTools, attach
+from clipspool.app.attaching import attach
 from clipspool.jobs.events import AnswerLost
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Held, State
+from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import TaskLook, TaskStatus
+from clipspool.provider.transport.depot import Depot
 from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import note, notes
 from clipspool.spool.recovery import survey
+from clipspool.stages.runner import Tools
 from fakes import PROFILE, Bench, Desk, Studio
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
@@ -29,12 +33,12 @@ def desk(tmp_path):
     desk.close()
 
 
-def ordered(desk, studio, task_id="123", folders_of=lambda _inbox: None, **how):
+def ordered(desk, studio, task_id="123", folders=None, **how):
     def ask(command):
         return desk.order(command)
 
-    tools = AttachTools(ask, lambda _profile: studio, folders_of)
-    return attach(tools, "clip1", task_id, "ann", **how)[0]
+    tools = Tools(folders or {}, studio, Catalog.load(), Depot((), time.time), lambda _profile: studio)
+    return attach(ask, tools, "clip1", task_id, "ann", **how)[0]
 
 
 def test_an_id_that_the_provider_does_not_know_is_refused_and_the_doubt_stays(desk):
@@ -112,7 +116,7 @@ def test_a_task_that_was_attached_is_followed_though_the_journal_is_lost(desk, b
     studio = Studio()
     if not how:
         studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
-    assert ordered(desk, studio, "task-9", lambda _inbox: bench.bay, **how)["done"]
+    assert ordered(desk, studio, "task-9", {"bay": bench.bay}, **how)["done"]
     job = recovered(bench)
     assert (job.state, job.task.task_id, job.task.profile) == (State.RUNNING, "task-9", PROFILE)
     assert job.task.number == desk.job().task.number == 1
@@ -120,28 +124,28 @@ def test_a_task_that_was_attached_is_followed_though_the_journal_is_lost(desk, b
 
 def test_an_order_that_is_refused_leaves_nothing_in_the_ledger(desk, bench):
     before = notes(bench.bay.inbox, "clip1")
-    assert not ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay)["done"]
+    assert not ordered(desk, Studio(), "task-9", {"bay": bench.bay})["done"]
     assert notes(bench.bay.inbox, "clip1") == before
 
 
 def test_an_order_that_comes_twice_is_noted_once(desk, bench):
     studio = Studio()
     studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
-    assert ordered(desk, studio, "task-9", lambda _inbox: bench.bay)["done"]
+    assert ordered(desk, studio, "task-9", {"bay": bench.bay})["done"]
     before = notes(bench.bay.inbox, "clip1")
-    assert not ordered(desk, studio, "task-9", lambda _inbox: bench.bay)["done"]
+    assert not ordered(desk, studio, "task-9", {"bay": bench.bay})["done"]
     assert notes(bench.bay.inbox, "clip1") == before
 
 
 def test_a_clip_that_another_journal_took_over_gets_no_line_of_ours(desk, bench):
     before = notes(bench.bay.inbox, "clip1")
     take_over(bench.bay.inbox, "clip1", "j2")
-    assert ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay, force=True)["done"]
+    assert ordered(desk, Studio(), "task-9", {"bay": bench.bay}, force=True)["done"]
     assert notes(bench.bay.inbox, "clip1") == before
 
 
 def test_a_work_folder_that_is_gone_keeps_no_task_from_being_attached(desk, bench):
     shutil.rmtree(bench.work)
-    assert ordered(desk, Studio(), "task-9", lambda _inbox: bench.bay, force=True)["done"]
+    assert ordered(desk, Studio(), "task-9", {"bay": bench.bay}, force=True)["done"]
     assert desk.job().task.task_id == "task-9"
     assert not bench.work.exists()

@@ -43,7 +43,7 @@ class Room:
         return reply.result(0)
 
     def choose(self, job_id="clip1", **how):
-        (answer,) = choose(self.ask, lambda _: self.bench.bay, [job_id], "ann", **how)
+        (answer,) = choose(self.ask, {"bay": self.bench.bay}, [job_id], "ann", **how)
         return answer
 
     def chosen(self):

@@ -422,7 +422,7 @@ def test_a_clock_that_jumps_begins_no_run_and_delays_none(house, monkeypatch):
     ran, desk = [], house.desk
     monkeypatch.setattr(daily, "start_thread", lambda _run, name: ran.append(name))
     settings = SimpleNamespace(retention={"done_days": 10.0})
-    runs = daily.DailyHousekeeping(desk.scheduler, house.house, lambda: settings, lambda: ({}, {}))
+    runs = daily.DailyHousekeeping(desk.scheduler, house.prune, lambda: settings)
     desk.clock.passes(700)
     runs.start_if_due()
     assert len(ran) == 1

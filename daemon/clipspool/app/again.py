@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,21 +33,10 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.provenance import as_sent, image_keys
 from clipspool.stages.quoting import Quoting
+from clipspool.stages.runner import Tools
 from clipspool.system.atomic import Rel, join
 
 _SENTENCES_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class AgainTools:
-    """What `again` needs, in a daemon or in a command that runs without one."""
-
-    ask: Ask
-    quoting: Quoting
-    folders: Callable[[str], Folders | None]
-    """Returns an inbox with its outbox by its name; None where there is none."""
-    presets: Configured = field(default_factory=dict)
-    """The presets of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +78,7 @@ class WantedChange:
         )
 
 
-def again(tools: AgainTools, **given: Any) -> list[dict[str, Any]]:
+def again(ask: Ask, tools: Tools, presets: Configured, **given: Any) -> list[dict[str, Any]]:
     """Run each of the jobs `ids` once more, changed by `prompt`, `preset`, `set`; return all answers.
 
     `versions` says which version each was shown to become: an order that came twice is carried out once. With
@@ -99,7 +88,7 @@ def again(tools: AgainTools, **given: Any) -> list[dict[str, Any]]:
     answers, priced = [], list[Priced]()
     for job_id in given["ids"]:
         try:
-            answers.append(_again(tools, str(job_id), change, shown.get(job_id), priced))
+            answers.append(_again(ask, tools, presets, str(job_id), change, shown.get(job_id), priced))
         except NotDone as refused:
             answers.append({"id": job_id, "done": False, "why": str(refused)})
         except OSError as error:
@@ -108,31 +97,37 @@ def again(tools: AgainTools, **given: Any) -> list[dict[str, Any]]:
 
 
 def _again(
-    tools: AgainTools, job_id: str, change: WantedChange, shown: int | None, priced: list[Priced]
+    ask: Ask,
+    tools: Tools,
+    presets: Configured,
+    job_id: str,
+    change: WantedChange,
+    shown: int | None,
+    priced: list[Priced],
 ) -> dict[str, Any]:
     """Quote or order one job; `priced` collects those of the same order that nothing would hold."""
     order = change.order(job_id)
-    known = None if order is None else tools.ask(lambda scheduler: versions.ordered(scheduler, order))
+    known = None if order is None else ask(lambda scheduler: versions.ordered(scheduler, order))
     if known is not None:
         return dict(known)
-    job, clip, version = tools.ask(lambda scheduler: versions.next_version(scheduler, job_id, shown))
-    folders = tools.folders(clip.inbox)
+    job, clip, version = ask(lambda scheduler: versions.next_version(scheduler, job_id, shown))
+    folders = tools.folders_of.get(clip.inbox)
     if folders is None:
         raise NotDone(f"the inbox {clip.inbox} is not configured any more")
     references = _References(folders, clip)
     if not references.has_source():
         raise NotDone(f"its source {clip.path} is gone: drop the clip again, with what is to be different")
-    find = finder(folders.watched, tools.presets)
+    find = finder(folders.watched, presets)
     request = _request(job, clip, change, references, tools.quoting, find)
     credits_estimated = tools.quoting.price(request, clip.media)
     facts = {"version": version, "credits_estimated": credits_estimated, "request": as_sent(request)}
     if change.is_dry:
         this = Priced(clip, request.model, credits_estimated)
-        waits = tools.ask(lambda scheduler: versions.would_hold(scheduler, this, priced))
+        waits = ask(lambda scheduler: versions.would_hold(scheduler, this, priced))
         priced += [] if waits else [this]
         return {"id": job.id, "done": True, "new": None, **facts, **waits}
     references.bring()
-    entered: dict[str, Any] = tools.ask(
+    entered: dict[str, Any] = ask(
         lambda scheduler: versions.again(
             scheduler, job_id, request, credits_estimated, change.by, change.why, version, order
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -18,16 +17,13 @@ from clipspool.provider.protocol import Followed, TaskLook, TaskStatus
 from clipspool.scheduler import commands
 from clipspool.spool.handover import taker_of
 from clipspool.spool.ledger import note
-from clipspool.spool.watchfolder import Folders
+from clipspool.stages.runner import Tools
 from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
 ASK_SECONDS = 20.0
 """How long the provider may take to answer; the operator waits meanwhile."""
-
-Follow = Callable[[str], Followed | None]
-"""Returns the provider for a task's profile; None where this key must not be shown to that address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +50,9 @@ def sight(task_id: str, provider: Followed | None) -> Sighting:
     return Sighting("no" if look.status is TaskStatus.MISSING else "yes", look.word)
 
 
-@dataclass(frozen=True, slots=True)
-class AttachTools:
-    """What a daemon, or a command without one, brings along."""
-
-    ask: Ask
-    follow: Follow
-    folders_of: Callable[[str], Folders | None]
-    """Returns an inbox with its outbox by its name; None where there is none."""
-
-
 def attach(
-    tools: AttachTools,
+    ask: Ask,
+    tools: Tools,
     job_id: str,
     task_id: str,
     by: str,
@@ -84,12 +71,12 @@ def attach(
 
     def attached(*, is_seen: bool) -> list[dict[str, Any]]:
         command = partial(commands.attach, job_id=job_id, task_id=task_id, by=by, why=why, is_seen=is_seen)
-        answers = list(tools.ask(command))
+        answers = list(ask(command))
         if answers[0]["done"]:
-            _note_task(tools, job_id, task_id)
+            _note_task(ask, tools, job_id, task_id)
         return answers
 
-    job = tools.ask(lambda scheduler: scheduler.journal.job(job_id))
+    job = ask(lambda scheduler: scheduler.journal.job(job_id))
     if job is None or not may_attach(job) or not is_task_id(task_id):
         # The command refuses it: there is nothing to ask the provider.
         return attached(is_seen=False)
@@ -106,17 +93,15 @@ def attach(
     return attached(is_seen=sighting.known == "yes")
 
 
-def _note_task(tools: AttachTools, job_id: str, task_id: str) -> None:
+def _note_task(ask: Ask, tools: Tools, job_id: str, task_id: str) -> None:
     """Write an attached task into its clip's ledger: if the journal is lost, only that leads to the task.
 
     After the order is recorded: one that was refused must leave nothing there. A ledger that cannot be
     written does not undo the order, which the journal has.
     """
-    job, journal_id = tools.ask(
-        lambda scheduler: (scheduler.journal.job(job_id), scheduler.journal.fact("id"))
-    )
+    job, journal_id = ask(lambda scheduler: (scheduler.journal.job(job_id), scheduler.journal.fact("id")))
     task = None if job is None else job.task
-    folders = None if job is None else tools.folders_of(job.inbox)
+    folders = None if job is None else tools.folders_of.get(job.inbox)
     if task is None or task.task_id != task_id or folders is None:  # another order came meanwhile
         return
     try:

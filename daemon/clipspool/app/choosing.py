@@ -6,7 +6,7 @@ stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ Ask = Callable[[Callable[[Scheduler], Any]], Any]
 
 def choose(
     ask: Ask,
-    folders_of: Callable[[str], Folders | None],
+    folders_of: Mapping[str, Folders],
     ids: Sequence[str],
     by: str,
     why: str = "",
@@ -53,7 +53,7 @@ def choose(
 
 def _choose(
     ask: Ask,
-    folders_of: Callable[[str], Folders | None],
+    folders_of: Mapping[str, Folders],
     job_id: str,
     by: str,
     why: str,
@@ -63,7 +63,7 @@ def _choose(
     job: Job
     chosen: list[Job]
     job, chosen = ask(lambda scheduler: versions.choice(scheduler, job_id))
-    folders = folders_of(job.inbox)
+    folders = folders_of.get(job.inbox)
     if folders is None:
         raise NotDone(f"the inbox {job.inbox} is not configured any more")
     if undo and not job.chosen:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from clipspool.app import attaching
-from clipspool.app.again import AgainTools, again
-from clipspool.app.choosing import choose
+from clipspool.app.again import again
+from clipspool.app.attaching import attach
+from clipspool.app.choosing import Ask, choose
 from clipspool.app.folders import InboxFolders
-from clipspool.app.housekeeping import DailyHousekeeping
+from clipspool.app.housekeeping import DailyHousekeeping, retention_of
 from clipspool.app.settings import Settings
 from clipspool.intake.inbox import Inbox
 from clipspool.intake.sidecar.presets import listed
@@ -29,10 +29,10 @@ from clipspool.reporting.status import InboxView, status_json
 from clipspool.scheduler import commands
 from clipspool.scheduler.housekeeping import Housekeeping
 from clipspool.scheduler.loop import Scheduler
+from clipspool.spool.peers import Mark
 from clipspool.spool.recovery import adoptable
-from clipspool.spool.root import Root
-from clipspool.spool.takeover import NotTakenOver, others_in, refuse_living
-from clipspool.stages.runner import StageRunner
+from clipspool.spool.takeover import others_in, refuse_living
+from clipspool.stages.runner import StageRunner, Tools
 
 _CHANGED_MAX = 100
 """Sources that `status` names because they changed after they were sent; the oldest go first."""
@@ -52,6 +52,84 @@ class DaemonCalls:
     """This node's name in a farm."""
     nodes: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     """The farm's nodes; None where there is no farm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Carries out an operator's commands: for a daemon, and for a command where none runs."""
+
+    ask: Ask
+    """Runs a function in a turn of the scheduler and returns its answer."""
+    tools: Callable[[], Tools]
+    """Returns what the stages work with; a reload replaces it."""
+    settings: Callable[[], Settings]
+    own: Mark
+    """Identifies the journal in the inboxes."""
+    house: Housekeeping
+    _pruning: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, do: str, arguments: Mapping[str, Any]) -> Any:
+        """Carry out a command and return its answer; raises NotDone, and what the command raises."""
+        beside: Mapping[str, Callable[..., Any]] = {
+            "again": lambda **given: again(self.ask, self.tools(), self.settings().presets, **given),
+            "attach": lambda **given: attach(self.ask, self.tools(), **given),
+            "balance": lambda: balance_json(self.tools().provider.ask_balance()),
+            "choose": lambda **given: choose(self.ask, self.tools().folders_of, **given),
+            "others": lambda: [plain(peer) for peer in self._others()],
+            "presets": self._presets,
+            "prune": self.prune,
+            "recover": self._recover,
+        }
+        if do in beside:
+            return beside[do](**arguments)
+        command = commands.COMMANDS.get(do)
+        if command is None:
+            raise commands.NotDone(f"this daemon knows no command `{do}`")
+        return self.ask(lambda scheduler: command(scheduler, **arguments))
+
+    def prune(self, *, dry_run: bool) -> dict[str, Any]:
+        """Remove what is not kept, or count it, and return `prune --json`; one at a time."""
+        folders = self.tools().folders_of.items()
+        origins = {name: one.origin for name, one in folders if one.origin is not None}
+        with self._pruning:
+            reports = self.house.run(
+                retention_of(self.settings()),
+                {name: one.inbox for name, one in folders},
+                origins,
+                dry_run=dry_run,
+            )
+        inboxes = [{"name": name, **report.to_json()} for name, report in reports.items()]
+        return {"dry_run": dry_run, "inboxes": inboxes}
+
+    def _presets(self, inbox: str) -> list[dict[str, Any]]:
+        folders = self.tools().folders_of.get(inbox)
+        if folders is None:
+            raise commands.NotDone(f"there is no inbox {inbox}")
+        return [preset.to_dict() for preset in listed(folders.watched, self.settings().presets)]
+
+    def _known(self, inbox: str) -> set[str]:
+        return set(self.ask(lambda scheduler: scheduler.journal.folders(inbox)))
+
+    def _others(self) -> list[Peer]:
+        """Find other daemons whose clips lie in the inboxes."""
+        return [
+            peer
+            for name, folders in self.tools().folders_of.items()
+            for peer in others_in(name, folders.inbox, self.own, self._known(name))
+        ]
+
+    def _recover(self, journals: Collection[str]) -> int:
+        """Take over what these journals left in the work folders, and what a crash left of this one's."""
+
+        def entered(ids: Collection[str]) -> Collection[str]:
+            return set(self.ask(lambda scheduler: scheduler.journal.known(ids)))
+
+        refuse_living(self._others(), journals)
+        found: list[Accepted] = []
+        for name, folders in self.tools().folders_of.items():
+            known = self._known(name)
+            found += adoptable(name, folders.inbox, self.own.journal, known, entered, journals)
+        return int(self.ask(lambda scheduler: scheduler.accept(found)))
 
 
 class Answers:
@@ -76,36 +154,15 @@ class Answers:
         self._changed: dict[str, tuple[str, dict[str, Any]]] = {}
         scheduler.subscribe(self._keep_stuck)
         house = Housekeeping(scheduler.call, Window(settings().journal.place).look, now)
-        self.housekeeping = DailyHousekeeping(scheduler, house, settings, self._inbox_roots)
-
+        self._orders = Orders(scheduler.call, lambda: calls.stages.tools, settings, folders.mark, house)
+        self.housekeeping = DailyHousekeeping(scheduler, self._orders.prune, settings)
         self._doors: Mapping[str, Callable[..., Any]] = {
             "status": lambda waiting_max=None: scheduler.call(partial(self.status, most=waiting_max)),
             "look": self._view_of_all,
-            "others": lambda: [plain(peer) for peer in self._others()],
-            "recover": self._recover,
-            "prune": self.housekeeping.prune,
             "reload": calls.reload,
-            "attach": self._attach,
-            "again": lambda **given: again(self._again_tools(), **given),
-            "choose": lambda **given: choose(scheduler.call, calls.stages.tools.folders_of.get, **given),
-            "presets": self._presets,
             "working": lambda: {job_id: one.to_dict() for job_id, one in calls.stages.working().items()},
-            "balance": lambda: balance_json(calls.stages.tools.provider.ask_balance()),
         }
-        """Commands that need more than the scheduler, by name."""
-
-    def _attach(self, **given: Any) -> list[dict[str, Any]]:
-        tools = self._calls.stages.tools
-        attach_tools = attaching.AttachTools(self._scheduler.call, tools.follow, tools.folders_of.get)
-        return attaching.attach(attach_tools, **given)
-
-    def _again_tools(self) -> AgainTools:
-        tools = self._calls.stages.tools
-        presets = self._settings().presets
-        return AgainTools(self._scheduler.call, tools.quoting, tools.folders_of.get, presets)
-
-    def _inbox_roots(self) -> tuple[Mapping[str, Root], Mapping[str, Root]]:
-        return {name: root for name, (root, _) in self._folders.roots.items()}, self._folders.origins
+        """Commands for which a daemon has to run, by name."""
 
     def _keep_stuck(self, news: News) -> None:
         """Remember which clips have ended and still lie in their work folders, in the scheduler's thread."""
@@ -131,12 +188,8 @@ class Answers:
         """Carry out a command and return its answer; raises NotDone, and what the command raises."""
         if do == "resume":
             self._let_in(arguments.get("inbox"))
-        if (door := self._doors.get(do)) is not None:
-            return door(**arguments)
-        command = commands.COMMANDS.get(do)
-        if command is None:
-            raise commands.NotDone(f"this daemon knows no command `{do}`")
-        return self._scheduler.call(lambda scheduler: command(scheduler, **arguments))
+        door = self._doors.get(do)
+        return self._orders.answer(do, arguments) if door is None else door(**arguments)
 
     def status(self, scheduler: Scheduler, most: int | None = None) -> dict[str, Any]:
         """Return what `status --json` prints; `most` limits the waiting files of each inbox."""
@@ -186,37 +239,6 @@ class Answers:
         elif inbox in self._folders.roots:
             self._folders.accept(inbox)
             self._inboxes[inbox].forgive()
-
-    def _presets(self, inbox: str) -> list[dict[str, Any]]:
-        folders = self._calls.stages.tools.folders_of.get(inbox)
-        if folders is None:
-            raise commands.NotDone(f"there is no inbox {inbox}")
-        return [preset.to_dict() for preset in listed(folders.watched, self._settings().presets)]
-
-    def _known(self, inbox: str) -> set[str]:
-        return set(self._scheduler.call(lambda scheduler: scheduler.journal.folders(inbox)))
-
-    def _others(self) -> list[Peer]:
-        """Find other daemons whose clips lie in the inboxes."""
-        own = self._folders.mark
-        return [
-            peer
-            for name, (root, _) in self._folders.roots.items()
-            for peer in others_in(name, root, own, self._known(name))
-        ]
-
-    def _recover(self, journals: Collection[str]) -> int:
-        def entered(ids: Collection[str]) -> Collection[str]:
-            return set(self._scheduler.call(lambda scheduler: scheduler.journal.known(ids)))
-
-        try:
-            refuse_living(self._others(), journals)
-        except NotTakenOver as error:
-            raise commands.NotDone(str(error)) from error
-        found: list[Accepted] = []
-        for name, (root, _) in self._folders.roots.items():
-            found += adoptable(name, root, self._folders.journal_id, self._known(name), entered, journals)
-        return int(self._scheduler.call(lambda scheduler: scheduler.accept(found)))
 
 
 def _view(name: str, inbox: Inbox, most: int | None, stuck: Sequence[Mapping[str, Any]]) -> InboxView:

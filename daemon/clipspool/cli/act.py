@@ -101,9 +101,10 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     consent(question, yes=yes)
     from clipspool.cli.client import OperatorCommands, operator_name
 
-    arguments = {"job_id": job, "task_id": task_id, "by": operator_name(), "why": why, "force": force}
+    arguments: dict[str, Any] = {"job_id": job, "task_id": task_id, "by": operator_name()}
+    arguments |= {"why": why, "force": force}
     with OperatorCommands(settings) as operator:
-        answers = operator.attach(**arguments)
+        answers = operator.do("attach", **arguments)
         is_unasked = bool(answers) and answers[0].get("check") == "unasked"
         if not is_unasked:
             _report(operator, answers)
@@ -112,7 +113,7 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
         say(f"{why_not[:1].upper()}{why_not[1:]}.", err=True)
         consent("Attach it anyway? It stays under NEEDS YOU until the provider shows it.", yes=yes)
         with OperatorCommands(settings) as operator:
-            _report(operator, operator.attach(**arguments, unasked=True))
+            _report(operator, operator.do("attach", **arguments, unasked=True))
 
 
 @command()
@@ -180,7 +181,7 @@ def balance_in_words(settings: Settings, price: float) -> str:
     from clipspool.cli.client import OperatorCommands
 
     with OperatorCommands(settings) as operator:
-        balance = operator.balance()
+        balance = operator.do("balance")
     if balance is None:
         return ""
     from clipspool.jobs.account import Balance

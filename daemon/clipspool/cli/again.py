@@ -55,7 +55,7 @@ def again(
         "why": why,
     }
     with OperatorCommands(settings) as operator:
-        quoted = operator.again(**given, dry_run=True)
+        quoted = operator.do("again", **given, dry_run=True)
     _report(quoted, doing=False)
     is_changed = prompt is not None or preset is not None or bool(keys)
     question = _question(quoted, is_changed=is_changed)
@@ -64,7 +64,7 @@ def again(
     consent(question, yes=yes)
     with OperatorCommands(settings) as operator:
         versions = {one["id"]: one["version"] for one in quoted}
-        _report(operator.again(**given, versions=versions), doing=True)
+        _report(operator.do("again", **given, versions=versions), doing=True)
         say_when(operator)
 
 
@@ -83,7 +83,7 @@ def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str) -> No
     from clipspool.cli.client import OperatorCommands, operator_name
 
     with OperatorCommands(settings) as operator:
-        answers = operator.choose(ids=list(jobs), by=operator_name(), why=why, undo=undo)
+        answers = operator.do("choose", ids=list(jobs), by=operator_name(), why=why, undo=undo)
     for answer in answers:
         if not answer["done"]:
             say(f"{answer['id']}: not done: {ended(answer['why'])}", err=True)

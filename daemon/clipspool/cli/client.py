@@ -7,17 +7,21 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.cli.output import ask_daemon, fail
 
 if TYPE_CHECKING:
+    from clipspool.app.commands import Orders
     from clipspool.journal import Journal, Lock
     from clipspool.spool.root import Root
+    from clipspool.spool.watchfolder import Folders
+    from clipspool.stages.runner import Tools
 
 
 class OperatorCommands(ExitStack):
@@ -31,118 +35,13 @@ class OperatorCommands(ExitStack):
         self._settings = settings
         self.is_running = False
         """Whether a running daemon carried it out; else the next one reads it from the journal."""
-        self._scheduler: Any = None
+        self._orders: Orders | None = None
 
-    def do(self, name: str, **arguments: Any) -> Any:
-        """Carry out a command by its name in `scheduler.commands.COMMANDS`."""
-        from clipspool.scheduler import commands
+    def do(self, name: str, /, *, makes: bool = False, **arguments: Any) -> Any:
+        """Carry out a command: by the daemon, else by the farm's leader, else here.
 
-        return self._carry_out(
-            name, lambda scheduler: commands.COMMANDS[name](scheduler, **arguments), arguments
-        )
-
-    def attach(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Attach a task to a job, after the provider was asked about it."""
-
-        def command(scheduler: Any) -> Any:
-            from clipspool.app.attaching import AttachTools, attach
-            from clipspool.app.build import follows, provider_of
-
-            current, settings = provider_of(self._settings), self._settings
-            follow = follows(lambda: current, partial(provider_of, settings), settings.provider.addresses)
-            # No other process has this journal: asking within the turn delays nobody.
-            return attach(AttachTools(lambda do: do(scheduler), follow, self._folders), **arguments)
-
-        return list(self._carry_out("attach", command, arguments))
-
-    def again(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Run clips once more, changed; with `dry_run` only say what that would be, and cost."""
-
-        def command(scheduler: Any) -> Any:
-            from clipspool.app.again import AgainTools, again
-            from clipspool.app.shipping import depot_of
-            from clipspool.provider.catalog import Catalog
-            from clipspool.stages.quoting import Quoting
-
-            quoting = Quoting(Catalog.load(self._settings.models), depot_of(self._settings, b"").ways)
-            return again(
-                AgainTools(lambda do: do(scheduler), quoting, self._folders, self._settings.presets),
-                **arguments,
-            )
-
-        return list(self._carry_out("again", command, arguments))
-
-    def choose(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Mark delivered jobs as the chosen version of their clips, or take that back."""
-
-        def command(scheduler: Any) -> Any:
-            from clipspool.app.choosing import choose
-
-            return choose(lambda do: do(scheduler), self._folders, **arguments)
-
-        return list(self._carry_out("choose", command, arguments))
-
-    def balance(self) -> Mapping[str, Any] | None:
-        """Ask the provider what the account has left, for 10 s at most; None where it does not tell."""
-
-        def command(_scheduler: Any) -> Any:
-            from clipspool.app.build import provider_of
-            from clipspool.jobs.account import balance_json
-
-            return balance_json(provider_of(self._settings).ask_balance())
-
-        found: Mapping[str, Any] | None = self._carry_out("balance", command, {})
-        return found
-
-    def others(self) -> list[Any]:
-        """Return the other daemons that have clips in the inboxes."""
-        from clipspool.jobs.model import plain
-        from clipspool.spool.takeover import read_peer
-
-        def command(scheduler: Any) -> list[dict[str, Any]]:
-            return [plain(peer) for peer in self._others(scheduler.journal)]
-
-        return [read_peer(one) for one in self._carry_out("others", command, {}, makes=True)]
-
-    def recover(self, journals: Sequence[str]) -> int:
-        """Take over what these journals left in the work folders, and what a crash left of this one's."""
-        from clipspool.spool.recovery import adoptable
-        from clipspool.spool.takeover import refuse_living
-
-        def command(scheduler: Any) -> int:
-            refuse_living(self._others(scheduler.journal), journals)
-            taken_over = 0
-            for inbox in self._settings.inbox:
-                known = scheduler.journal.folders(inbox.name)
-                entered = scheduler.journal.known
-                journal_id = str(scheduler.journal.fact("id"))
-                found = adoptable(inbox.name, self._root(inbox), journal_id, known, entered, journals)
-                taken_over += scheduler.accept(found)
-            return taken_over
-
-        return int(self._carry_out("recover", command, {"journals": list(journals)}, makes=True))
-
-    def prune(self, *, dry_run: bool) -> dict[str, Any]:
-        """Remove what `[retention]` does not keep, or count it."""
-        asked = {"dry_run": dry_run}
-        answer = ask_daemon(self._settings.journal.path, "prune", **asked) or self._ask_leader("prune", asked)
-        if answer is not None:
-            return dict(answer[0])
-        from clipspool.app.housekeeping import report_json, retention_of, roots_of
-        from clipspool.journal.looks import Window
-        from clipspool.scheduler.housekeeping import Housekeeping
-
-        window = Window(self._settings.journal.place)
-        self.callback(window.close)
-        # Each step is a turn of its own: what is to be removed is recorded first.
-        house = Housekeeping(partial(self._by_ourselves, makes=False), window.look, time.time)
-        reports = house.run(retention_of(self._settings), *roots_of(self._settings, window), dry_run=dry_run)
-        return report_json(reports, dry_run=dry_run)
-
-    def _carry_out(
-        self, name: str, command: Callable[[Any], Any], arguments: Mapping[str, Any], *, makes: bool = False
-    ) -> Any:
-        """Ask the daemon; where none runs, run the command here, with `makes` on a new journal too."""
+        With `makes` a missing journal is created, where clips lie in the inboxes.
+        """
         answer = ask_daemon(self._settings.journal.path, name, **arguments)
         if answer is None:
             answer = self._ask_leader(name, arguments)
@@ -152,7 +51,9 @@ class OperatorCommands(ExitStack):
         from clipspool.scheduler.commands import NotDone
 
         try:
-            return self._by_ourselves(command, makes=makes)
+            if self._orders is None:
+                self._orders = self._own_orders(makes=makes)
+            return self._orders.answer(name, arguments)
         except NotDone as error:
             fail(str(error))
         except OSError as error:
@@ -176,57 +77,77 @@ class OperatorCommands(ExitStack):
             return None
         return (farm_client.order(self._settings, place, name, arguments),)
 
-    def _others(self, journal: Journal | None) -> list[Any]:
-        """Find the daemons with clips in the inboxes besides that of `journal`; without one, all."""
+    def _hold_clips(self) -> bool:
+        """Whether clips of any journal are in the inboxes' work folders, or may be."""
         from clipspool.spool.peers import own_mark
         from clipspool.spool.takeover import others_in
 
-        own = own_mark(str(journal.fact("id")) if journal else "", self._settings.journal.path)
-        return [
-            peer
-            for inbox in self._settings.inbox
-            for peer in others_in(
-                inbox.name, self._root(inbox), own, journal.folders(inbox.name) if journal else set()
-            )
-        ]
-
-    def _hold_clips(self) -> bool:
-        """Whether clips of any journal are in the inboxes' work folders, or may be."""
-        try:
-            return bool(self._others(None))
-        except OSError:
-            return True
+        own = own_mark("", self._settings.journal.path)
+        with suppress(OSError):
+            return any(others_in(one.name, self._root(one), own, set()) for one in self._settings.inbox)
+        return True
 
     def _root(self, inbox: InboxSettings) -> Root:
         from clipspool.spool.root import Root
 
         return Root(inbox.home, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
 
-    def _folders(self, name: str) -> Any:
+    def _folders(self, journal: Journal) -> dict[str, Folders]:
+        """Return the folders of each inbox; one that is only read is recognised by what the journal knows."""
         from clipspool.app.build import places_of
+        from clipspool.app.folders import known_folders, origin_of
         from clipspool.spool.root import Root
         from clipspool.spool.watchfolder import Folders
 
-        for inbox in self._settings.inbox:
-            if inbox.name == name:
-                outbox = Root(inbox.outbox, file_mode=inbox.file_mode, folder_mode=inbox.folder_mode)
-                origin = Root(inbox.path) if inbox.is_read_only else None
-                places = places_of(self._settings, inbox)
-                return Folders(name, self._root(inbox), outbox, origin=origin, places=places)
-        return None
+        known = known_folders(journal)
+        return {
+            one.name: Folders(
+                one.name,
+                self._root(one),
+                Root(one.outbox, file_mode=one.file_mode, folder_mode=one.folder_mode),
+                origin=origin_of(one, self._settings, known) if one.is_read_only else None,
+                places=places_of(self._settings, one),
+            )
+            for one in self._settings.inbox
+        }
 
-    def _by_ourselves(self, command: Callable[[Any], Any], *, makes: bool) -> Any:
-        if self._scheduler is None:
-            self._scheduler = self._own_scheduler(makes=makes)
-        scheduler = self._scheduler
-        from concurrent.futures import Future
+    def _tools(self, folders: Mapping[str, Folders]) -> Tools:
+        from clipspool.app.build import follows, provider_of
+        from clipspool.app.shipping import depot_of
+        from clipspool.provider.catalog import Catalog
+        from clipspool.stages.runner import Tools
 
+        settings = self._settings
+        provider = provider_of(settings)
+        follow = follows(lambda: provider, partial(provider_of, settings), settings.provider.addresses)
+        return Tools(folders, provider, Catalog.load(settings.models), depot_of(settings, b""), follow)
+
+    def _own_orders(self, *, makes: bool) -> Orders:
+        """Open the journal, and return what carries out commands on it."""
+        from clipspool.app.commands import Orders
+        from clipspool.journal.looks import Window
+        from clipspool.scheduler.housekeeping import Housekeeping
         from clipspool.scheduler.mailbox import Command
+        from clipspool.spool.peers import own_mark
 
-        reply: Future[Any] = Future()
-        scheduler.enqueue(Command(command, reply))
-        scheduler.turn()
-        return reply.result(0)
+        scheduler = self._own_scheduler(makes=makes)
+
+        def ask(command: Callable[[Any], Any]) -> Any:
+            reply: Future[Any] = Future()
+            scheduler.enqueue(Command(command, reply))
+            scheduler.turn()
+            return reply.result(0)
+
+        window = Window(self._settings.journal.place)
+        self.callback(window.close)
+        folders = self._folders(scheduler.journal)
+        return Orders(
+            ask,
+            cache(lambda: self._tools(folders)),
+            lambda: self._settings,
+            own_mark(str(scheduler.journal.fact("id")), self._settings.journal.path),
+            Housekeeping(ask, window.look, time.time),
+        )
 
     def _own_scheduler(self, *, makes: bool) -> Any:
         """Open the journal, and record what happened to it since a daemon ran."""
@@ -246,7 +167,7 @@ class OperatorCommands(ExitStack):
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=now, is_draining=True)
-        notes = LedgerNotes(self._folders, str(journal.fact("id")), lambda work: work())
+        notes = LedgerNotes(self._folders(journal).get, str(journal.fact("id")), lambda work: work())
         scheduler.subscribe(notes.on_news)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)

@@ -127,10 +127,10 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     import time
 
     from clipspool.cli.client import OperatorCommands
-    from clipspool.spool.takeover import chosen, listed
+    from clipspool.spool.takeover import chosen, listed, read_peer
 
     with OperatorCommands(settings) as operator:
-        others = operator.others()
+        others = [read_peer(one) for one in operator.do("others", makes=True)]
         journals = chosen(others, wanted, time.time())
         for peer in others:
             if peer.journal in journals:
@@ -146,5 +146,5 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
                 "them up.",
                 yes=yes,
             )
-        taken = operator.recover(journals)
+        taken = operator.do("recover", makes=True, journals=list(journals))
     say(f"{taken:,} clip{'s' * (taken != 1)} taken over." if taken else "No clips to take over.")

@@ -34,14 +34,14 @@ def prune(context: Context, *, dry_run: bool, as_json: bool, yes: bool) -> None:
         return
     with OperatorCommands(settings) as operator:
         if not dry_run:
-            found = operator.prune(dry_run=True)
+            found = operator.do("prune", dry_run=True)
             if not any(map(_is_any, found["inboxes"])):
                 _show(found, as_json=as_json)
                 return
             if not (yes or as_json):
                 _show(found, as_json=False)
             consent("Remove all this for good?", yes=yes)
-        _show(operator.prune(dry_run=dry_run), as_json=as_json)
+        _show(operator.do("prune", dry_run=dry_run), as_json=as_json)
 
 
 def _is_any(inbox: Mapping[str, Any]) -> bool:
