@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.jobs.circuit_breaker import Brake, read_brake
+from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.events import AnswerLost, Failed, NotSubmitted, StageFailed, TaskCreated, TaskSeen
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.model import Error, State
+from clipspool.jobs.nouns import read
 from fakes import BUSY, NO_CREDITS, NOON, PROFILE, a_job, a_request, a_task
 
 OFFLINE = Fault(FaultOf.MOMENT, "NETWORK.REFUSED", "nobody listens")
@@ -220,6 +221,6 @@ def test_a_clear_answer_about_one_request_ends_trouble_of_the_moment_and_none_of
 def test_a_brake_is_read_as_it_was_written():
     brake = refused(refused(Brake(), "bad", NOON), "other", NOON + 70, NO_ROUTE, model="old")
     for one in (brake, brake_with_suspect(), Brake()):
-        assert read_brake(json.loads(json.dumps(asdict(one)))) == one
+        assert read(Brake, json.loads(json.dumps(asdict(one)))) == one
     old = {"failures": 2, "until": NOON, "fault": asdict(BUSY), "is_by_look": False}
-    assert read_brake(json.loads(json.dumps(old))).until == NOON
+    assert read(Brake, json.loads(json.dumps(old))).until == NOON

@@ -11,6 +11,7 @@ from clipspool.intake.sidecar.layers import drafts, located
 from clipspool.intake.sidecar.lines import line_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, layer_of, parse
 from clipspool.intake.sidecar.references import trouble_with
+from clipspool.jobs import nouns
 from clipspool.jobs.model import Problem, Reference, Request
 from clipspool.stages.provenance import as_sent
 
@@ -458,7 +459,7 @@ def test_keyframes_are_images_with_a_time_and_a_provenance_asks_for_them_again()
         Reference(name="day/look.png", file="ref-0.png", at="first"),
         Reference(uri="https://example.com/b.png", at="1.5"),
     )
-    assert Request.from_dict(request.to_dict()) == request
+    assert nouns.read(Request, request.to_dict()) == request
     again = as_sent(request)
     assert again["keyframe"] == [
         {"at": "first", "image": "day/look.png"},

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clipspool.jobs.model import Request, Result
+from clipspool.jobs.nouns import read
 from clipspool.journal.database import to_json
 from clipspool.journal.rows import _read_outputs
 from clipspool.media.facts import Audio, Probe
@@ -116,7 +117,7 @@ def test_an_aspect_that_is_not_known_to_be_refused_is_not_refused():
 
 
 def test_a_request_of_before_still_loads_and_a_full_one_comes_back():
-    assert Request.from_dict({"prompt": "x", "model": "m", "seed": 1}) == Request("x", "m", 1)
+    assert read(Request, {"prompt": "x", "model": "m", "seed": 1}) == Request("x", "m", 1)
     full = replace(
         REQUEST,
         long_clips="trim",
@@ -125,7 +126,7 @@ def test_a_request_of_before_still_loads_and_a_full_one_comes_back():
         finish_size="source",
         keep_untouched=True,
     )
-    assert Request.from_dict(full.to_dict()) == full
+    assert read(Request, full.to_dict()) == full
     assert REQUEST.media_keys() == {}
 
 

@@ -127,10 +127,12 @@ def recover(context: Context, *, wanted: str | None, yes: bool) -> None:
     import time
 
     from clipspool.cli.client import OperatorCommands
-    from clipspool.spool.takeover import chosen, listed, read_peer
+    from clipspool.jobs.nouns import read
+    from clipspool.jobs.records import Peer
+    from clipspool.spool.takeover import chosen, listed
 
     with OperatorCommands(settings) as operator:
-        others = [read_peer(one) for one in operator.do("others", makes=True)]
+        others = [read(Peer, one) for one in operator.do("others", makes=True)]
         journals = chosen(others, wanted, time.time())
         for peer in others:
             if peer.journal in journals:

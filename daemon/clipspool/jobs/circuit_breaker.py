@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from clipspool.jobs import events as on
 from clipspool.jobs.events import Event
@@ -197,19 +196,3 @@ class Brake:
             return False
         begins_at = self.until if self.fresh_at is None else self.fresh_at
         return now >= begins_at and job.task.intent_at >= self.pressed_at
-
-
-def read_brake(kept: Any) -> Brake:
-    """Read the brake that the journal remembers, `asdict` of one."""
-    if not isinstance(kept, dict):
-        return Brake()
-    fault = kept.get("fault")
-    return Brake(
-        **{
-            **kept,
-            "fault": Fault(**{**fault, "of": FaultOf(fault["of"])}) if fault else None,
-            "refused": tuple(kept.get("refused", ())),
-            "suspects": tuple(kept.get("suspects", ())),
-            "models": {str(name): read_brake(one) for name, one in kept.get("models", {}).items()},
-        }
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 LongClips = Literal["refuse", "trim", "split"]
 """What happens with a clip that is longer than its model takes."""
@@ -116,12 +116,6 @@ class Request:
 
     def _set(self, names: Iterable[str]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) != _USUAL[name]}
-
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> Self:
-        """Read what `to_dict` returned."""
-        references = tuple(Reference(**r) for r in body.get("references", ()))
-        return cls(**{**body, "references": references})
 
 
 _USUAL = {name: getattr(Request("", "", 0), name) for name in list(Request.__dataclass_fields__)[3:]}

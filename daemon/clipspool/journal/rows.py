@@ -27,6 +27,7 @@ from clipspool.jobs.model import (
     Task,
     plain,
 )
+from clipspool.jobs.nouns import read
 from clipspool.journal.database import Row, to_json
 
 NODE = "here"
@@ -154,27 +155,23 @@ def read_job(row: Row) -> Job:
             succeeded=bool(row["task_succeeded"]),
             evidence=json.loads(row["task_evidence"]),
         )
-    error = None
-    if row["error"] is not None:
-        fields = json.loads(row["error"])
-        error = Error(**{**fields, "paid": Paid(fields["paid"])})
     return Job(
         **{name: row[name] for name in _PLAIN_OF_JOB},
         **_read_outputs(row["results"]),
-        request=Request.from_dict(json.loads(row["request"])),
+        request=read(Request, json.loads(row["request"])),
         state=State(row["state"]),
         held=None if row["held"] is None else Held(row["held"]),
         prepared=bool(row["prepared"]),
         approved=bool(row["approved"]),
         task=task,
-        error=error,
+        error=None if row["error"] is None else read(Error, json.loads(row["error"])),
         path=os.fsdecode(row["path"]),
         paid=Paid(row["paid"]),
         fingerprint=row["fingerprint"] or "",
         reuse=None if row["reuse"] is None else _read_reuse(row["reuse"]),
         node="" if row["node"] == NODE else row["node"],
         chosen=tuple(os.fsdecode(bytes.fromhex(name)) for name in json.loads(row["chosen"] or "[]")),
-        parts=tuple(Part(**one) for one in json.loads(row["parts"] or "[]")),
+        parts=tuple(read(Part, one) for one in json.loads(row["parts"] or "[]")),
     )
 
 
@@ -182,21 +179,13 @@ def _read_outputs(text: str) -> dict[str, Any]:
     entries: list[dict[str, Any]] = json.loads(text)
     return {
         "results": _results_of([one for one in entries if "file" in one]),
-        "missing": tuple(Missing(**one) for one in entries if "file" not in one),
+        "missing": tuple(read(Missing, one) for one in entries if "file" not in one),
     }
 
 
 def _results_of(entries: Sequence[dict[str, Any]]) -> tuple[Result, ...]:
     return tuple(
-        Result(
-            **{
-                **entry,
-                "name": os.fsdecode(bytes.fromhex(entry["name"])),
-                "finished": tuple(entry.get("finished", ())),
-                "noticed": tuple(entry.get("noticed", ())),
-            }
-        )
-        for entry in entries
+        read(Result, {**entry, "name": os.fsdecode(bytes.fromhex(entry["name"]))}) for entry in entries
     )
 
 

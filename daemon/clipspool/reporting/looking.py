@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipspool.jobs.account import Account, Balance
-from clipspool.jobs.circuit_breaker import read_brake
+from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.limits import Limits
 from clipspool.jobs.model import State
+from clipspool.jobs.nouns import read
 from clipspool.jobs.text import DAY_SECONDS, midnight
 from clipspool.jobs.working import Working
 from clipspool.journal import UNDER_WAY, Journal
@@ -25,7 +26,7 @@ def conditions_in(
     """
     return Conditions(
         now=now,
-        brake=read_brake(journal.fact("brake")),
+        brake=read(Brake, journal.fact("brake") or {}),
         paused=frozenset(journal.fact("paused") or ()),
         spend=journal.spent(midnight(now)),
         limits=limits,

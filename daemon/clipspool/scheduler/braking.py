@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-from clipspool.jobs.circuit_breaker import Brake, read_brake
+from clipspool.jobs.circuit_breaker import Brake
 from clipspool.jobs.messages import News, ProviderBlocked, ProviderUnblocked
+from clipspool.jobs.nouns import read
 from clipspool.journal import Journal
 
 
@@ -16,7 +17,7 @@ class Braking:
     def __init__(self, journal: Journal, publish: Callable[[News], None]) -> None:
         """Read the brake as the journal has it; `publish` calls all listeners once a change is durable."""
         self._journal, self._publish = journal, publish
-        self.brake = read_brake(journal.fact("brake"))
+        self.brake = read(Brake, journal.fact("brake") or {})
 
     def release(self) -> None:
         """Let submissions continue at once: the operator says that the fault is over."""

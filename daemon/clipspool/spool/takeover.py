@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
 from clipspool.jobs.faults import OperatorError
-from clipspool.jobs.records import Life, Peer
+from clipspool.jobs.records import Peer
 from clipspool.jobs.text import iso
 from clipspool.spool.peers import SILENT_SECONDS, Mark, by_journal, marks_in, peer_of, server_time
 from clipspool.spool.recovery import survey
@@ -30,11 +29,6 @@ def others_in(inbox: str, root: Root, own: Mark, known: set[str]) -> list[Peer]:
         peer_of(inbox, journal, seen.get(journal), own, clips, server_now, now)
         for journal, clips in counts.items()
     )
-
-
-def read_peer(sent: Mapping[str, Any]) -> Peer:
-    """Read a peer as it comes from the daemon to the command: `plain` of one."""
-    return Peer(**{**sent, "life": Life(sent["life"])})
 
 
 def chosen(peers: Iterable[Peer], wanted: str | None, now: float) -> Sequence[str]:

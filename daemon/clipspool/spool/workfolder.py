@@ -20,6 +20,7 @@ import tomli_w
 
 from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import marked
+from clipspool.jobs.nouns import read
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.layout import (
     CHANGED_NOTE,
@@ -141,7 +142,7 @@ class Manifest:
             Job(
                 clip_id=clip.id,
                 inbox=clip.inbox,
-                request=Request.from_dict(one["request"]),
+                request=read(Request, one["request"]),
                 created_at=clip.accepted_at,
                 updated_at=clip.accepted_at,
                 **{name: one[name] for name in _OF_JOB if name in one},  # 0.1 wrote no versions
