@@ -1,6 +1,7 @@
 """One node leads: the lease, its fence in each transaction, take-over, and what a frozen leader may do."""
 
 import contextlib
+import io
 import itertools
 import os
 import time
@@ -9,12 +10,14 @@ from dataclasses import replace
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from rich.console import Console
 
 import postgres
+from clipspool.cli.farm import _table
 from clipspool.farm.lease import LeaseLost, ask
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Identity, last_seen, leader_of, members
-from clipspool.journal import Journal, JournalError
+from clipspool.journal import Address, Journal, JournalError
 from clipspool.journal.postgres import connect_beside, make_schema
 
 SECONDS = 30.0
@@ -332,6 +335,37 @@ def test_a_leader_that_froze_between_two_messages_of_a_step_keeps_no_take_over_w
     journal.close()
 
 
+@pytest.fixture
+def clones():
+    """Yield the addresses of a database and of its copy in the same server: their tables have one number."""
+    server, names = postgres.shared(), [f"clone{which}_{os.getpid()}" for which in (1, 2)]
+    with server.connect() as beside:
+        beside.execute(f"CREATE DATABASE {names[0]}")
+        addresses = [Address(server.url().replace("/postgres?", f"/{name}?")) for name in names]
+        make_schema(addresses[0])
+        beside.execute(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}")
+        yield addresses
+        for name in names:
+            beside.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_take_over_ends_no_transaction_of_another_farm_in_a_copy_of_the_database(clones, monkeypatch):
+    monkeypatch.setattr("clipspool.farm.membership._LATE", 0.0)
+    ours, theirs = clones
+    with connect_beside(theirs) as other, other.transaction():
+        other.execute("SELECT FROM leader FOR SHARE")
+        farm = Farm(ours)
+        a, b = farm.node("a"), farm.node("b")
+        a.beat()
+        farm.in_contact(b)
+        farm.expire()
+        b.beat()
+        assert b.leads
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    for node in farm.nodes:
+        node._connection.close()
+
+
 @pytest.mark.parametrize(("lease", "within"), [(30.0, "10s"), (6.0, "4s")])
 def test_no_transaction_of_a_leader_may_take_as_long_as_its_lease(farm, lease, within):
     a = farm.node("a")
@@ -537,6 +571,21 @@ def test_a_node_without_a_sign_of_life_for_one_lease_is_silent_and_what_it_did_i
     (one,) = farm.members()
     assert (one.state, one.doing, one.is_live) == ("silent", "", False)
     assert last_seen(one) == "31 s ago"
+
+
+def test_the_versions_of_nodes_are_shown_where_they_differ(farm):
+    farm.node("a").beat()
+    farm.node("b").beat()
+
+    def shown():
+        console = Console(file=io.StringIO(), width=200)
+        console.print(_table(farm.members()))
+        return console.file.getvalue()
+
+    assert "version" not in shown()
+    farm.ask("UPDATE nodes SET version = '0.3.0' WHERE name = 'b'")
+    assert "leads (epoch 1), version 0.2.0" in shown()
+    assert "follows, version 0.3.0" in shown()
 
 
 def test_a_drained_node_takes_no_lead_until_another_process_begins(farm):

@@ -24,8 +24,10 @@ RETURNING epoch, lost, extract(epoch FROM now() - lost_at)::float8 AS lost_secon
 -- name: end_transactions_of_former_leader
 -- A process that froze between two messages of one step has no timeout of the server running against it, and would
 -- keep the row for as long as it is frozen. Whoever still has it FOR SHARE now began before the lease ran out.
+-- A copy of a database (CREATE DATABASE ... TEMPLATE) has its tables under the same numbers.
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'relation' AND relation = 'leader'::regclass AND mode = 'RowShareLock' AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND EXISTS (
         SELECT 1 FROM leader
         WHERE epoch = %(epoch)s AND until < now() - make_interval(secs => %(seconds)s)
