@@ -5,8 +5,10 @@ import itertools
 import os
 import subprocess
 import time
+from dataclasses import asdict
 
 import pytest
+from psycopg.types.json import Jsonb
 
 import postgres
 from clipspool.app.build import name_secret_of
@@ -15,13 +17,15 @@ from clipspool.app.node_sight import looks_of
 from clipspool.app.node_stages import NodeStages
 from clipspool.app.settings import load
 from clipspool.cli.check.folders import known_to, look_at_inbox
+from clipspool.farm.lease import ask
 from clipspool.farm.membership import Membership
-from clipspool.farm.nodes import Identity
+from clipspool.farm.nodes import Identity, members
 from clipspool.farm.sight import Sight
 from clipspool.jobs.assignments import Assignment, new_attempt
 from clipspool.jobs.events import Prepared
 from clipspool.jobs.lifecycle import Stage
 from clipspool.journal import Journal
+from clipspool.journal.postgres import connect_beside
 from clipspool.spool.guard import Unavailable
 from fakes import a_clip, a_job
 
@@ -207,6 +211,16 @@ class TestStages:
         nodes.serve(settings)
         one._work(self.given())
         assert ran == [settings.inbox[0].path]
+
+    def test_a_node_of_another_version_is_given_no_stages(self, nodes, stages):
+        with connect_beside(nodes.address) as beside:
+            for name, version in (("a", "0.2.0"), ("b", "0.2.0"), ("c", "0.2.1"), ("d", "0.1.9")):
+                row = {**asdict(Identity(name, name, name, name, 1, version)), "seconds": 15.0}
+                ask(beside, "register", {**row, "stages": Jsonb(["prepare"])})
+            found = members(beside)
+        one = stages(nodes.settings("a", "bay"))
+        one._membership.members = found
+        assert [other.name for other in one.elsewhere()._read_others()] == ["b"]
 
     def test_a_nodes_stages_have_the_databases_time(self, nodes, stages, monkeypatch):
         monkeypatch.setattr(time, "time", lambda: 1000.0)

@@ -1,5 +1,6 @@
 """Stages that go to another node and come back, by a real queue in a real PostgreSQL."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 import postgres
-from clipspool.farm import dispatch, worker
+from clipspool.farm import dispatch, queue, worker
 from clipspool.farm.dispatch import Dispatch
 from clipspool.farm.queue import kinds_of, make_tables, queue_of, queues_of
 from clipspool.farm.worker import StageWorker
@@ -230,6 +231,39 @@ def test_a_node_that_begins_no_more_gives_back_what_nobody_took(farm, monkeypatc
     assert isinstance(done.event, Postponed)
     assert not done.is_lost
     farm.until_empty()
+
+
+def test_what_another_version_wrote_and_cannot_be_read_is_run_again_and_ends_no_leader(farm):
+    """All others of its term would wait for good."""
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.stop()
+    odd = given(5).to_text().replace('"attempt"', '"attempt_of_another_version"')
+    farm.ask(f"SELECT procrastinate_defer_jobs_v1(ARRAY[{row('stage', odd)}])")
+    farm.dispatch = Dispatch(farm.conninfo, lambda: farm.others)
+    assert farm.dispatch.start(farm.hear) == []
+    written = """('aa', 'clip6', 'two', '{"event": "prepared", "new": 1}', ''),
+        ('bb', 'clip7', 'two', '{"event": "new"}', '')"""
+    farm.ask(f"INSERT INTO stage_results VALUES {written} RETURNING attempt")
+    farm.add("one", well)
+    farm.dispatch.hand_out(given())
+    done = {one.job_id: one.event for one in farm.until(3)}
+    assert isinstance(done["clip1"], Prepared)
+    assert "another version of clipspool" in done["clip6"].reason
+    assert "another version of clipspool" in done["clip7"].reason
+    farm.until_empty()
+
+
+def test_a_node_takes_no_stage_of_a_leader_of_another_version(farm, monkeypatch):
+    farm.dispatch.start(farm.hear)
+    monkeypatch.setattr(queue, "__version__", "0.0.1")
+    former = queue_of(given())
+    monkeypatch.undo()
+    assert former not in queues_of({"prepare"}, {"bay"})
+
+
+def row(task, work):
+    arguments = json.dumps({"work": work}).replace("'", "''")
+    return f"('bay', '{task}', 0, NULL, NULL, '{arguments}', NULL)::procrastinate_job_to_defer_v1"
 
 
 def test_the_next_leader_hears_of_what_the_last_one_gave_away(farm):

@@ -72,10 +72,14 @@ class NodeStages:
 
     def elsewhere(self) -> Dispatch:
         """Return the other nodes' part, for a term in which this one leads."""
-        membership = self._membership
+        membership, ours = self._membership, self._membership.identity
 
         def others() -> list[Member]:
-            return [one for one in membership.members if one.is_live and one.name != membership.identity.name]
+            return [
+                one
+                for one in membership.members
+                if one.is_live and one.name != ours.name and one.version == ours.version
+            ]
 
         return Dispatch(
             conninfo_of(self._address), others, stalled_seconds(self._settings.farm.lease_seconds)

@@ -107,8 +107,10 @@ def _table(found: list[Member]) -> Table:
     table = Table(
         "node", "state", "seen", "host", "sees", "does", box=None, header_style="bold", pad_edge=False
     )
+    has_versions = len({one.version for one in found if one.is_live}) > 1
     for one in found:
         state = f"leads (epoch {one.epoch})" if one.state == "leads" else one.state
+        state += f", version {one.version}" if has_versions else ""
         sees = ", ".join(sorted(one.sees)) or "no inbox"
         table.add_row(one.name, state, last_seen(one), text(one.host), sees, text(one.doing))
     return table

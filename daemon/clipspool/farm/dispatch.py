@@ -28,7 +28,7 @@ from clipspool.farm.queue import (
     queue_of,
 )
 from clipspool.jobs.assignments import Assignment, event_from_text
-from clipspool.jobs.events import Postponed
+from clipspool.jobs.events import Event, Postponed
 from clipspool.jobs.lifecycle import Stage
 from clipspool.journal.files import JournalError
 from clipspool.scheduler.workers import LANES, Done
@@ -45,6 +45,9 @@ _THREADS = {stage: size for size, stages in LANES.values() for stage in stages}
 _RESULTS = "DELETE FROM stage_results RETURNING attempt, job_id, node, event, trouble"
 _LOST = "the node that worked on it does not answer any more; it is run again"
 _NOT_TAKEN = "no node takes it any more; it is run again"
+_OTHER_VERSION = "the node that worked on it has another version of clipspool; it is run again"
+_UNREADABLE = (KeyError, TypeError, ValueError)
+"""What is raised where a stage or its event was written by another version."""
 
 
 class Dispatch:
@@ -122,7 +125,7 @@ class Dispatch:
     async def _left(self) -> list[Assignment]:
         app = application(self._conninfo)
         async with app.open_async():
-            return [_assignment(job) for job in await app.job_manager.list_jobs_async(task=TASK)]
+            return [one for _, one in await _queued(app)]
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -176,7 +179,11 @@ class Dispatch:
         """Report what has ended; what is not reported because this process ends is run again."""
         for row in await app.connector.execute_query_all_async(_RESULTS):
             given = self._outstanding.pop(row["attempt"], None)
-            event = None if row["event"] is None else event_from_text(row["event"])
+            event: Event | None = None
+            try:
+                event = None if row["event"] is None else event_from_text(row["event"])
+            except _UNREADABLE:
+                event = Postponed(_OTHER_VERSION, 0.0)
             self._report(Done(row["job_id"], event, row["attempt"], row["trouble"]))
             if given is not None:
                 log.info("stage_ended", job=row["job_id"], stage=given.stage.value, node=row["node"])
@@ -189,12 +196,11 @@ class Dispatch:
             task_name=TASK, seconds_since_heartbeat=self._stalled_seconds
         )
         stalled_ids = {job.id for job in stalled}
-        queued = list(await manager.list_jobs_async(task=TASK))
+        queued = await _queued(app)
         # What ended before the list was read has its result there.
         await self._bring_back(app)
         known = set()
-        for job in queued:
-            one = _assignment(job)
+        for job, one in queued:
             known.add(one.attempt)
             # It may still be at work: what it makes has its attempt in its name, and its result is ignored.
             if job.id in stalled_ids and await _remove(app, job):
@@ -211,9 +217,16 @@ class Dispatch:
         self._report(Done(given.job.id, Postponed(why, 0.0), given.attempt, is_lost=is_lost))
 
 
-def _assignment(job: QueuedJob) -> Assignment:
-    work: Any = job.task_kwargs["work"]
-    return Assignment.from_text(work)
+async def _queued(app: procrastinate.App) -> list[tuple[QueuedJob, Assignment]]:
+    """Return what is in the queue; what a leader of another version left there is removed, and run again."""
+    found = []
+    for job in await app.job_manager.list_jobs_async(task=TASK):
+        work: Any = job.task_kwargs["work"]
+        try:
+            found.append((job, Assignment.from_text(work)))
+        except _UNREADABLE:
+            await _remove(app, job)
+    return found
 
 
 async def _remove(app: procrastinate.App, job: QueuedJob) -> bool:

@@ -19,6 +19,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from clipspool import __version__
 from clipspool.jobs.assignments import Assignment
 from clipspool.jobs.lifecycle import Stage
 from clipspool.journal.postgres import MIGRATING
@@ -92,7 +93,7 @@ def kinds_of(given: Assignment) -> tuple[str, ...]:
 
 
 def queue_of(given: Assignment) -> str:
-    """Return the queue of an assignment, by what it takes and by its inbox."""
+    """Return the queue of an assignment, by what it takes, by its inbox and by this version."""
     return _queue(kinds_of(given)[-1], given.job.inbox)
 
 
@@ -103,10 +104,11 @@ def queues_of(stages: Collection[str], inboxes: Collection[str]) -> list[str]:
 
 
 def _queue(kind: str, inbox: str) -> str:
-    name = f"{kind}:{inbox}"
+    # A stage is written as one version has it: a node of another one may not know all its fields.
+    name = f"{kind}:{__version__}:{inbox}"
     if len(name.encode()) <= _QUEUE_BYTES_MAX:
         return name
-    return f"{kind}:{hashlib.sha256(inbox.encode()).hexdigest()[:24]}"
+    return f"{kind}:{hashlib.sha256(name.encode()).hexdigest()[:24]}"
 
 
 def make_tables(conninfo: str) -> None:
