@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
+from procrastinate.exceptions import ConnectorException
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 
 import postgres
@@ -130,6 +132,32 @@ def test_a_stage_that_is_under_way_while_the_database_restarts_is_not_taken_for_
     goes_on.set()
     (done,) = farm.until(1)
     assert isinstance(done.event, Prepared)
+    farm.until_empty()
+
+
+def test_a_stage_whose_answer_was_lost_on_the_way_to_its_node_does_not_wait_for_that_nodes_end(
+    farm, monkeypatch
+):
+    """The database gave it to a node that does not know of it, and goes on to give signs of life."""
+    fetch, lost = JobManager.fetch_job, []
+
+    async def fetched(self, queues, worker_id):
+        job = await fetch(self, queues=queues, worker_id=worker_id)
+        if job is not None and not lost:
+            lost.append(job)
+            raise ConnectorException from psycopg.OperationalError("the connection was cut")
+        return job
+
+    monkeypatch.setattr(JobManager, "fetch_job", fetched)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(dispatch, "_LOOK_FOR_LOST", 0.2)
+    farm.dispatch._stalled_seconds = 2.0
+    farm.add("one", well)
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.hand_out(given())
+    (done,) = farm.until(1)
+    assert lost
+    assert (type(done.event), done.is_lost) == (Postponed, False)
     farm.until_empty()
 
 

@@ -13,6 +13,7 @@ import procrastinate
 import psycopg
 import structlog
 from procrastinate import schema
+from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
@@ -138,6 +139,13 @@ class _PatientManager(JobManager):
     """
 
     _is_away = False
+    _is_unsure = False
+    """Whether an answer to `fetch_job` was lost: the database may have given this worker a stage in it."""
+
+    def __init__(self, connector: BaseConnector) -> None:
+        super().__init__(connector)
+        self._had: set[int | None] = set()
+        """The stages that this worker knows it was given, until they are finished."""
 
     async def _patiently(self, asked: Awaitable[T], instead: T) -> T:
         """Return an answer, or something else while the database is away, which is logged once."""
@@ -157,7 +165,31 @@ class _PatientManager(JobManager):
         await self._patiently(super().update_heartbeat(worker_id), None)
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        return await self._patiently(super().fetch_job(queues, worker_id), None)
+        if self._is_unsure:
+            await self._patiently(self._remove_unknown(worker_id), None)
+        if self._is_unsure:
+            return None
+        fetch, self._is_unsure = super().fetch_job, True
+
+        async def fetched() -> Job | None:
+            job = await fetch(queues, worker_id)
+            self._is_unsure = False
+            return job
+
+        job = await self._patiently(fetched(), None)
+        if job is not None:
+            self._had.add(job.id)
+        return job
+
+    async def _remove_unknown(self, worker_id: int) -> None:
+        """Remove the stages of lost answers; the leader misses them, and runs them again.
+
+        This worker gives signs of life and would never begin them: their clips would wait for its end.
+        """
+        for job in await self.list_jobs_async(status=Status.DOING.value, worker_id=worker_id):
+            if job.id not in self._had:
+                await super().finish_job(job, Status.FAILED, delete_job=True)
+        self._is_unsure = False
 
     async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
         return await self._patiently(super().list_jobs_to_abort_async(queue), ())
@@ -172,6 +204,7 @@ class _PatientManager(JobManager):
         # A stage that ended and stays in the queue would be waited for by the next leader.
         while True:
             if await self._patiently(finished(), instead=False):
+                self._had.discard(job.id)
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
 
