@@ -14,7 +14,8 @@ from clipspool.jobs.model import State
 from clipspool.journal import Address, Filter, Journal, JournalError, JournalUnreachable
 from clipspool.journal.files import mark_node
 from clipspool.journal.looks import NoJournal, Window
-from clipspool.journal.postgres import make_schema
+from clipspool.journal.postgres import connect_beside, make_schema
+from clipspool.journal.server import translated
 from fakes import a_clip, a_job
 from journals import InServer, accept
 
@@ -159,6 +160,15 @@ def test_the_writer_waits_for_the_disk_whatever_the_server_is_set_to(journal):
     assert told("synchronous_commit") == "on"
     assert told("idle_in_transaction_session_timeout") == "10s"
     assert told("statement_timeout") == "10s"
+
+
+@pytest.mark.parametrize("given", ["PREPARE one AS SELECT 1; PREPARE one AS SELECT 1", "EXECUTE one"])
+def test_a_pool_that_changes_the_connection_at_each_transaction_is_named(driver, given):
+    """Statements that one connection prepared are missing on the next, or are there already."""
+    connection = connect_beside(driver.address)
+    with pytest.raises(JournalError, match="PgBouncer's transaction mode"), translated(driver.address):
+        connection.execute(given)
+    connection.close()
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password():

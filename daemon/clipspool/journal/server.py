@@ -155,6 +155,11 @@ def translated(address: Address) -> Iterator[None]:
     """Raise what the world did as JournalError; a bug in a statement or its values stays a bug."""
     try:
         yield
+    except (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName) as error:
+        raise JournalError(
+            f"The journal in {address} is behind a pool that gives each transaction another connection "
+            "(PgBouncer's transaction mode): name the server itself, or set the pool to session mode."
+        ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise JournalError(f"The journal in {address} cannot be used ({_line(error)}).") from error
     except (psycopg.OperationalError, psycopg.InternalError) as error:
