@@ -137,6 +137,7 @@ class Stage:
         if not self.is_busy:
             conditions = Conditions(self.now, working=self.working, limits=self.limits)
             inboxes = [InboxView("bay", "watching", "events", waiting=self.waiting, peers=self.peers)]
+            inboxes += [InboxView(name, "watching", "events") for name in self.other_bays]
             daemon = {"running": True, "pid": 1, "since": None}
             future.set_result((status_json(self.journal.counts, conditions, inboxes, daemon), conditions))
         return future

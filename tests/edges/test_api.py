@@ -461,9 +461,9 @@ def test_a_clip_is_not_placed_again_where_its_record_could_not_be_read_for_a_mom
         raise OSError(5, "the share does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(uploads.Uploads, "find", lost)
+        patch.setattr(Root, "read", lost)
         answer = api.send(key="take-7")
-        assert (answer.status, answer.json["error"]["code"]) == (503, "UPLOAD.KNOWN")
+        assert (answer.status, answer.json["error"]["code"]) == (503, "INBOX.FAULT")
     assert api.send(key="take-7").json["id"] == first["id"]
     assert sorted(lying(stage)) == ["shot.mp4", "shot.mp4.toml"]
 
@@ -836,8 +836,9 @@ def test_an_inbox_that_is_away_keeps_no_clip_from_the_others(stage):
         assert api("PUT", f"uploads/{begun}?offset=0", CLIP, None, octets).status == 200
         assert api.send(("upload", begun), ("sidecar", WINTER)).status == 201
         assert api.send(key="take-1").status == 201
-        lost = api("GET", f"uploads/{'0' * 32}")
+        lost = api("GET", f"uploads/{uploads.id_in('away', begun)}")
         assert (lost.status, lost.json["error"]["code"]) == (503, "INBOX.OFFLINE"), "it may lie there"
+        assert api("GET", f"uploads/{'0' * 32}").status == 404
 
 
 def test_an_inbox_whose_share_hangs_keeps_no_upload_from_the_others(stage, monkeypatch):

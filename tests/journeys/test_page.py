@@ -339,7 +339,7 @@ def test_many_held_jobs_are_approved_with_one_decision(bay, fresh):
     fresh.one("input.all").click()
     fresh.find("input[name=ids]")[0].click()
     assert "the 3 chosen" in fresh.text("#picked")
-    fresh.one("button[formaction='/all/approve']").click()
+    fresh.one("button[formaction='./all/approve']").click()
     fresh.until(
         lambda: "3 jobs will be sent and charged: about 45 credits" in fresh.text("#confirm"), what="it asks"
     )

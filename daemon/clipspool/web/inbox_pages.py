@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +20,7 @@ from clipspool.web.actions import read_form
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors
 from clipspool.web.security import LARGE_FORM_BYTES_MAX, name_of
+from clipspool.web.threads import LOOK_SECONDS, InboxThreads
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.versions import presets_of
 from clipspool.web.views import Views
@@ -35,8 +35,10 @@ _OPEN = tuple(state for state in State if state not in TERMINAL)
 class InboxPages:
     """Draws the editors' pages."""
 
-    def __init__(self, views: Views, doors: ClipDoors, sidecars: SidecarRoutes) -> None:
-        self._views, self._doors, self._sidecars = views, doors, sidecars
+    def __init__(
+        self, views: Views, doors: ClipDoors, sidecars: SidecarRoutes, threads: InboxThreads
+    ) -> None:
+        self._views, self._doors, self._sidecars, self._threads = views, doors, sidecars, threads
 
     def choose(self, request: Request) -> Response:
         """Redirect to the inbox where there is only one; otherwise list all of them."""
@@ -45,8 +47,12 @@ class InboxPages:
             return RedirectResponse(f"/inbox/{quote(inboxes[0]['name'])}", 303)
         return self._views.draw(request, "choose.html", inboxes=inboxes)
 
-    def inbox(self, request: Request) -> Response:
+    async def inbox(self, request: Request) -> Response:
         """Show one inbox: a form for clips, what waits, what is under way, and what ended lately."""
+        name = request.path_params["inbox"]
+        return cast("Response", await self._threads.run(name, self._draw, request, seconds=LOOK_SECONDS))
+
+    def _draw(self, request: Request) -> Response:
         known = self._known(request)
         mend = request.query_params.get("mend", "")
         if not mend:
@@ -115,7 +121,8 @@ class InboxPages:
     async def mend(self, request: Request) -> Response:
         """Save the sidecar of a clip that waits; with a mistake in it the form is shown again."""
         form = await read_form(request, LARGE_FORM_BYTES_MAX)
-        return await run_in_threadpool(self._save, request, form)
+        name = request.path_params["inbox"]
+        return cast("Response", await self._threads.run(name, self._save, request, form))
 
     def _save(self, request: Request, form: Mapping[str, str]) -> Response:
         known = self._known(request)

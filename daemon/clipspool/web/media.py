@@ -1,22 +1,22 @@
 """Serves posters, sources and results, addressed by job and number, never by path; opened beneath their root.
 
-Reads happen in threads of their own, so that a share that hangs takes no thread from the pages.
+Reads happen in the threads of the inbox, so that a share that hangs takes no thread from the rest.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
-from typing import IO, cast
+from typing import IO, Any, cast
 from urllib.parse import quote
 from zipfile import ZipFile, ZipInfo
 
-import anyio
-import anyio.to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
@@ -30,8 +30,8 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages.poster import poster_of
 from clipspool.system.atomic import Rel, name_of, split_suffix
 from clipspool.web.context import DaemonHandle
+from clipspool.web.threads import InboxThreads, Silent
 
-_THREADS = 8
 _CHUNK_BYTES = 256 * 1024
 _TYPES = {
     ".mp4": "video/mp4",
@@ -47,26 +47,27 @@ _TYPES = {
 _NO_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="9"/>'
 """The script recognizes it by its width, and asks again when something changed."""
 _MISSING = 404
+_Run = Callable[..., Awaitable[Any]]
+"""Runs a function in a thread of the inbox."""
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 
 class MediaRoutes:
     """Answers the addresses of media."""
 
-    def __init__(self, daemon: DaemonHandle, lookup: Lookup) -> None:
+    def __init__(self, daemon: DaemonHandle, lookup: Lookup, threads: InboxThreads) -> None:
         self._daemon = daemon
         self._lookup = lookup
-        self._limiter: anyio.CapacityLimiter | None = None
+        self._threads = threads
 
     async def poster(self, request: Request) -> Response:
         """Serve the picture of a job's source beside one of its results."""
         number: int = request.path_params["number"]
 
-        def open_it() -> tuple[FileIO, str]:
-            job, _, folders = self._known(request)
-            return folders.inbox.open(poster_of(job, number)), "poster.jpg"
+        def open_it(found: _Found) -> tuple[FileIO, str]:
+            return found.folders.inbox.open(poster_of(found.job, number)), "poster.jpg"
 
-        answer = await self._serve(request, open_it)
+        answer = await self._of_job(request, open_it)
         if answer.status_code == _MISSING:
             # It is drawn soon after the delivery, and old ones are removed: not an error for browsers.
             return Response(_NO_PICTURE, media_type="image/svg+xml")
@@ -75,33 +76,35 @@ class MediaRoutes:
     async def source(self, request: Request) -> Response:
         """Serve a job's clip, from its work folder or where it retired to."""
 
-        def open_it() -> tuple[FileIO, str]:
-            job, clip, folders = self._known(request)
-            return open_source_of(folders, clip, job.request), name_of(clip.path)
+        def open_it(found: _Found) -> tuple[FileIO, str]:
+            file = open_source_of(found.folders, found.clip, found.job.request)
+            return file, name_of(found.clip.path)
 
-        return await self._serve(request, open_it)
+        return await self._of_job(request, open_it)
 
     async def result(self, request: Request) -> Response:
         """Serve one of a job's results from the outbox; a folder of pictures as a ZIP of them."""
+        number: int = request.path_params["number"]
 
-        def folder() -> tuple[Root, Rel] | None:
+        def folder(found: _Found) -> tuple[Root, Rel] | None:
             with suppress(OSError):
-                outbox, found = self._result(request)
-                return (outbox, found.name) if found.is_folder and outbox.is_folder(found.name) else None
+                result = found.result(number)
+                outbox = found.folders.outbox
+                return (outbox, result.name) if result.is_folder and outbox.is_folder(result.name) else None
             return None
 
-        if (there := await anyio.to_thread.run_sync(folder, limiter=self._threads())) is not None:
+        def open_it(found: _Found) -> tuple[FileIO, str]:
+            result = found.result(number)
+            return found.folders.outbox.open(result.name), name_of(result.name)
+
+        found = await run_in_threadpool(self._find, request)
+        if found is not None and (there := await self._threads.run(found.job.inbox, folder, found)):
             saved = {"Content-Disposition": _saved_as(f"{name_of(there[1])}.zip")}
             if request.method == "HEAD":
                 return Response(headers=saved, media_type="application/zip")
-            made = _steps(zipped(*there), self._threads())
+            made = _steps(zipped(*there), partial(self._threads.run, found.job.inbox))
             return StreamingResponse(made, headers=saved, media_type="application/zip")
-
-        def open_it() -> tuple[FileIO, str]:
-            outbox, found = self._result(request)
-            return outbox.open(found.name), name_of(found.name)
-
-        return await self._serve(request, open_it)
+        return await self._of_job(request, open_it, found)
 
     async def preset(self, request: Request) -> Response:
         """Serve the sample picture of a preset in an inbox."""
@@ -115,9 +118,18 @@ class MediaRoutes:
             except Exception as error:  # a picture that is not shown is no fault
                 raise FileNotFoundError from error
 
-        return await self._serve(request, open_it)
+        return await self._serve(request, inbox, open_it)
 
-    async def _serve(self, request: Request, open_it: Callable[[], tuple[FileIO, str]]) -> Response:
+    async def _of_job(
+        self, request: Request, open_it: Callable[[_Found], tuple[FileIO, str]], found: _Found | None = None
+    ) -> Response:
+        if (found := found or await run_in_threadpool(self._find, request)) is None:
+            return _missing()
+        return await self._serve(request, found.job.inbox, partial(open_it, found))
+
+    async def _serve(
+        self, request: Request, inbox: str, open_it: Callable[[], tuple[FileIO, str]]
+    ) -> Response:
         def find() -> tuple[FileIO, str, os.stat_result] | None:
             try:
                 file, name = open_it()
@@ -125,32 +137,20 @@ class MediaRoutes:
             except (OSError, ValueError):
                 return None
 
-        found = await anyio.to_thread.run_sync(find, limiter=self._threads())
-        if found is None:
-            return PlainTextResponse("This file does not exist (any more).\n", 404)
-        file, name, there = found
-        return self._answer(request, file, there, name)
+        found = await self._threads.run(inbox, find)
+        return _missing() if found is None else self._answer(request, inbox, *found)
 
-    def _known(self, request: Request) -> tuple[Job, Clip, Folders]:
-        """Return what an address names; raises FileNotFoundError where it is not known."""
+    def _find(self, request: Request) -> _Found | None:
+        """Return what an address names; None where it is not known."""
         with self._lookup.look() as look:
             job = look.job(request.path_params["job"])
             clip = None if job is None else look.clip(job.clip_id)
         folders = None if job is None else self._daemon.folders().get(job.inbox)
-        if job is None or clip is None or folders is None:
-            raise FileNotFoundError
-        return job, clip, folders
+        return None if job is None or clip is None or folders is None else _Found(job, clip, folders)
 
-    def _result(self, request: Request) -> tuple[Root, Result]:
-        """Return a result and the outbox in which it lies; raises FileNotFoundError without one."""
-        number: int = request.path_params["number"]
-        job, _, folders = self._known(request)
-        results = delivered(job)
-        if not 1 <= number <= len(results):
-            raise FileNotFoundError
-        return folders.outbox, results[number - 1]
-
-    def _answer(self, request: Request, file: FileIO, there: os.stat_result, name: str) -> Response:
+    def _answer(
+        self, request: Request, inbox: str, file: FileIO, name: str, there: os.stat_result
+    ) -> Response:
         kind = _TYPES.get(split_suffix(name)[1].lower(), "application/octet-stream")
         tag = f'"{there.st_size:x}-{there.st_mtime_ns:x}"'
         headers = {
@@ -176,12 +176,27 @@ class MediaRoutes:
         if request.method == "HEAD":
             file.close()
             return Response(status_code=206 if part.is_part else 200, headers=headers, media_type=kind)
-        return _FileResponse(file, part, self._threads(), headers, kind)
+        return _FileResponse(file, part, partial(self._threads.run, inbox), headers, kind)
 
-    def _threads(self) -> anyio.CapacityLimiter:
-        if self._limiter is None:  # it belongs to the loop that runs
-            self._limiter = anyio.CapacityLimiter(_THREADS)
-        return self._limiter
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A job whose media are asked for."""
+
+    job: Job
+    clip: Clip
+    folders: Folders
+
+    def result(self, number: int) -> Result:
+        """Return one of its results; raises FileNotFoundError without one."""
+        results = delivered(self.job)
+        if not 1 <= number <= len(results):
+            raise FileNotFoundError
+        return results[number - 1]
+
+
+def _missing() -> Response:
+    return PlainTextResponse("This file does not exist (any more).\n", 404)
 
 
 def _saved_as(name: str) -> str:
@@ -245,9 +260,9 @@ def zipped(root: Root, rel: Rel) -> Generator[bytes]:
     yield written.taken()
 
 
-async def _steps(made: Generator[bytes], limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
+async def _steps(made: Generator[bytes], run: _Run) -> AsyncIterator[bytes]:
     with closing(made):
-        while (chunk := await anyio.to_thread.run_sync(next, made, None, limiter=limiter)) is not None:
+        while (chunk := await run(next, made, None)) is not None:
             yield chunk
 
 
@@ -258,11 +273,11 @@ class _FileResponse(StreamingResponse):
         self,
         file: FileIO,
         part: ByteRange,
-        limiter: anyio.CapacityLimiter,
+        run: _Run,
         headers: dict[str, str],
         kind: str,
     ) -> None:
-        super().__init__(_chunks(file, part, limiter), 206 if part.is_part else 200, headers, media_type=kind)
+        super().__init__(_chunks(file, part, run), 206 if part.is_part else 200, headers, media_type=kind)
         self._file = file
 
     async def __call__(self, *arguments: object) -> None:
@@ -272,12 +287,12 @@ class _FileResponse(StreamingResponse):
             self._file.close()
 
 
-async def _chunks(file: FileIO, part: ByteRange, limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
+async def _chunks(file: FileIO, part: ByteRange, run: _Run) -> AsyncIterator[bytes]:
     at, left = part.begin, part.length
     while left:
-        chunk = await anyio.to_thread.run_sync(
-            os.pread, file.fileno(), min(left, _CHUNK_BYTES), at, limiter=limiter
-        )
+        chunk = b""
+        with suppress(Silent):
+            chunk = await run(os.pread, file.fileno(), min(left, _CHUNK_BYTES), at)
         if not chunk:  # it was cut short meanwhile: the reader sees a wrong length
             return
         at += len(chunk)

@@ -32,7 +32,7 @@ from clipspool.web.api.routes import act_operations, clip_operations, document_o
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.cache import WaitingJobs
 from clipspool.web.connections import BACKLOG, PageConnection
-from clipspool.web.context import AccessRules, DaemonHandle, Right
+from clipspool.web.context import AccessRules, ClipDoors, DaemonHandle, Right
 from clipspool.web.event_stream import STREAMS_MAX, ChangeStream
 from clipspool.web.inbox_pages import InboxPages
 from clipspool.web.listen import PageSocket
@@ -48,6 +48,7 @@ from clipspool.web.security import (
     too_late,
 )
 from clipspool.web.sessions import Sessions
+from clipspool.web.threads import InboxThreads, Silent
 from clipspool.web.uploads import Uploads
 from clipspool.web.versions import VersionPages
 from clipspool.web.views import Views
@@ -78,10 +79,12 @@ class PageServer:
         self.events = EventStream(self._begin_stream)
         self._read_up_to: int | None = None
         """The newest event that was read for the streams, on a node that is not told of changes."""
+        self._threads = InboxThreads(daemon.folders)
+        self._media = MediaRoutes(daemon, self._lookup, self._threads)
         self._films: Films | None = None
         if daemon.clips is not None:
             uploads = Uploads(daemon.folders, daemon.clips.rules, daemon.now, daemon.clips.node)
-            self._films = Films(uploads, daemon.clips)
+            self._films = Films(uploads, daemon.clips, self._threads)
         sessions = Sessions(access.tokens, daemon.now, str(daemon.journal), daemon.count_wrong_token)
         app = self._app(daemon, access, sessions)
         config = uvicorn.Config(
@@ -104,11 +107,11 @@ class PageServer:
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
     def _app(self, daemon: DaemonHandle, access: AccessRules, sessions: Sessions) -> ASGIApp:
-        views, media = self._views, MediaRoutes(daemon, self._lookup)
+        views, media = self._views, self._media
         acts = ActionRoutes(views, sessions)
         look, add, decide = (partial(_route, access, right) for right in Right)
         routes: list[BaseRoute] = [
-            *self._editors_pages(daemon, access),
+            *self._editors_pages(daemon.clips, access),
             look("/", views.overview),
             look("/jobs", views.jobs),
             look("/jobs/{job}", views.job),
@@ -152,17 +155,19 @@ class PageServer:
             405: self._not_so,
             TimeoutError: too_late,
             JournalError: _no_journal,
+            Silent: _silent,
             Exception: _broken,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False  # to an `http:` address, also where a proxy ends TLS
         return app
 
-    def _editors_pages(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
-        if self._films is None or daemon.clips is None:
+    def _editors_pages(self, doors: ClipDoors | None, access: AccessRules) -> list[BaseRoute]:
+        if self._films is None or doors is None:
             return []
-        pages = InboxPages(self._views, daemon.clips, SidecarRoutes(self._films, self._views.snapshot))
-        versions = VersionPages(self._views, daemon.clips)
+        sidecars = SidecarRoutes(self._films, self._views.snapshot)
+        pages = InboxPages(self._views, doors, sidecars, self._threads)
+        versions = VersionPages(self._views, doors, self._threads)
         look, add = (partial(_route, access, right) for right in (Right.LOOK, Right.ADD))
         return [
             look("/jobs/{job}/versions", versions.sheet),
@@ -171,13 +176,15 @@ class PageServer:
             add("/jobs/{job}/again", versions.again),
             look("/add", pages.choose),
             look("/inbox/{inbox}", pages.inbox),
-            look("/inbox/{inbox}/presets/{name}", MediaRoutes(daemon, self._lookup).preset),
+            look("/inbox/{inbox}/presets/{name}", self._media.preset),
             add("/inbox/{inbox}/mend", pages.mend),
         ]
 
     def _api(self, daemon: DaemonHandle, access: AccessRules) -> list[BaseRoute]:
-        media = MediaRoutes(daemon, self._lookup)
-        jobs = JobAnswers(self._lookup, self._views.snapshot, self._views.balance, media, daemon.command)
+        views = self._views
+        jobs = JobAnswers(
+            self._lookup, views.snapshot, views.balance, self._media, daemon.command, self._threads
+        )
         operations = [*job_operations(jobs, self.events), *act_operations(Acts(daemon))]
         if self._films is not None:
             operations += clip_operations(self._films, self._lookup, self._views.snapshot)
@@ -308,6 +315,10 @@ def _route(access: AccessRules, right: Right, path: str, endpoint: Callable[...,
 
 def _no_journal(request: Request, error: Exception) -> Response:
     return answered(request, 503, f"The journal cannot be read now: {error}")
+
+
+def _silent(request: Request, error: Exception) -> Response:
+    return answered(request, 503, str(error))
 
 
 def _broken(_request: Request, _error: Exception) -> Response:

@@ -7,6 +7,7 @@ one rename completes it, and it has the owner and mode of a file made there by h
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -30,10 +31,11 @@ from clipspool.web.upload_rules import NotTaken, check_room, check_size, checked
 
 _RECORDS = f"{OURS}/uploads"
 _ID = re.compile(r"[0-9a-f]{32}")
+OWN_DIGITS = 24
+"""Of an upload's id; the others say in which inbox it lies."""
 _RECORD_BYTES_MAX = 16_384
 _OPEN_MAX = 1000
 """Uploads of one inbox that are not placed: a page holds all clips of a batch until their price was seen."""
-_REMEMBERED_MAX = 10_000
 _KEPT_SECONDS = 7 * 86_400.0
 """How long the same request is answered as before, and how long an unfinished one can be resumed."""
 _SWEEP_SECONDS = 600.0
@@ -89,8 +91,6 @@ class Uploads:
         self._busy: set[str] = set()
         self._lock = threading.Lock()
         self._placing: dict[str, threading.Lock] = {}
-        self._inbox_of: dict[str, str] = {}
-        """By id: looked into first, so that another inbox, on a share that hangs, keeps no upload waiting."""
         self._open: dict[str, tuple[float, int]] = {}
         """By inbox: when its records were read last, and how many uploads are not placed."""
 
@@ -125,24 +125,19 @@ class Uploads:
     def begin(
         self, inbox: str, folder: str, name: str, size: int | None, upload_id: str = "", room: int = 0
     ) -> Upload:
-        """Begin an upload, or restart one of the same id that was not placed; raises NotTaken.
+        """Begin an upload, or restart one of the same id; one that is being placed, or was, is returned.
 
-        `room` is how many bytes it may have where its size is not known yet.
+        `room` is how many bytes it may have where its size is not known yet. Raises NotTaken.
         """
         root = self.root(inbox)
+        if upload_id and (known := _read(root, upload_id)) is not None and known.placing:
+            return known
         folder, name = checked_place(root, self._rules()[inbox], folder, name)
         check_size(room if size is None else size)
         check_room(root, room if size is None else size)
-        # In this very inbox it is looked for once more: where its record could not be read a moment ago, the
-        # clip would be placed twice, and perhaps paid for twice.
-        if upload_id and (known := _read(root, upload_id)) is not None and known.placing:
-            raise NotTaken(503, "UPLOAD.KNOWN", "The same request was taken before; send it once more.")
         self._limit_open(inbox, root)
-        key = upload_id or secrets.token_hex(16)
+        key = upload_id or id_in(inbox, secrets.token_hex(16))
         upload = Upload(key, inbox, folder, name, size, self._now(), node=self._node)
-        if len(self._inbox_of) >= _REMEMBERED_MAX:
-            self._inbox_of.clear()
-        self._inbox_of[key] = inbox
         self._keep(root, upload)
         with root.folder(folder, make=True) as fd:
             with suppress(FileNotFoundError):
@@ -152,29 +147,16 @@ class Uploads:
 
     # --- receiving ------------------------------------------------------------------------------------
 
+    def inbox_of(self, upload_id: str) -> str | None:
+        """Return the inbox that an upload's id names; None where it cannot be one. Touches no disk."""
+        return next((name for name in self._folders() if id_in(name, upload_id) == upload_id), None)
+
     def find(self, upload_id: str) -> Upload | None:
-        """Return an upload by its id, in whichever inbox; raises OSError only where it may be in that one."""
-        fault, known = None, self._inbox_of.get(upload_id)
-        every = self._folders()
-        for name in sorted(every, key=lambda name: name != known):
-            folders = every[name]
-            try:
-                if (found := _read(folders.inbox, upload_id)) is not None and found.inbox == name:
-                    return found
-            except OSError as error:  # the others are looked into all the same
-                fault = error
-        if fault is not None:
-            raise fault
-        return None
-
-    def find_known(self, upload_id: str) -> Upload | None:
-        """Return the upload that a key names; the search goes on past an inbox that cannot be read.
-
-        A request that is sent again names its inbox too: `begin` looks for it there again, and raises.
-        """
-        with suppress(OSError):
-            return self.find(upload_id)
-        return None
+        """Return an upload by its id; only its own inbox is looked into."""
+        if (inbox := self.inbox_of(upload_id)) is None:
+            return None
+        found = _read(self._folders()[inbox].inbox, upload_id)
+        return found if found is not None and found.inbox == inbox else None
 
     def received(self, upload: Upload) -> int:
         """Return how many bytes of an upload have arrived."""
@@ -334,6 +316,12 @@ class Uploads:
                 else:
                     unfinished += upload.placed_at is None
         return unfinished
+
+
+def id_in(inbox: str, own: str) -> str:
+    """Return the id of an upload into an inbox: its first digits are its own, the others the inbox's."""
+    of_inbox = hashlib.sha256(inbox.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{own[:OWN_DIGITS]}{of_inbox}"[:32]
 
 
 def _read(root: Root, upload_id: str) -> Upload | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from clipspool.jobs.model import Job
 from clipspool.web.actions import read_form
 from clipspool.web.context import ClipDoors
 from clipspool.web.security import name_of
+from clipspool.web.threads import LOOK_SECONDS, InboxThreads
 from clipspool.web.views import Views
 
 _TWO = 2
@@ -23,8 +25,8 @@ _TWO = 2
 class VersionPages:
     """Draws and carries out what concerns the versions of one clip."""
 
-    def __init__(self, views: Views, doors: ClipDoors) -> None:
-        self._views, self._doors = views, doors
+    def __init__(self, views: Views, doors: ClipDoors, threads: InboxThreads) -> None:
+        self._views, self._doors, self._threads = views, doors, threads
 
     def sheet(self, request: Request) -> Response:
         """Show all versions and variants of a job's clip, with prompt, seed and price."""
@@ -56,18 +58,19 @@ class VersionPages:
 
     # --- once more, changed -----------------------------------------------------------------------------
 
-    def ask_again(self, request: Request) -> Response:
+    async def ask_again(self, request: Request) -> Response:
         """Show the form in which a clip is run once more."""
-        job = self._views.find(request)
-        return self._draw_again(request, job, {"prompt": job.request.prompt}, {}, "")
+        job = await run_in_threadpool(self._views.find, request)
+        draw = partial(self._draw_again, request, job, {"prompt": job.request.prompt}, {}, "")
+        return cast("Response", await self._threads.run(job.inbox, draw, seconds=LOOK_SECONDS))
 
     async def again(self, request: Request) -> Response:
         """Show what the next version would cost; order it once that was seen."""
         form = await read_form(request)
-        return await run_in_threadpool(self._again, request, form)
+        job = await run_in_threadpool(self._views.find, request)
+        return cast("Response", await self._threads.run(job.inbox, self._again, request, job, form))
 
-    def _again(self, request: Request, form: Mapping[str, str]) -> Response:
-        job = self._views.find(request)
+    def _again(self, request: Request, job: Job, form: Mapping[str, str]) -> Response:
         is_dry = form.get("sure") != "1"
         arguments: dict[str, Any] = {
             "ids": [job.id],

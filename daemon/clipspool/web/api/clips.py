@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -43,39 +44,36 @@ class ClipRoutes:
     async def post(self, request: Request) -> Any:
         """Take a clip with its sidecar: `file`, or an `upload` that is complete."""
         key = key_of(request)
-        owner = hashlib.sha256(f"{name_of(request)}\n{key}".encode()).hexdigest()[:32] if key else ""
+        owner = hashlib.sha256(f"{name_of(request)}\n{key}".encode()).hexdigest() if key else ""
         async with self._films.sending(request):
-            if not owner:
-                return await self._take(request, "", None)
-            with self._uploads.alone(owner):
-                known = await self._films.in_thread(self._uploads.find_known, owner)
-                return await self._take(request, owner, known)
+            with self._uploads.alone(owner) if owner else nullcontext():
+                return await self._take(request, owner)
 
-    async def _take(self, request: Request, owner: str, known: Upload | None) -> Any:
+    async def _take(self, request: Request, owner: str) -> Any:
         reader = FormReader(self._films, request, owner)
         try:
-            form = await reader.read(None if known is None or not known.placing else known)
+            form = await reader.read()
         except BaseException:
-            await self._give_up(reader.form.upload, known)
+            await self._give_up(reader.form.upload)
             raise
         if (upload_id := form.text("upload")) and form.upload is None:
             return await self._complete(request, upload_id, form)
         if form.upload is None:
             raise NotTaken(422, "REQUEST.FILE", "The field `file` is missing: the clip itself.")
         try:
-            return await self._new(request, form, form.upload, known)
+            return await self._new(request, form, form.upload)
         except NotTaken:
-            await self._give_up(form.upload, known)
+            await self._give_up(form.upload)
             raise
 
-    async def _new(self, request: Request, form: ClipForm, upload: Upload, known: Upload | None) -> Any:
-        if known is not None and known.placing:
-            if known.sent != form.identity:
+    async def _new(self, request: Request, form: ClipForm, upload: Upload) -> Any:
+        if upload.placing:
+            if upload.sent != form.identity:
                 message = "This Idempotency-Key was used for another clip; each clip needs its own."
                 raise NotTaken(422, "REQUEST.KEY", message)
-            if known.placed_at is not None:
-                return await self._placed(known)
-            upload = await self._films.in_thread(self._uploads.take, known)
+            if upload.placed_at is not None:
+                return await self._placed(upload)
+            upload = await self._films.in_thread(upload.inbox, self._uploads.take, upload)
         quote = await self._films.quote(upload, form.sidecar, [name for name, _ in form.images])
         return await self._place(request, upload, form, quote, sent=form.identity)
 
@@ -86,13 +84,14 @@ class ClipRoutes:
                 raise NotTaken(422, "REQUEST.INBOX", f"This upload was begun for the inbox {upload.inbox}.")
             if upload.placed_at is not None:
                 return await self._placed(upload)
-            upload = await self._films.in_thread(self._uploads.take, upload)
-            here = await self._films.in_thread(self._uploads.received, upload)
+            upload = await self._films.in_thread(upload.inbox, self._uploads.take, upload)
+            here = await self._films.in_thread(upload.inbox, self._uploads.received, upload)
             if not upload.placing and here != upload.size:
                 message = f"The upload is not complete: {here:,} of {upload.size or 0:,} bytes are here."
                 raise NotTaken(409, "UPLOAD.INCOMPLETE", message, received=here)
             if "folder" in form.fields:
-                upload = await self._films.in_thread(self._uploads.into, upload, form.text("folder"))
+                into = self._uploads.into
+                upload = await self._films.in_thread(upload.inbox, into, upload, form.text("folder"))
             quote = await self._films.quote(upload, form.sidecar, [name for name, _ in form.images])
             return await self._place(request, upload, form, quote)
 
@@ -104,15 +103,16 @@ class ClipRoutes:
             why = "; ".join(one["message"] for one in problems[:3])
             raise NotTaken(422, "CLIP.PROBLEM", f"It would not be accepted: {why}", problems=problems)
         images = [(name, bytes(data)) for name, data in form.images]
-        placed = await self._films.in_thread(self._uploads.place, upload, form.sidecar, images, sent)
+        given = upload, form.sidecar, images, sent
+        placed = await self._films.in_thread(upload.inbox, self._uploads.place, *given)
         log.info("clip_uploaded", inbox=placed.inbox, path=placed.path, by=name_of(request))
         return await self._placed(placed, None if quote is None else quote.credits)
 
-    async def _give_up(self, upload: Upload | None, known: Upload | None) -> None:
+    async def _give_up(self, upload: Upload | None) -> None:
         """Remove what came of a form that was refused or cut short, unless its clip is being placed."""
-        if upload is not None and upload is not known:
+        if upload is not None and not upload.placing:
             with anyio.CancelScope(shield=True):
-                await self._films.in_thread(self._uploads.drop, upload)
+                await self._films.in_thread(upload.inbox, self._uploads.drop, upload)
 
     async def clip(self, request: Request) -> Any:
         """Return what became of a clip that was sent."""
@@ -126,7 +126,7 @@ class ClipRoutes:
         return told
 
     async def _placed(self, upload: Upload, credits_: float | None = None) -> Any:
-        story = await self._films.in_thread(self._story, upload)
+        story = await self._films.in_thread(upload.inbox, self._story, upload)
         known = {"id": upload.id, "inbox": upload.inbox, "path": text(upload.path)}
         return {**known, **story, "credits_estimated": credits_}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from io import FileIO
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 from starlette.requests import Request
 
 from clipspool.intake.notes import sentence
@@ -19,11 +18,13 @@ from clipspool.stages.provenance import as_sent
 from clipspool.system.atomic import Rel
 from clipspool.web.connections import UPLOADS
 from clipspool.web.context import ClipDoors
+from clipspool.web.threads import LOOK_SECONDS, InboxThreads
 from clipspool.web.upload_rules import NotTaken
 from clipspool.web.uploads import Upload, Uploads
 
-AT_ONCE: Final = 16
-PIECE_BYTES: Final = 1 << 20
+SENDERS_MAX: Final = 128
+"""Requests that send a film at once: slow ones are many, and each has up to two pieces in memory."""
+PIECE_BYTES: Final = 1 << 18
 """Bytes that are written at once."""
 IMAGES_BYTES_MAX: Final = 256 << 20
 """Reference images are held in memory until their clip is whole: at most this much for all requests
@@ -32,25 +33,20 @@ _IMAGES = "clipspool_image_bytes"
 
 
 class Films:
-    """Receives films in threads of its own, so that a slow disk takes none from the pages."""
+    """Receives films in the threads of their inboxes, so that a slow disk takes none from the pages."""
 
-    def __init__(self, uploads: Uploads, doors: ClipDoors) -> None:
+    def __init__(self, uploads: Uploads, doors: ClipDoors, threads: InboxThreads) -> None:
         self.uploads, self.doors = uploads, doors
+        self.in_thread = threads.run
         self._under_way = 0
         self._images = 0
-        self._limiter: anyio.CapacityLimiter | None = None
-
-    async def in_thread(self, run: Callable[..., Any], *given: Any) -> Any:
-        """Run a function that touches a disk."""
-        if self._limiter is None:  # it belongs to the loop that runs
-            self._limiter = anyio.CapacityLimiter(AT_ONCE)
-        return await anyio.to_thread.run_sync(run, *given, limiter=self._limiter)
 
     @asynccontextmanager
     async def sending(self, request: Request) -> AsyncIterator[None]:
         """Let a request send a film for as long as bytes come; raises NotTaken where too many do."""
-        if self._under_way >= AT_ONCE:
-            raise NotTaken(503, "UPLOAD.MANY", "Too many clips are being sent at once; try again.")
+        if self._under_way >= SENDERS_MAX:
+            why = f"{SENDERS_MAX} clips are being sent at the moment, and no more at once; try again."
+            raise NotTaken(503, "UPLOAD.MANY", why)
         self._under_way += 1
         request.scope[UPLOADS] = True
         try:
@@ -71,16 +67,18 @@ class Films:
     async def opened(self, upload: Upload) -> AsyncIterator[FileIO]:
         """Open an upload's bytes to add to them; they are synced at the end, also after an error."""
         context: AbstractContextManager[FileIO] = self.uploads.open_part(upload)
-        file: FileIO = await self.in_thread(context.__enter__)
+        file: FileIO = await self.in_thread(upload.inbox, context.__enter__)
         try:
             yield file
         finally:
             with anyio.CancelScope(shield=True):
-                await self.in_thread(context.__exit__, None, None, None)
+                await self.in_thread(upload.inbox, context.__exit__, None, None, None)
 
     async def known(self, upload_id: str) -> Upload:
         """Return an upload; raises NotTaken where there is none."""
-        upload = await self.in_thread(self.uploads.find, upload_id)
+        upload = None
+        if (inbox := self.uploads.inbox_of(upload_id)) is not None:
+            upload = await self.in_thread(inbox, self.uploads.find, upload_id, seconds=LOOK_SECONDS)
         if not isinstance(upload, Upload):
             raise NotTaken(404, "UPLOAD.UNKNOWN", "There is no such upload (any more).")
         return upload
@@ -97,7 +95,7 @@ class Films:
                 return self.doors.quote(upload.inbox, path or upload.path, sidecar, film, images, "")
 
         try:
-            made: Quote = await self.in_thread(run)
+            made: Quote = await self.in_thread(upload.inbox, run)
         except FileNotFoundError:
             return None
         return made

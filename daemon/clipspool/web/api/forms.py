@@ -16,7 +16,7 @@ from clipspool.system.atomic import write_all
 from clipspool.web.api.films import PIECE_BYTES, Films
 from clipspool.web.form_stream import BadForm, PartBegin, PartEnd, form_events
 from clipspool.web.upload_rules import NotTaken
-from clipspool.web.uploads import Upload
+from clipspool.web.uploads import Upload, id_in
 
 IMAGE_BYTES_MAX: Final = 32 << 20
 IMAGES_MAX: Final = 4
@@ -61,20 +61,20 @@ class FormReader:
     """Reads one request's form."""
 
     def __init__(self, films: Films, request: Request, owner: str) -> None:
-        """`owner` is the id of the upload that is begun; empty for a new one."""
+        """`owner` is what of the upload's id is its own, from the request's key; empty for a new one."""
         self._films, self._request, self._owner = films, request, owner
         self.form = ClipForm()
 
-    async def read(self, known: Upload | None) -> ClipForm:
-        """Read the form; the film goes to the disk as it comes, or only through the hash where `known`."""
+    async def read(self) -> ClipForm:
+        """Read the form; the film goes to the disk as it comes, or only through the hash if it is known."""
         form, part, size = self.form, PartBegin("", ""), 0
         digest, waiting = hashlib.sha256(), bytearray()
         async with AsyncExitStack() as stack:
             film: FileIO | None = None
 
             async def flush() -> None:
-                if film is not None and waiting:
-                    await self._films.in_thread(write_all, film, bytes(waiting))
+                if form.upload is not None and film is not None and waiting:
+                    await self._films.in_thread(form.upload.inbox, write_all, film, bytes(waiting))
                 waiting.clear()
 
             async for event in form_events(self._request):
@@ -84,8 +84,8 @@ class FormReader:
                             raise BadForm("The form has two files; send each clip in a form of its own.")
                         part = event
                         form.fields.setdefault("name", bytearray(filename.encode()))
-                        form.upload = known or await self._begun()
-                        if known is None:
+                        form.upload = await self._begun()
+                        if not form.upload.placing:
                             film = await stack.enter_async_context(self._films.opened(form.upload))
                     case PartBegin():
                         part, size = event, 0
@@ -111,10 +111,12 @@ class FormReader:
         form = self.form
         if "inbox" not in form.fields:
             raise NotTaken(422, "REQUEST.ORDER", "Send the fields `inbox` and `folder` before the file.")
+        inbox = form.text("inbox")
         room = int(self._request.headers.get("content-length", "0"))
-        given = form.text("inbox"), form.text("folder"), form.text("name")
+        given = inbox, form.text("folder"), form.text("name")
+        own = id_in(inbox, self._owner) if self._owner else ""
         upload: Upload = await self._films.in_thread(
-            self._films.uploads.begin, *given, None, self._owner, room
+            inbox, self._films.uploads.begin, *given, None, own, room
         )
         return upload
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -22,6 +23,7 @@ from clipspool.web.cache import BalanceCache, DaemonState
 from clipspool.web.context import JOB_ID
 from clipspool.web.media import MediaRoutes
 from clipspool.web.security import refused
+from clipspool.web.threads import LOOK_SECONDS, InboxThreads
 from clipspool.web.upload_rules import NotTaken
 
 PAGE_MAX = 200
@@ -44,10 +46,11 @@ class JobAnswers:
         balance: BalanceCache,
         media: MediaRoutes,
         command: Callable[[str, Mapping[str, Any]], Any],
+        threads: InboxThreads,
     ) -> None:
         """`snapshot` caches the daemon's state, `balance` the account's; `media` serves results."""
         self._lookup, self._snapshot, self._balance, self._media = lookup, snapshot, balance, media
-        self._command = command
+        self._command, self._threads = command, threads
 
     def conditions(self) -> Conditions:
         """Return what holds jobs back now; raises TimeoutError."""
@@ -64,12 +67,15 @@ class JobAnswers:
             return {"balance": None}
         return {"balance": {"amount": found.amount, "unit": found.unit, "credits": found.credits}}
 
-    def presets(self, request: Request) -> dict[str, Any]:
+    async def presets(self, request: Request) -> dict[str, Any]:
         """Return the presets of an inbox: the configuration's, and files in `_presets`."""
         inbox = request.query_params.get("inbox", "")
-        if inbox not in {one["name"] for one in self._snapshot.get().status["inboxes"]}:
+        status = (await run_in_threadpool(self._snapshot.get)).status
+        if inbox not in {one["name"] for one in status["inboxes"]}:
             raise NotTaken(404, "INBOX.UNKNOWN", "There is no such inbox; `GET status` names them.")
-        return {"presets": [dict(one) for one in self._command("presets", {"inbox": inbox})]}
+        asked = "presets", {"inbox": inbox}
+        found = await self._threads.run(inbox, self._command, *asked, seconds=LOOK_SECONDS)
+        return {"presets": [dict(one) for one in found]}
 
     def several(self, request: Request) -> dict[str, Any]:
         """Return a page of jobs, newest first."""

@@ -20,6 +20,7 @@ from clipspool.web.api.schemas import Schema
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
 from clipspool.web.security import API, called, needs, refused, too_late
+from clipspool.web.threads import Silent
 from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
@@ -102,6 +103,8 @@ class Operation:
             except OSError as error:
                 if isinstance(error, Unavailable):
                     return refused(503, "The inbox's folder is not there now.", code="INBOX.OFFLINE")
+                if isinstance(error, Silent):
+                    return refused(503, str(error), code="INBOX.SILENT")
                 log.warning("api_fault", path=request.url.path, why=error.strerror)
                 why = f"The inbox's folder: {(error.strerror or 'unknown error').lower()}."
                 is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -34,13 +35,16 @@ class PieceRoutes:
             raise NotTaken(422, "REQUEST.TEXT", "`inbox`, `folder` and `name` must be texts.")
         if not isinstance(size, int) or isinstance(size, bool):
             raise NotTaken(422, "REQUEST.SIZE", "`size` is missing: the clip's length in bytes.")
-        upload = await self._films.in_thread(self._uploads.begin, *texts, size)
+        upload = await self._films.in_thread(texts[0], self._uploads.begin, *texts, size)
         return upload_json(upload, 0)
 
     async def look(self, request: Request) -> Any:
         """Return how much of an upload is here."""
         upload = await self._films.known(request.path_params["upload"])
-        return upload_json(upload, await self._films.in_thread(self._uploads.received, upload))
+        return upload_json(upload, await self._received(upload))
+
+    async def _received(self, upload: Upload) -> Any:
+        return await self._films.in_thread(upload.inbox, self._uploads.received, upload)
 
     async def drop(self, request: Request) -> Response:
         """End an upload and remove its bytes."""
@@ -48,7 +52,8 @@ class PieceRoutes:
             upload = await self._films.known(request.path_params["upload"])
             if upload.placed_at is not None or upload.placing:
                 raise NotTaken(409, "UPLOAD.PLACED", "It lies in the inbox already; remove it there.")
-            await self._films.in_thread(lambda: self._uploads.drop(self._uploads.take(upload)))
+            drop, take = self._uploads.drop, self._uploads.take
+            await self._films.in_thread(upload.inbox, lambda: drop(take(upload)))
         return answer(None, 204)
 
     async def put(self, request: Request) -> Any:
@@ -60,7 +65,7 @@ class PieceRoutes:
         async with self._films.sending(request):
             with self._uploads.alone(request.path_params["upload"]):
                 upload = await self._films.known(request.path_params["upload"])
-                here = await self._films.in_thread(self._uploads.received, upload)
+                here = await self._received(upload)
                 if upload.placed_at is not None or upload.placing:
                     raise NotTaken(409, "UPLOAD.PLACED", "It lies in the inbox already.")
                 if int(offset) != here:
@@ -70,9 +75,10 @@ class PieceRoutes:
                     message = f"More was sent than the {upload.size or 0:,} bytes that were announced."
                     raise NotTaken(413, "UPLOAD.SIZE", message)
                 # Others may have filled the disk since this was begun: what is spared is not used up.
-                await self._films.in_thread(check_room, self._uploads.root(upload.inbox), length)
+                root = self._uploads.root(upload.inbox)
+                await self._films.in_thread(upload.inbox, check_room, root, length)
                 await self._append(request, upload)
-                return upload_json(upload, await self._films.in_thread(self._uploads.received, upload))
+                return upload_json(upload, await self._received(upload))
 
     async def _append(self, request: Request, upload: Upload) -> None:
         waiting = bytearray()
@@ -81,11 +87,11 @@ class PieceRoutes:
                 async for chunk in request.stream():
                     waiting += chunk
                     if len(waiting) >= PIECE_BYTES:
-                        await self._films.in_thread(write_all, film, bytes(waiting))
+                        await self._films.in_thread(upload.inbox, write_all, film, bytes(waiting))
                         waiting.clear()
             except ClientDisconnect:
                 pass  # what came is kept: the sender asks how much that is, and goes on
-            await self._films.in_thread(write_all, film, bytes(waiting))
+            await self._films.in_thread(upload.inbox, write_all, film, bytes(waiting))
 
     async def quote(self, request: Request) -> Any:
         """Quote an upload with a sidecar: what would be sent, what would be changed, and the price."""
@@ -99,12 +105,12 @@ class PieceRoutes:
         folder = given.get("folder", upload.folder)
         if not isinstance(folder, str):
             raise NotTaken(422, "REQUEST.FOLDER", "`folder` must be a text.")
-        wished = await self._films.in_thread(self._uploads.path_in, upload, folder)
+        wished = await self._films.in_thread(upload.inbox, self._uploads.path_in, upload, folder)
         sent = sidecar.encode("utf-8", "replace")
         quote = await self._films.quote(upload, sent, images[:IMAGES_MAX], wished)
         if quote is None:
             raise NotTaken(409, "UPLOAD.PLACED", "It lies in the inbox already.")
-        conditions = (await self._films.in_thread(self._snapshot.get)).conditions
+        conditions = (await run_in_threadpool(self._snapshot.get)).conditions
         return quote_json(quote, upload.inbox, conditions)
 
 

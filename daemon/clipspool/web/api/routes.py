@@ -28,7 +28,7 @@ _PATH = Parameter("path", "The clip's path in the inbox.", is_required=True)
 _KEY = Parameter(
     "Idempotency-Key",
     "Any text of yours for this request: sent again within 7 days, also after a restart, it gets the same "
-    "answer and adds nothing. Each request needs its own.",
+    "answer and adds nothing. Each request needs its own. That of a clip counts within its inbox.",
     {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
     place="header",
 )

@@ -20,6 +20,7 @@ from clipspool.web.api.films import Films, problem_json
 from clipspool.web.api.operations import read_json
 from clipspool.web.cache import DaemonState
 from clipspool.web.security import name_of as name_of_caller
+from clipspool.web.threads import LOOK_SECONDS
 from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
@@ -40,7 +41,7 @@ class SidecarRoutes:
     async def look(self, request: Request) -> Any:
         """Return the sidecar of a clip that waits; an example where it has none."""
         inbox, path = request.query_params.get("inbox", ""), request.query_params.get("path", "")
-        return await self._films.in_thread(self.sidecar, inbox, path)
+        return await self._films.in_thread(inbox, self.sidecar, inbox, path, seconds=LOOK_SECONDS)
 
     def sidecar(self, inbox: str, path: str) -> dict[str, Any]:
         """Return the sidecar's path, text and version; raises NotTaken where no such clip waits."""
@@ -55,7 +56,7 @@ class SidecarRoutes:
         asked = [given.get(name, "") for name in ("inbox", "path", "text", "version")]
         if not all(isinstance(one, str) for one in asked):
             raise NotTaken(422, "REQUEST.TEXT", "`inbox`, `path`, `text` and `version` must be texts.")
-        return await self._films.in_thread(self.write, *asked, name_of_caller(request))
+        return await self._films.in_thread(asked[0], self.write, *asked, name_of_caller(request))
 
     def write(self, inbox: str, path: str, wanted: str, version: str, by: str) -> dict[str, Any]:
         """Save a sidecar; raises NotTaken."""

@@ -103,11 +103,12 @@
   async function begin(clip) {
     const known = localStorage.getItem(keyOf(clip));
     if (known) {
-      const { status, data } = await ask("GET", `/uploads/${known}`);
+      const { status, data, why } = await ask("GET", `/uploads/${known}`);
       if (status === 200 && data.state === "receiving" && data.size === clip.file.size) {
         clip.id = known;
         return data.received;
       }
+      if (status !== 200 && status !== 404) { fail(clip, why); return -1; }  // what was sent is not given up
     }
     const { status, data, why } = await ask("POST", "/uploads", { inbox, folder: "", name: clip.file.name, size: clip.file.size });
     if (status !== 201) { fail(clip, why); return -1; }
@@ -125,8 +126,9 @@
       if (answer.status === 200) { at = answer.data.received; tries = 0; continue; }
       const received = answer.data.error?.received;
       if (received !== undefined) { at = received; continue; }
-      if (answer.status && ![409, 429, 503].includes(answer.status)) { fail(clip, reasonOf(answer.status, answer.data) || "It was refused."); return; }
-      say(clip, "The connection was lost; it goes on by itself.");
+      const why = reasonOf(answer.status, answer.data);
+      if (answer.status && ![409, 429, 502, 503, 504].includes(answer.status)) { fail(clip, why || "It was refused."); return; }
+      say(clip, why ? why.replace(/; try again\.$/, "; it is tried again by itself.") : "The connection was lost; it goes on by itself.");
       await pause(Math.min(WAIT_MS, 500 * 2 ** tries++));
       try { at = (await ask("GET", `/uploads/${clip.id}`)).data.received ?? at; } catch { /* tried again */ }
     }
