@@ -108,7 +108,7 @@ from clipspool.app import node
 from clipspool.system.process import stay_on_one_processor
 if os.environ.pop("IS_FIRST", ""):
     stay_on_one_processor()
-    node._start_over()
+    node._start_over(lambda: False)
 print(sorted(os.sched_getaffinity(0)))
 """
 
@@ -133,3 +133,34 @@ def test_where_no_processor_may_be_chosen_all_goes_on(tmp_path, monkeypatch):
     stay_on_one_processor()
     ran = run(["true"], b"", seconds_max=patient(30), folder=str(tmp_path), extra={}, stopping=lambda: False)
     assert ran.exit_code == 0
+
+
+STOPPED = """
+import os, signal, sys
+from clipspool.app import node
+from clipspool.system.signals import Signals
+signals = Signals(lambda: None)
+if os.environ.pop("IS_FIRST", ""):
+    signals.install()
+    if WHEN == "before":
+        signal.raise_signal(signal.SIGTERM)
+        node._start_over(signals.stopping.is_set)
+        sys.exit("stopped")
+    sys.stderr.flush = lambda: signal.raise_signal(signal.SIGTERM)  # right before it becomes the next one
+    node._start_over(signals.stopping.is_set)
+signals.install()
+sys.exit("stops" if signals.stopping.is_set() else "goes on")
+"""
+
+
+@pytest.mark.parametrize(("when", "said"), [("before", "stopped"), ("while", "stops")])
+def test_a_node_that_starts_over_stops_where_it_was_asked_to(when, said):
+    """Else the signal would end it without its clean end, or be forgotten."""
+    told = subprocess.run(
+        [sys.executable, "-c", STOPPED.replace("WHEN", repr(when))],
+        env={**os.environ, "IS_FIRST": "yes"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stderr.strip()) == (1, said)

@@ -14,6 +14,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,10 +34,12 @@ from clipspool.reporting.headline import headline_of
 from clipspool.reporting.health import TURN_SECONDS_MAX
 from clipspool.system import logs
 from clipspool.system.process import boot_id, closed_on_error, keep_what_is_loaded, on_any_processor
-from clipspool.system.signals import Signals, keep_reloads
+from clipspool.system.signals import Signals, keep_for_next
 from clipspool.system.systemd import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clipspool.farm.lease import Lease
     from clipspool.farm.nodes import Identity
 
@@ -78,7 +81,7 @@ def run(settings: Settings, *, until_idle: bool = False, accept_restored: bool =
     finally:
         node.close()
     if not is_over:
-        _start_over()
+        _start_over(node.is_stopping)
 
 
 class FarmNode:
@@ -98,6 +101,10 @@ class FarmNode:
     def _wake(self) -> None:
         if self._daemon is not None:
             self._daemon.wake()
+
+    def is_stopping(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._signals.stopping.is_set()
 
     def close(self) -> None:
         """Release this machine's state."""
@@ -312,12 +319,14 @@ def identity_of(settings: Settings) -> Identity:
     )
 
 
-def _start_over() -> None:
-    """Replace this process by a new one with the same number and command."""
+def _start_over(is_stopping: Callable[[], bool]) -> None:
+    """Replace this process by a new one with the same number and command, unless it was asked to stop."""
+    keep_for_next()
+    if is_stopping():
+        return
     # A journal that was restored was accepted as it was then: what the database lost since is another matter.
     words = [word for word in sys.orig_argv[1:] if word != "--accept-restored"]
     sys.stdout.flush()
     sys.stderr.flush()
-    keep_reloads()
     with on_any_processor():  # the new process may use those it begins with
         os.execv(sys.executable, [sys.orig_argv[0], *words])  # noqa: S606 - our own command

@@ -34,7 +34,7 @@ class Signals:
             self._had_terminal = False
         acts = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._hang_up}
         self._before = {number: signal.signal(number, act) for number, act in acts.items()}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, acts)
 
     def remove(self) -> None:
         """Put the handlers back that were there before."""
@@ -61,12 +61,12 @@ class Signals:
         self._wake()
 
 
-def keep_reloads() -> None:
-    """Keep a SIGHUP for the program that this process becomes, until its handlers are installed.
+def keep_for_next() -> None:
+    """Keep signals for the program that this process becomes, until its handlers are installed.
 
-    It would end it, as a clean end that no unit restarts.
+    A reload would end it, as a clean end that no unit restarts, and a stop would not let it stop by itself.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def _has_terminal() -> bool:
