@@ -113,3 +113,24 @@ def test_a_closed_pipe_neither_ends_nor_spins_the_daemon_and_its_end_is_clean(ba
 def cpu_seconds(pid):
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}],
+    ids=["locale", "output"],
+)
+def test_names_are_found_and_shown_in_any_locale(bay, locale):
+    bay.outbox = bay.outbox.rename(bay.outbox.with_name("Szene é 😀"))
+    bay.configure()
+    bay.drop("é 😀.mp4")
+    assert bay.run_until_idle(**locale) == 0
+    assert (bay.outbox / "é 😀.mp4").exists()
+    (job,) = bay.told("jobs")
+    for command in ("jobs", "logs", "choose"):
+        done = bay.call(command, *(["--", job["id"]] if command == "choose" else []), **locale)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert "\\U0001f600" in done.stdout or "😀" in done.stdout, command
+    for command in ("show", "logs"):
+        assert bay.call(command, job["id"], **locale).returncode == 0, command
+    assert bay.call("check", "--offline", **locale).returncode == 0

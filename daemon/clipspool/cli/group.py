@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -222,6 +223,7 @@ def main() -> None:
 
     A missing permission ends it with one sentence, and so does a full disk.
     """
+    _use_utf8()
     _open_standard_streams()
     # pydantic looks for plugins in every installed package, which takes 15 ms; the settings have none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -239,6 +241,15 @@ def main() -> None:
         fail(f"{error.filename or 'The output'}: cannot be written, there is no space left.")
 
 
+def _use_utf8() -> None:
+    """Begin again with UTF-8 for names and arguments where the locale has another encoding, such as Latin-1.
+
+    Names in configurations, journals and on file servers are UTF-8; no such folder would be found.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.orig_argv[0], "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 def _open_standard_streams() -> None:
     """Open those of the three standard streams that the caller closed (`>&-`).
 
@@ -250,3 +261,6 @@ def _open_standard_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # PYTHONIOENCODING may lack a name's letters
