@@ -75,9 +75,13 @@ def test_a_clip_with_its_sidecar_is_priced_with_all_its_results(home, check, fil
         "  2 results, about 120 credits in total",
         f"  it would be held until somebody approves it: {DEAR}",
     ]
-    assert total([found, found]) == "2 clips, 4 results: about 240 credits in total"
-    shown = check("bay/shot.toml").to_dict()
+    its_sidecar = check("bay/shot.toml")
+    shown = its_sidecar.to_dict()
     assert (shown["clip"], shown["credits_estimated"]) == ("shot.mp4", 120.0)
+    assert total([found, its_sidecar]) == "", "`check bay/*` names both, and it is one clip"
+    check("open/shot.toml", 'prompt = "x"')
+    more = [found, its_sidecar, check("open/shot.mp4", film)]
+    assert total(more) == "2 clips, 3 results: about 180 credits in total"
     assert (home / "bay").stat().st_nlink == 2, "nothing was made there"
 
 
@@ -205,6 +209,28 @@ M2   A001C004       012.0                00:00:02:00
 * FROM CLIP NAME: A001_C003.mp4
 * COMMENT: slow rain
 """
+
+
+def test_a_clip_is_judged_with_the_timeline_that_shows_it_as_when_it_is_accepted(check, film):
+    check("open/day/cut.edl", EDL)
+    shown = check("open/day/cards/A001_C003.mp4", film)
+    assert shown.source == check("open/day/cut.edl").source
+    assert [(job.variant, job.credits) for job in shown.quote.jobs] == [("A001_C003", 30.0)]
+    other = check("open/day/other.mp4", film)
+    assert [job.credits for job in other.quote.jobs] == [60.0], "it is not shown"
+    (found,) = lines(check("open/day/cards/A001_C003.toml", 'prompt = "x"'))
+    assert "the timeline `cut.edl` shows it, and it has a sidecar of its own: remove one of the two" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "todo"), [("cut.edl", "correct or remove"), ("reel.aaf", "export it as OTIO")]
+)
+def test_a_clip_without_a_sidecar_waits_for_a_timeline_that_cannot_be_read(check, film, name, todo):
+    check(f"open/{name}", b"\0no timeline")
+    (found,) = lines(check("open/day/shot.mp4", film))
+    assert f"the timeline `{name}` cannot be read, and may show it: {todo}" in found
+    check("open/day/shot.toml", 'prompt = "x"')
+    assert check("open/day/shot.mp4").quote.jobs
 
 
 def test_a_timeline_is_priced_by_its_marked_clips_with_their_handles(home, check, film):

@@ -94,6 +94,18 @@ def why_doubtful(doubtful: Sequence[tuple[Cut, Sequence[Rel]]]) -> str:
     return ""
 
 
+def why_twice(timeline: str) -> str:
+    """Return why a clip waits that a timeline shows, and that has a sidecar of its own."""
+    return f"the timeline `{timeline}` shows it, and it has a sidecar of its own: remove one of the two"
+
+
+def why_perhaps(timeline: str, todo: str = "") -> str:
+    """Return why a clip without a sidecar waits for a timeline that cannot be read."""
+    todo = todo or "correct or remove the timeline"
+    why = f"the timeline `{readable(timeline)}` cannot be read, and may show it"
+    return f"{why}: {todo}, or give this clip a sidecar of its own"
+
+
 def placed(
     timeline: Rel, clip: Rel, marked: Sequence[Cut], facts: dict[str, Any], layers: Sequence[Layer]
 ) -> tuple[list[str], list[tuple[tuple[PlannedCut, ...], Layer]]]:

@@ -30,6 +30,8 @@ from clipspool.intake.timeline_cuts import (
     placed,
     why_doubtful,
     why_missing,
+    why_perhaps,
+    why_twice,
 )
 from clipspool.intake.timeline_media import Dropped, Made, Media, Medium, Reading, plan_for, unread_in
 from clipspool.intake.tree import Tree, up_to
@@ -80,7 +82,7 @@ class Timelines:
 
         Its group is judged when the timeline's media changes. `answer` is what the files beside it come to.
         """
-        unread, todo = "", "correct or remove the timeline"
+        unread, todo = "", ""
         # Which clips it shows must be known before one of them is accepted for itself.
         for above in up_to(parent(path)):
             is_searched = above in self._tree.folders and card_in(above) is None
@@ -98,14 +100,12 @@ class Timelines:
             # Defaults alone would pay for it whole.
             if not unread or isinstance(answer, Waits) or answer.companions:
                 return None
-            why = f"the timeline `{readable(unread)}` cannot be read, and may show it"
-            return Waits(path, f"{why}: {todo}, or give this clip a sidecar of its own", needs_others=True)
+            return Waits(path, why_perhaps(unread, todo), needs_others=True)
         self._tree.affected[parent(timeline), self._tree.base(name_of(timeline))] = None
-        shown = f"the timeline `{readable(name_of(timeline))}` shows it"
+        name = readable(name_of(timeline))
         if isinstance(answer, Matched) and answer.companions:
-            why = f"{shown}, and it has a sidecar of its own: remove one of the two"
-            return Waits(path, why, is_problem=True, needs_others=True)
-        return Waits(path, f"{shown}, and waits", needs_others=True)
+            return Waits(path, why_twice(name), is_problem=True, needs_others=True)
+        return Waits(path, f"the timeline `{name}` shows it, and waits", needs_others=True)
 
     def forget(self, path: Rel) -> None:
         """Drop what is known of a timeline that is gone or accepted; its media are judged again."""

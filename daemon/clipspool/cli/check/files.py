@@ -18,7 +18,7 @@ from clipspool.app.build import rules_of
 from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
-from clipspool.cli.check.gathered import quote_pictures, quote_timeline, timeline_of
+from clipspool.cli.check.gathered import TimelinesAbove, quote_pictures, quote_timeline, timeline_of
 from clipspool.intake.names import TOML, Kind, Names
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
@@ -26,6 +26,7 @@ from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.sequences import ONLY_READ
 from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
 from clipspool.intake.sidecar.presets import finder
+from clipspool.intake.timeline_cuts import NO_TIMELINES, why_twice
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote, QuotedJob
@@ -49,8 +50,8 @@ class Checked:
     file: str
     inbox: str
     quote: Quote
-    clip: str = ""
-    """The clip that a sidecar is for; empty where there is none, so that the price depends on its length."""
+    source: Path | None = None
+    """The clip, folder of pictures or timeline that would be sent; None where a sidecar has none yet."""
     is_settings: bool = False
     """Whether it holds settings for many clips, of which nothing is sent by itself."""
     is_elsewhere: bool = False
@@ -59,6 +60,11 @@ class Checked:
     """Why it would wait for an approval."""
     said: tuple[str, ...] = ()
     """What is to be known besides: clips of a timeline of which no job is made."""
+
+    @property
+    def clip(self) -> str:
+        """The name of the clip; empty where there is none, so that the price depends on its length."""
+        return "" if self.source is None else self.source.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -93,6 +99,7 @@ class FileChecker:
         self._decoder = Decoder()
         quoting = Quoting(Catalog.load(settings.models), depot_of(settings, b"").ways)
         self._quoter = Quoter(lambda: quoting, lambda file: inspect(self._decoder, file))
+        self._timelines = TimelinesAbove()
 
     def close(self) -> None:
         """End the decoder."""
@@ -124,19 +131,42 @@ class FileChecker:
             if meant is not None:
                 why = f"it is not read under this name: rename it to `{readable(meant)}`"
                 return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
-            if kind is Kind.TIMELINE and inbox.source != "keep":
-                quote, quotes, said = quote_timeline(self._quoter, root, rules, rel)
-                held = next(filter(None, map(self._held, quotes)), "")
-                return Checked(str(path), inbox.name, quote, name, held=held, said=said)
+            if kind is Kind.TIMELINE:
+                return self._timeline(path, inbox, root, rules, rel)
             why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
             return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
-        answer = _paired(root, rules, names, folder, name)
-        if isinstance(answer, Waits):
-            wrong = Problem(f"`{readable(answer.name)}`: {answer.reason}")
-            return Checked(str(path), inbox.name, Quote(problems=(wrong,)))
+        return self._clip(path, inbox, root, rules, rel)
+
+    def _clip(self, path: Path, inbox: InboxSettings, root: Root, rules: Rules, rel: Rel) -> Checked:
+        """Check a clip with the files beside it, or one of those."""
+        folder, _, name = rel.rpartition("/")
+        answer = _paired(root, rules, Names(rules.extensions, rules.ignore), folder, name)
+        clip = join(folder, answer.name if isinstance(answer, Waits) else answer.clip)
+        is_there, has_own = root.exists(clip), isinstance(answer, Matched) and bool(answer.companions)
+        timeline, doubt = "", ""
+        if is_there and inbox.source != "keep":
+            timeline, doubt = self._timelines.showing(root, rules, clip)
+        if timeline and not has_own:
+            return self._timeline(path, inbox, root, rules, timeline)
+        if timeline:
+            wrong = why_twice(readable(name_of(timeline)))
+        elif isinstance(answer, Waits):
+            wrong = f"`{readable(answer.name)}`: {answer.reason}"
+        else:
+            wrong = "" if has_own else doubt
+        if wrong or isinstance(answer, Waits):
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(wrong),)))
         quote = self._quote(root, rules, folder, answer)
-        clip = answer.clip if root.exists(join(folder, answer.clip)) else ""
-        return Checked(str(path), inbox.name, quote, clip, held=self._held(quote))
+        return Checked(
+            str(path), inbox.name, quote, root.path / clip if is_there else None, held=self._held(quote)
+        )
+
+    def _timeline(self, path: Path, inbox: InboxSettings, root: Root, rules: Rules, rel: Rel) -> Checked:
+        if inbox.source == "keep":
+            return Checked(str(path), inbox.name, Quote(problems=(Problem(NO_TIMELINES),)))
+        quote, quotes, said = quote_timeline(self._quoter, root, rules, rel)
+        held = next(filter(None, map(self._held, quotes)), "")
+        return Checked(str(path), inbox.name, quote, root.path / rel, held=held, said=said)
 
     def _folder(self, path: Path, inbox: InboxSettings, root: Root, rules: Rules, rel: Rel) -> Checked:
         if not pictures_of(root.names(rel)):
@@ -145,7 +175,7 @@ class FileChecker:
         if inbox.source == "keep":
             return Checked(str(path), inbox.name, Quote(problems=(Problem(ONLY_READ),)))
         quote = quote_pictures(self._quoter, self._decoder, root, rules, rel)
-        return Checked(str(path), inbox.name, quote, name_of(rel), held=self._held(quote))
+        return Checked(str(path), inbox.name, quote, root.path / rel, held=self._held(quote))
 
     def _place(self, real: Path) -> tuple[InboxSettings, Root, str]:
         for inbox in self._settings.inbox:
@@ -284,8 +314,8 @@ def _request_of(job: QuotedJob) -> dict[str, Any]:
 
 
 def total(all_checked: Sequence[Checked]) -> str:
-    """Return the sum over several files; empty for one."""
-    clips = [one for one in all_checked if one.clip and one.quote.jobs]
+    """Return the sum over several clips, each counted once; empty for one."""
+    clips = {one.source: one for one in all_checked if one.source and one.quote.jobs}.values()
     if len(clips) < 2:  # noqa: PLR2004 - a sum of one is that one
         return ""
     known = [one.quote.credits for one in clips if one.quote.credits is not None]

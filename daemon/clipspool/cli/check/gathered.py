@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from clipspool.app.quoting import Quoter, read_prompt
-from clipspool.intake.kinds import suffix_of
+from clipspool.intake.advice import HOW_TO_EXPORT
+from clipspool.intake.kinds import TIMELINES, UNREAD_TIMELINES, card_in, suffix_of
 from clipspool.intake.names import TOML, TXT, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.sequences import not_alone, odd_count
@@ -21,9 +23,10 @@ from clipspool.intake.timeline_cuts import (
     timelines_in,
     why_doubtful,
     why_missing,
+    why_perhaps,
 )
-from clipspool.intake.timeline_media import Media, Medium
-from clipspool.intake.tree import Tree
+from clipspool.intake.timeline_media import Media, Medium, unread_in
+from clipspool.intake.tree import Tree, up_to
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
 from clipspool.jobs.quote import Quote
@@ -32,7 +35,7 @@ from clipspool.media import timelines
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.media.stills import Unfit
-from clipspool.media.timelines import Cut, NoTimeline
+from clipspool.media.timelines import Cut, NoTimeline, OtherXml
 from clipspool.spool.root import Root
 from clipspool.spool.sources import strangers
 from clipspool.stages.film import facts_in
@@ -62,7 +65,7 @@ def quote_timeline(
 ) -> tuple[Quote, Sequence[Quote], tuple[str, ...]]:
     """Quote a timeline: all its jobs, the quote of each clip, and of what no job is made. Raises OSError."""
     try:
-        cuts = timelines.read(root.read(rel, timelines.BYTES_MAX), suffix_of(name_of(rel)))
+        cuts = _cuts(root, rel)
     except (NoTimeline, ValueError) as error:
         return _wrong(f"it cannot be read as a timeline: {error}"), (), ()
     if all(cut.mark is None for cut in cuts):
@@ -85,6 +88,55 @@ def quote_timeline(
     if not quotes and not trouble:
         problems = tuple(map(Problem, refused))
     return Quote(tuple(job for quote in quotes for job in quote.jobs), problems), quotes, refused
+
+
+def _cuts(root: Root, rel: Rel) -> list[Cut]:
+    return timelines.read(root.read(rel, timelines.BYTES_MAX + 1), suffix_of(name_of(rel)))
+
+
+class TimelinesAbove:
+    """Finds the timelines in an inbox that show a clip, as the daemon does before it accepts the clip."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, Rel], list[tuple[Rel, frozenset[Rel] | None]]] = {}
+        """Of each folder the timelines in it with the clips that they show; None: it may show any."""
+
+    def showing(self, root: Root, rules: Rules, clip: Rel) -> tuple[Rel, str]:
+        """Return the timeline that shows a clip, or else why the clip waits for one that may show it."""
+        why = ""
+        for above in up_to(parent(clip)):
+            for timeline, shown in self._of(root, rules, above):
+                if shown is not None and clip in shown:
+                    return timeline, ""
+                if shown is None:
+                    todo = HOW_TO_EXPORT if suffix_of(timeline) in UNREAD_TIMELINES else ""
+                    why = why_perhaps(name_of(timeline), todo and f"{todo}, and remove it")
+        return "", why
+
+    def _of(self, root: Root, rules: Rules, folder: Rel) -> list[tuple[Rel, frozenset[Rel] | None]]:
+        if (known := self._known.get((root.path, folder))) is None:
+            known = self._known[root.path, folder] = list(_timelines_of(root, rules, folder))
+        return known
+
+
+def _timelines_of(root: Root, rules: Rules, folder: Rel) -> Iterator[tuple[Rel, frozenset[Rel] | None]]:
+    suffixes = TIMELINES | UNREAD_TIMELINES
+    if card_in(folder) is not None or not any(suffix_of(one) in suffixes for one in root.names(folder)):
+        return
+    tree = Tree(root, rules, lambda _all, _new: None)
+    tree.walk(time.monotonic())
+    if folder not in tree.folders:
+        return
+    media = Media(root, rules, tree)
+    for name in sorted(tree.folders[folder].timelines):
+        path = join(folder, name)
+        try:
+            yield path, media.shown(_cuts(root, path), folder).paths
+        except OtherXml:
+            continue
+        except (NoTimeline, OSError):
+            yield path, None
+    yield from ((join(folder, name), None) for name in sorted(unread_in(tree.folders[folder])))
 
 
 def _own(root: Root, rules: Rules, rel: Rel) -> tuple[tuple[Layer, ...], list[Problem]]:
