@@ -1,15 +1,20 @@
 """A command's patience with the daemon: what asks a file server clip by clip may take long."""
 
+import os
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 import pytest
 
 from clipspool.app import control
+from clipspool.app.serving import Announcement
 from clipspool.app.settings import load
+from clipspool.cli.check.page import look_at_daemon, look_at_page
+from clipspool.cli.look import _status
 from clipspool.cli.offline import without_daemon
-from clipspool.journal import Lock
+from clipspool.journal import Journal, Lock
 
 
 @contextmanager
@@ -32,6 +37,7 @@ def hang(_do, _arguments):
 
 def test_a_take_over_that_goes_on_for_long_is_waited_for_and_other_commands_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setitem(control.OTHER_SECONDS, "status", 0.3)
     with slow_daemon(tmp_path / "journal.db"):
         assert control.ask(tmp_path / "journal.db", "recover", journals=[]) is False
         with pytest.raises(control.CommandFailed, match="does not answer"):
@@ -43,6 +49,7 @@ def test_an_order_that_is_not_answered_in_time_may_still_be_carried_out_and_that
     tmp_path, monkeypatch, answer
 ):
     monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setitem(control.OTHER_SECONDS, "status", 0.3)
     monkeypatch.setitem(control.OTHER_SECONDS, "look", 0.3)
     with slow_daemon(tmp_path / "journal.db", answer):
         ask = partial(control.ask, tmp_path / "journal.db")
@@ -51,6 +58,42 @@ def test_an_order_that_is_not_answered_in_time_may_still_be_carried_out_and_that
                 ask(do, **given)
         with pytest.raises(control.CommandFailed, match="it may still do this, so look before you order"):
             ask("retry", ids=["a"])
+
+
+def test_an_order_that_may_take_an_hour_is_not_given_to_a_daemon_that_hangs(tmp_path):
+    asked = []
+
+    def answer(do, arguments):
+        asked.append(do)
+        hang(do, arguments)
+
+    with slow_daemon(tmp_path / "journal.db", answer):
+        for do in ("others", "recover", "prune", "choose"):
+            with pytest.raises(control.CommandFailed, match=r"^the daemon runs, but does not answer$"):
+                control.ask(tmp_path / "journal.db", do)
+    assert set(asked) == {"look"}
+
+
+def test_a_daemon_that_hangs_is_found_by_check_and_status_still_is_json(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as page:
+        listen = f"127.0.0.1:{page.getsockname()[1]}"
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'[journal]\npath = "j.db"\n[provider]\nbase_url = "https://api.example.com/v1"\n'
+            f'[web]\nlisten = "{listen}"\n[[inbox]]\npath = "in"\noutbox = "out"\n'
+        )
+        settings = load(config, {})
+        Journal.open(tmp_path / "j.db").close()
+        assert list(look_at_daemon(settings)) == []
+        with slow_daemon(tmp_path / "j.db", hang), closing(Announcement(config, tmp_path / "j.db")):
+            (found,) = look_at_daemon(settings)
+            assert found.level == "bad"
+            assert f"does not answer (process {os.getpid()} of user" in found.why
+            assert next(look_at_page(settings)).level == "ok"
+            assert next(look_at_page(settings, is_silent=True)).level == "bad"
+            assert _status(lambda: settings, None)["daemon"]["troubles"] == [
+                "the daemon runs, but does not answer"
+            ]
 
 
 def test_beside_a_daemon_that_hangs_no_clip_is_said_to_wait_for_one(tmp_path):

@@ -28,9 +28,10 @@ OTHER_SECONDS = {
     "prune": 3600.0,
     "working": 2.0,
     "look": 10.0,
+    "status": 10.0,
 }
 """Commands that read or remove many files on the file server, or whole results; and those that can go without
-the answer: `status` then draws what the journal says."""
+the answer: `status` then shows what the journal says."""
 _LOOKS = frozenset({"status", "look", "others", "working", "balance", "presets"})
 """Commands that change nothing."""
 _CONNECTIONS_MAX = 16
@@ -139,6 +140,9 @@ def _silence(do: str, given: Mapping[str, Any]) -> str:
 
 def ask(journal: Path, do: str, **arguments: Any) -> Any:
     """Have the journal's daemon carry out a command; raises NoDaemon or CommandFailed."""
+    seconds = OTHER_SECONDS.get(do, _ANSWER_SECONDS)
+    if do != "look" and seconds > _ANSWER_SECONDS:
+        ask(journal, "look", most=0)  # else one that hangs would be waited for that long
     try:
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection,
@@ -146,7 +150,7 @@ def ask(journal: Path, do: str, **arguments: Any) -> Any:
         ):
             connection.settimeout(_CONNECT_SECONDS)
             connection.connect(address)
-            connection.settimeout(OTHER_SECONDS.get(do, _ANSWER_SECONDS))
+            connection.settimeout(seconds)
             connection.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 line = lines.readline()

@@ -58,12 +58,19 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
 
 
 def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[str, Any]:
-    """Ask the daemon; where none runs, read the journal and the folders. Loads nothing that draws."""
-    if (answer := ask_daemon(served or settings().journal.path, "status")) is not None:
-        return dict(answer[0])
+    """Ask the daemon; where none answers, read the journal and the folders. Loads nothing that draws."""
+    from clipspool.app.control import CommandFailed
+
+    troubles = []
+    try:
+        if (answer := ask_daemon(served or settings().journal.path, "status")) is not None:
+            return dict(answer[0])
+    except CommandFailed as error:
+        troubles.append(str(error))
     from clipspool.cli.offline import without_daemon
 
-    return without_daemon(settings())
+    found = without_daemon(settings())
+    return {**found, "daemon": {**found["daemon"], "troubles": [*troubles, *found["daemon"]["troubles"]]}}
 
 
 @command()

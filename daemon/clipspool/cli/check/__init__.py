@@ -1,8 +1,9 @@
 """`clipspool check`: checks everything needed to run, and suggests fixes.
 
 Each check yields findings and never raises for what it finds. `setup` checks settings, key and journal,
-`folders` tries the inboxes and outboxes for real, `services` the journal's PostgreSQL, the ways to the
-provider and the receivers of notifications, `dropin` writes the systemd drop-in.
+`folders` tries the inboxes and outboxes for real, `page` asks the daemon that runs, and looks at its page,
+`services` checks the journal's PostgreSQL, the ways to the provider and the receivers of notifications,
+`dropin` writes the systemd drop-in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from clipspool.app.settings import Settings
 from clipspool.cli.check.dropin import missing_folders, systemd_drop_in
 from clipspool.cli.check.finding import Finding, is_fit
 from clipspool.cli.check.folders import in_time, known_to, look_at_events, look_at_inbox
-from clipspool.cli.check.page import look_at_page
+from clipspool.cli.check.page import look_at_daemon, look_at_page
 from clipspool.cli.check.services import look_at_database, look_at_notify, look_at_transports
 from clipspool.cli.check.setup import (
     look_at_credentials,
@@ -61,7 +62,9 @@ def look(
         yield from look_at_inbox(inbox, settings, known)
     yield from look_at_events(settings)
     yield from look_at_notify(settings, sends=notifies)
-    yield from look_at_page(settings)
+    silent = list(look_at_daemon(settings))
+    yield from silent
+    yield from look_at_page(settings, is_silent=bool(silent))
     if provider is not None:
         yield from look_at_transports(settings)
         yield look_at_provider(provider)

@@ -1,4 +1,4 @@
-"""Checks the page's address, whether its port is free, and whether it can be used to make changes."""
+"""Checks whether a running daemon answers, and its page: the address, its port, who may make changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from clipspool.app import control
 from clipspool.app.serving import Serving, serving
 from clipspool.app.settings import Settings
 from clipspool.app.settings.web import HOW_TO_GIVE_IT
@@ -16,17 +17,31 @@ from clipspool.cli.check.finding import Finding, look_at_file, why_of
 from clipspool.web.listen import bind_port, family_of
 
 _CONNECT_SECONDS = 1.0
+_RESTART = "see its log; if it stays so, restart it: tasks at the provider are followed again"
 _LISTENS = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
 
-def look_at_page(settings: Settings) -> Iterator[Finding]:
-    """Check `[web]`, where it is used."""
+def look_at_daemon(settings: Settings) -> Iterator[Finding]:
+    """Check that a daemon that runs answers; one that may not be asked by this user is passed over."""
+    try:
+        control.ask(settings.journal.path, "look", most=0)
+    except control.NoDaemon:
+        return
+    except control.CommandFailed as error:
+        if isinstance(error.__cause__, PermissionError):
+            return
+        one = serving(settings.file)
+        yield Finding("bad", "daemon", f"{error} ({one})" if one else str(error), _RESTART)
+
+
+def look_at_page(settings: Settings, *, is_silent: bool = False) -> Iterator[Finding]:
+    """Check `[web]`, where it is used; `is_silent`: the daemon that runs does not answer."""
     web = settings.web
     if web.listen is None:
         return
     seen = "log-in required" if web.must_log_in else "everyone on this machine can view it"
-    yield _address(web.listen, serving(settings.file), seen)
+    yield _address(web.listen, serving(settings.file), seen, is_silent=is_silent)
     if not web.secrets:
         yield Finding("warn", "page's token", "not set: the page is read-only", HOW_TO_GIVE_IT)
     yield from look_at_file("web.token_file", web.token_file)
@@ -40,7 +55,7 @@ def look_at_page(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
+def _address(listen: str, daemon: Serving | None, seen: str, *, is_silent: bool) -> Finding:
     """Check whether the page can listen there, and which process does already."""
     try:
         holder = _holder_of_socket(listen) if listen.startswith("unix:") else _holder_of_port(listen)
@@ -50,6 +65,8 @@ def _address(listen: str, daemon: Serving | None, seen: str) -> Finding:
         return Finding("warn", "page", why, "set web.listen; clips are processed without the page")
     if holder is None:
         return Finding("ok", "page", f"on {listen}; {seen}")
+    if daemon is not None and holder in {daemon.pid, 0} and is_silent:
+        return Finding("bad", "page", f"{listen} is held by {daemon}, which does not answer", _RESTART)
     if daemon is not None and holder in {daemon.pid, 0}:
         return Finding("ok", "page", f"served on {listen}, by {daemon}; {seen}")
     who = f"process {holder}{_name_of(holder)}" if holder else "another program"
