@@ -5,6 +5,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -12,7 +14,7 @@ import pytest
 
 from clipspool.jobs.events import Connected, TaskCreated
 from clipspool.jobs.model import Held
-from clipspool.journal import Journal, JournalError, Lock
+from clipspool.journal import Journal, JournalError, Lock, backup
 from clipspool.journal.backup import back_up, examine, is_held, restore
 from clipspool.scheduler.restore_guard import RestoreGuard
 from fakes import PROFILE, a_job
@@ -301,3 +303,56 @@ def test_a_checksum_that_a_killed_backup_left_is_no_hindrance_and_anothers_stays
     sums.write_text(f"{'0' * 64}  copy\n{'1' * 64}  other\n")
     with pytest.raises(FileExistsError, match=r"copy\.sha256"):
         back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+
+
+BACK_UP = """
+import sys
+from pathlib import Path
+from clipspool.journal.backup import back_up
+back_up(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_of_two_backups_to_one_name_one_is_whole_and_the_other_says_that_it_is_there(
+    journal, tmp_path, monkeypatch
+):
+    path, copy, synced = tmp_path / "journal.sqlite3", tmp_path / "copy", backup.sync
+
+    def sync(part):
+        """Let another process begin and end a backup of its own, of a journal that has grown, meanwhile."""
+        grow(journal, "clip1")
+        subprocess.run([sys.executable, "-c", BACK_UP, path, copy], check=True)
+        synced(part)
+
+    monkeypatch.setattr(backup, "sync", sync)
+    with pytest.raises(FileExistsError, match=r"copy$"):
+        back_up(path, copy)
+    assert examine(copy).reached == journal.last_event(), "with the checksum of the one that got the name"
+    assert copy.with_name("copy.sha256").exists()
+    assert not list(tmp_path.glob(".copy*"))
+
+
+@pytest.mark.usefixtures("journal")
+def test_what_a_killed_backup_left_is_removed_by_the_next_and_what_one_under_way_has_is_not(tmp_path):
+    left, own = tmp_path / ".copy.999999999.part", tmp_path / f".copy.{os.getppid()}.part"
+    for file in (left, left.with_name(f"{left.name}-journal"), own):
+        file.touch()
+    back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    assert list(tmp_path.glob(".copy*")) == [own]
+
+
+@pytest.mark.usefixtures("journal")
+def test_no_copy_is_left_without_its_checksum(tmp_path, monkeypatch):
+    def refuse(_fd):
+        raise OSError(errno.ENOSPC, "full")
+
+    name = backup._name
+
+    def fill(*names):
+        name(*names)
+        monkeypatch.setattr(os, "fsync", refuse)
+
+    monkeypatch.setattr(backup, "_name", fill)
+    with pytest.raises(OSError, match="full"):
+        back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
+    assert not list(tmp_path.glob("*copy*"))

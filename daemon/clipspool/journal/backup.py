@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -37,19 +38,18 @@ def back_up(journal: Path, target: Path) -> Copied:
     """Copy a journal as it is at one moment into a new file, checked, readable by its owner alone.
 
     Its daemon may write meanwhile: SQLite's backup reads one snapshot. `TARGET.sha256` holds the checksum as
-    `sha256sum -c` reads it. Raises FileExistsError, JournalError and OSError.
+    `sha256sum -c` reads it, and is written last: it is of the copy that got the name. Raises FileExistsError,
+    JournalError and OSError.
     """
     if not journal.exists():
         raise JournalError(f"There is no journal at {journal} yet; `clipspool run` creates it.")
     sums = _sums_of(target)
     if not target.exists():
-        _clear_left(sums, target.name)
+        _clear_left(sums, target)
     for path in (target, sums):
         if path.exists():
             raise FileExistsError(str(path))
-    part = target.with_name(f".{target.name}.part")
-    with suppress(FileNotFoundError):
-        part.unlink()  # what a crash left
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")  # of two at once each has its own
     os.close(os.open(part, NEW_FLAGS, 0o600))
     try:
         with closing(_open(journal, "ro")) as source, closing(_open(part, "rw")) as copy:
@@ -58,20 +58,29 @@ def back_up(journal: Path, target: Path) -> Copied:
             copy.execute("PRAGMA journal_mode = delete").fetchall()  # one file, whole by itself
         copied = examine(part)
         sync(part)
-        _write_new(sums, f"{copied.sha256}  {target.name}\n".encode())
         _name(part, target)
     except sqlite3.DatabaseError as error:
         raise JournalError(f"The journal {journal} cannot be copied to {target} ({error}).") from error
     finally:
         part.unlink(missing_ok=True)
+    try:
+        _write_new(sums, f"{copied.sha256}  {target.name}\n".encode())
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
     sync(target.parent)
     return copied
 
 
-def _clear_left(sums: Path, name: str) -> None:
-    """Remove the checksum of a backup that was killed before it got its name; any other file stays."""
+def _clear_left(sums: Path, target: Path) -> None:
+    """Remove what a backup of this name left that was killed, and the checksum of one that was removed."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part*"):
+        number = left.name.removeprefix(f".{target.name}.").split(".part")[0]
+        if number.isdigit() and not Path(f"/proc/{number}").exists():
+            left.unlink(missing_ok=True)
     with suppress(FileNotFoundError):
-        if re.fullmatch(rf"[0-9a-f]{{64}}  {re.escape(name)}\n", sums.read_text("utf-8", "surrogateescape")):
+        own = rf"[0-9a-f]{{64}}  {re.escape(target.name)}\n"
+        if re.fullmatch(own, sums.read_text("utf-8", "surrogateescape")):
             sums.unlink()
 
 
@@ -221,13 +230,20 @@ def _sums_of(file: Path) -> Path:
 
 def _write_new(path: Path, data: bytes) -> None:
     fd = os.open(path, NEW_FLAGS, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _name(part: Path, target: Path) -> None:
     """Rename a whole copy to its name, never over a file that came meanwhile; needs no hard links."""
     with Opened(os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
-        rename_new(part.name, folder, target.name, folder)
+        try:
+            rename_new(part.name, folder, target.name, folder)
+        except FileExistsError:
+            raise FileExistsError(str(target)) from None
