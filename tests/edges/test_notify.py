@@ -212,24 +212,44 @@ def test_a_refused_message_is_tried_again_under_the_same_id_and_signed_anew(open
 
 def test_what_nobody_takes_is_dropped_in_the_end_counted_and_said(open_courier, capsys):
     logs.configure(format="json")
-    with Receiver(500) as receiver:
+    with Receiver(400) as receiver:
         one = open_courier(a_webhook(receiver))
         one.add(a_note())
         until(lambda: one.counts["dropped"])
-        assert one.counts == {"tried_again": couriers.TRIES_MAX - 1, "dropped": 1}
-        assert len(receiver.got) == couriers.TRIES_MAX
+        assert one.counts == {"tried_again": couriers.REFUSALS_MAX - 1, "dropped": 1}
+        assert len(receiver.got) == couriers.REFUSALS_MAX
         receiver.answers = [200]
         one.add(a_note(2, Topic.HELD))
         until(lambda: one.counts["sent"])
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (dropped,) = [line for line in said if line["event"] == "notification_dropped"]
     assert (dropped["why"], dropped["notes"], dropped["receiver"]) == (
-        "it answered 500",
+        "it answered 400",
         {"failed": 1},
         "webhook 127.0.0.1",
     )
     assert sum(line["event"] == "notification_failed" for line in said) == 1
     assert PATH_SECRET not in json.dumps(said)
+
+
+def test_what_cannot_be_given_overnight_is_given_in_the_morning_and_dropped_after_a_day(
+    open_courier, monkeypatch
+):
+    with Receiver(500) as receiver:
+        one = open_courier(a_webhook(receiver), digest_seconds=0.0)
+        one.add(a_note())
+        until(lambda: one.counts["tried_again"] > 3 * couriers.REFUSALS_MAX)
+        one.add(a_note(2))
+        receiver.answers = [429]
+        tried = one.counts["tried_again"]
+        until(lambda: one.counts["tried_again"] > tried + couriers.REFUSALS_MAX)
+        receiver.answers = [200]
+        until(lambda: one.counts["sent"] == 2)
+        assert not one.counts["dropped"]
+        monkeypatch.setattr(couriers, "KEPT_SECONDS", 0.05)
+        receiver.answers = [500]
+        one.add(a_note(3))
+        until(lambda: one.counts["dropped"] == 1)
 
 
 def test_a_receiver_that_is_gone_for_good_is_not_asked_again(open_courier):

@@ -5,6 +5,7 @@ Callers never wait, and a receiver that hangs delays no other.
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -23,16 +24,20 @@ from clipspool.system.process import start_thread
 
 log = structlog.get_logger()
 
-TRIES_MAX = 8
-"""Five to ten minutes with the pauses between them; then a message is dropped, and logged."""
+REFUSALS_MAX = 8
+"""A message that its receiver refuses so often is dropped, and logged: it would keep later ones waiting."""
+KEPT_SECONDS = 86_400.0
+"""A message that its receiver cannot be given otherwise is kept for so long: networks are away overnight."""
 _PAUSE_SECONDS = (5.0, 300.0)
 
 
 class NotDelivered(Exception):
     """A receiver did not take a message; the text says why, without address and secrets."""
 
-    def __init__(self, why: str, *, is_final: bool = False) -> None:
+    def __init__(self, why: str, *, is_refusal: bool = False, is_final: bool = False) -> None:
         super().__init__(why)
+        self.is_refusal = is_refusal
+        """Whether the receiver answered that it does not take this message; another may be right."""
         self.is_final = is_final
         """Whether the receiver refuses all further messages."""
 
@@ -153,8 +158,8 @@ class Courier:
                 self._changed.wait(None if left == inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
 
     def _deliver(self, message: NoticeMessage) -> None:
-        message_id = self._new_id()
-        for tries in range(1, TRIES_MAX + 1):
+        message_id, begun, refusals = self._new_id(), time.monotonic(), 0
+        for tries in itertools.count(1):
             try:
                 self._sender.send(message, message_id)
             except NotDelivered as trouble:
@@ -162,7 +167,9 @@ class Courier:
                 if trouble.is_final:
                     self._is_unwanted = True
                     why += "; nothing more is sent there"
-                if trouble.is_final or tries == TRIES_MAX or self._is_stopping:
+                refusals += trouble.is_refusal
+                is_over = refusals >= REFUSALS_MAX or time.monotonic() - begun >= KEPT_SECONDS
+                if trouble.is_final or is_over or self._is_stopping:
                     self._drop(message, why)
                     return
                 if tries == 1:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clipspool.system.http.free import FreeAdapter
 
 _HEADERS = {"User-Agent": f"clipspool/{__version__}", "Connection": "close"}
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 LIMITS = TimeLimits(connect_seconds=5.0, silence_seconds=10.0, total_seconds=20.0)
 
 
@@ -60,7 +61,10 @@ class OwnAddress:
         answer.close()
         status = answer.status_code
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise NotDelivered(f"it answered {status}", is_final=status == HTTPStatus.GONE)
+            is_refusal = status // 100 == 4 and status not in _PASSING  # noqa: PLR2004 - 4xx
+            raise NotDelivered(
+                f"it answered {status}", is_refusal=is_refusal, is_final=status == HTTPStatus.GONE
+            )
 
 
 class Webhook:
