@@ -350,6 +350,16 @@ def test_a_folder_is_recognised_by_its_file_system_and_its_place_there(tmp_path)
     assert len(known) == 2
 
 
+def test_a_note_that_somebody_removes_from_the_outbox_is_back_after_the_next_rescan(bench):
+    bench.drop("day/a.mp4", sidecar="nonsense")
+    bench.settle()
+    said = bench.note("day/a.mp4")
+    (bench.home.path / "day/a.mp4.problem.txt").unlink()
+    bench.look(30.0)
+    assert said
+    assert bench.note("day/a.mp4") == said
+
+
 def test_a_manifest_whose_name_leads_elsewhere_is_none_of_ours(bench):
     bench.drop("a.mp4")
     bench.settle()

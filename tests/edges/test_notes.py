@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import shutil
 import struct
 from contextlib import contextmanager
 
@@ -292,6 +293,48 @@ def test_a_full_disk_leaves_no_half_written_note_and_costs_none_that_is_there(tm
     notes.put("b.mp4", [Problem("one")])
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4.problem.txt"]
     assert "one" in (tmp_path / "a.mp4.problem.txt").read_text()
+
+
+def test_a_note_that_somebody_removes_is_back_after_the_next_rescan(bench):
+    """Tools that mirror a folder remove what its source does not have."""
+    bench.drop("day/a.mp4", sidecar="nonsense")
+    bench.write("day/a.R3D", b"raw")
+    bench.settle()
+    bench.look(60.0)
+    said = {name: bench.note(name) for name in ("day/a.mp4", "day/a.R3D")}
+    assert all(said.values())
+    for _ in range(2):
+        for name in said:
+            (bench.path / f"{name}.problem.txt").unlink()
+        bench.look(30.0)
+        bench.look(30.0)
+        assert {name: bench.note(name) for name in said} == said
+    bench.write("day/a.mp4.toml", SIDECAR)
+    bench.settle()
+    bench.look(30.0)
+    assert bench.lying() == ["day/a.R3D", "day/a.R3D.problem.txt"]
+
+
+def test_a_folder_that_went_with_its_notes_is_not_made_again_for_them(bench, monkeypatch):
+    bench.drop("day/a.mp4", sidecar="nonsense")
+    bench.settle()
+    shutil.rmtree(bench.path / "day")
+    # So busy that what waits there is not judged again for a while.
+    monkeypatch.setattr("clipspool.intake.inbox._BATCH_SECONDS", -1.0)
+    for _ in range(3):
+        bench.look(30.0)
+    assert not (bench.path / "day").exists()
+
+
+def test_a_note_that_could_not_be_written_is_once_its_name_is_free(bench):
+    (bench.path / "a.mp4.problem.txt").mkdir()
+    bench.drop("a.mp4", sidecar="nonsense")
+    bench.settle()
+    bench.look(30.0)
+    (bench.path / "a.mp4.problem.txt").rmdir()
+    bench.look(30.0)
+    bench.look(30.0)
+    assert bench.note("a.mp4")
 
 
 def test_a_note_that_found_the_disk_full_is_written_once_there_is_room(bench, monkeypatch):

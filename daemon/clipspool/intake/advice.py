@@ -1,14 +1,17 @@
-"""Words the advice of problem notes: how to name and write a sidecar, what to do with other files; pure."""
+"""Words the advice of problem notes: on the name and text of a sidecar, on other files, on errors; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from clipspool.intake.kinds import BUNDLES, PLAIN_TEXT, Sort, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, may_name_sidecar
 from clipspool.intake.near import FOLDER_PROMPT, is_bare_pause, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
+from clipspool.spool.layout import SUFFIXES
+from clipspool.system.atomic import NotRegular
+from clipspool.system.moves import MoveRefused
 from clipspool.system.redaction import readable
 
 HOW_TO_EXPORT = "export it as OTIO, EDL, FCP XML or FCPXML"
@@ -27,12 +30,13 @@ def did_you_mean(name: str, clip: str) -> str:
     suffix = TOML if has_keys else TXT
     return (
         f"did you mean `{readable(name)}`? It is not read under that name: "
-        f"{_how_to_name(name.rstrip(' .'))} `{readable(stem(clip))}{suffix}`"
+        f"{_how_to_name(name)} `{readable(stem(clip))}{suffix}`"
     )
 
 
 def _how_to_name(name: str) -> str:
-    return "rename it to" if suffix_of(name) in {*PLAIN_TEXT, ""} else "save it as plain text, named"
+    is_plain = suffix_of(name.rstrip(" .")) in {*PLAIN_TEXT, ""}
+    return "rename it to" if is_plain else "save it as plain text, named"
 
 
 def in_a_row(suffixes: Sequence[str]) -> str:
@@ -119,7 +123,7 @@ def _about_file(found: Found, accepted: Sequence[str]) -> str:
                 convert=_convert(name),
                 exported=" or ".join(usual) or in_a_row(accepted),
                 settings=f"`{readable(stem(name))}{TOML}`",
-                sidecar=f"{_how_to_name(name.rstrip(' .'))} `{readable(right)}`",
+                sidecar=f"{_how_to_name(name)} `{readable(right)}`",
             )
 
 
@@ -270,3 +274,29 @@ def about_bundle(name: str) -> str:
         f"it is a program's package ({suffix_of(name)}), which is not searched for clips: "
         "export the clips from that program, and put them here"
     )
+
+
+# --- errors ---------------------------------------------------------------------------------------------
+
+
+def in_words(error: OSError, what: str = "it") -> str:
+    """Describe for its editor why a clip, or a file that belongs to it, cannot be accepted."""
+    if isinstance(error, NotRegular):
+        return f"{what} is not a file but a link or a device; put the file itself here"
+    if isinstance(error, PermissionError):
+        why = "cannot be read or moved: permission denied"
+        return f"{what} {why}; let clipspool read it, and write in its folder"
+    if isinstance(error, MoveRefused):
+        is_at_top = "from the inbox " in str(error.strerror)
+        todo = "the inbox" if is_at_top else "its folder and the inbox"
+        otherwise = "" if is_at_top else ", or move it into the inbox itself"
+        return f"{what} cannot be accepted ({error.strerror}); let clipspool write in {todo}{otherwise}"
+    return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
+
+
+def subject_of(trouble: OSError, companions: Collection[str]) -> str:
+    """Return which file an error is about: the clip, one of its companions, or a reference image."""
+    name = trouble.filename if isinstance(trouble.filename, str) else ""
+    if name in companions:
+        return f"its sidecar `{readable(name)}`"
+    return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"

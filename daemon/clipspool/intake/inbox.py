@@ -321,6 +321,7 @@ class Inbox:
         self._judge.affect_dependent()
         self._waiting_files.record_closed()
         self._waiting_files.clear_strays()
+        self._waiting_files.renew()
         self._unknown.review_images(now)
         for folder in self._tree.folders.values():
             self._acceptance.settle_strays(folder.rel, folder.claimed_names())

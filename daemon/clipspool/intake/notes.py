@@ -20,10 +20,8 @@ from clipspool.jobs.model import Problem
 from clipspool.jobs.naming import marked
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.spool.guard import Unavailable
-from clipspool.spool.layout import SUFFIXES
 from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
-from clipspool.system.moves import MoveRefused
 from clipspool.system.redaction import readable, redact
 
 _DAY_NS = 86_400e9
@@ -89,29 +87,6 @@ def _described(problem: Problem) -> str:
     return f"{', '.join(where)}: {message}" if where else message
 
 
-def in_words(error: OSError, what: str = "it") -> str:
-    """Describe for its editor why a clip, or a file that belongs to it, cannot be accepted."""
-    if isinstance(error, NotRegular):
-        return f"{what} is not a file but a link or a device; put the file itself here"
-    if isinstance(error, PermissionError):
-        why = "cannot be read or moved: permission denied"
-        return f"{what} {why}; let clipspool read it, and write in its folder"
-    if isinstance(error, MoveRefused):
-        is_at_top = "from the inbox " in str(error.strerror)
-        todo = "the inbox" if is_at_top else "its folder and the inbox"
-        otherwise = "" if is_at_top else ", or move it into the inbox itself"
-        return f"{what} cannot be accepted ({error.strerror}); let clipspool write in {todo}{otherwise}"
-    return f"{what} cannot be accepted: {(error.strerror or 'unknown error').lower()}; it will be tried again"
-
-
-def subject_of(trouble: OSError, companions: Collection[str]) -> str:
-    """Return which file an error is about: the clip, one of its companions, or a reference image."""
-    name = trouble.filename if isinstance(trouble.filename, str) else ""
-    if name in companions:
-        return f"its sidecar `{readable(name)}`"
-    return f"its reference image `{readable(name)}`" if name.lower().endswith(SUFFIXES) else "it"
-
-
 class Notes:
     """Keeps the notes of one inbox: written when their text changes, removed when the problem is gone."""
 
@@ -127,8 +102,8 @@ class Notes:
         """Show the folders' paths as editors see them, in notes from now on."""
         self._places = places
 
-    def put(self, path: Rel, problems: Sequence[Problem]) -> bool:
-        """Write a file's note, never over a file that is none; return False if it has to be tried again.
+    def put(self, path: Rel, problems: Sequence[Problem]) -> None:
+        """Write a file's note, never over a file that is none.
 
         Raises Unavailable; any other error is logged once.
         """
@@ -136,7 +111,7 @@ class Notes:
         shown = [replace(problem, message=self._places.text(problem.message)) for problem in problems]
         text = text_of(name_of(path), shown)
         if self._written.get(note) == hash(text):
-            return True
+            return
         try:
             there = self._text(note)
             if not (there or "").startswith(_BEGINNINGS) and self._root.exists(note):
@@ -151,11 +126,23 @@ class Notes:
         except OSError as error:
             self._complain(note, error)
             if error.errno in _FULL:
-                return False
+                self._written.pop(note, None)
+                return
         else:
             self._is_writable = True
         self._written[note] = hash(text)
-        return True
+
+    def is_missing(self, path: Rel, present: Collection[str]) -> bool:
+        """Return whether a note must be put again: the disk was full, or somebody removed it.
+
+        `present` are names of notes that are known to be there. Raises Unavailable.
+        """
+        name = note_name(name_of(path))
+        note = join(parent(path), name)
+        is_there = note in self._written and (name in present or self._root.exists(note))
+        if not is_there:
+            self._written.pop(note, None)
+        return not is_there
 
     def _write(self, note: Rel, text: bytes) -> None:
         try:
@@ -234,7 +221,8 @@ class WaitingFiles:
         self.waiting: dict[Rel, Waiting] = {}
         self.notes_due: OrderedDict[Rel, Sequence[Problem]] = OrderedDict()
         """Notes to write or, with no problems, to remove."""
-        self._unwritten: dict[Rel, Sequence[Problem]] = {}
+        self._noted: dict[Rel, Sequence[Problem]] = {}
+        """What each note says that should be there."""
         self._root = root
         self._tree = tree
         self._notes = notes
@@ -288,21 +276,33 @@ class WaitingFiles:
     def write_note(self) -> None:
         """Write or remove the note that has been due the longest. Raises Unavailable."""
         path, problems = self.notes_due.popitem(last=False)
-        self._unwritten.pop(path, None)
-        if not problems:
+        if problems:
+            self._noted[path] = problems
+            self._notes.put(path, problems)
+        else:
             self.clear_note(path)
-        elif not self._notes.put(path, problems):
-            self._unwritten[path] = problems
 
     def clear_note(self, path: Rel) -> None:
         """Remove the note of a file, if it has one. Raises Unavailable."""
+        self._noted.pop(path, None)
         folder = self._tree.folders.get(parent(path))
         present = folder.notes if folder is not None and self._elsewhere is None else ()
         self._notes.clear(path, (self._left or {}).get(parent(path), present))
 
+    def renew(self) -> None:
+        """Have notes written again that are missing: a tool that mirrors folders removes them, for one.
+
+        Raises Unavailable.
+        """
+        for path, problems in self._noted.items():
+            folder = self._tree.folders.get(parent(path))
+            present = folder.notes if folder is not None and self._elsewhere is None else ()
+            # Without its folder a note would make it anew.
+            if folder is not None and self._notes.is_missing(path, present):
+                self.notes_due.setdefault(path, problems)
+
     def clear_strays(self) -> None:
         """Remove notes without a file, and half-written files that a crash left. Raises Unavailable."""
-        self.notes_due = OrderedDict({**self._unwritten, **self.notes_due})  # the disk may have room again
         if self._elsewhere is not None:
             self._clear_strays_elsewhere(self._elsewhere)
             return

@@ -13,10 +13,11 @@ from typing import TypeVar
 import structlog
 
 from clipspool.intake.accept import Acceptance
+from clipspool.intake.advice import in_words, subject_of
 from clipspool.intake.examine import Examination, Pairing, Ready, Unsettled
 from clipspool.intake.kinds import card_in
 from clipspool.intake.names import Kind
-from clipspool.intake.notes import WaitingFiles, in_words, subject_of
+from clipspool.intake.notes import WaitingFiles
 from clipspool.intake.pair import STILL_CHANGING, Entry, Matched, Waits, after_a_bug, pair
 from clipspool.intake.scan import Folder
 from clipspool.intake.sequences import Sequences
