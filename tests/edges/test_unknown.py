@@ -119,7 +119,16 @@ def test_a_folder_that_is_passed_by_for_its_first_letter_gets_a_note_beside_it(b
     "name",
     [
         *(".DS_Store", "Thumbs.db", "desktop.ini", "README.txt", "LICENSE", "C0001M01.XML", "GX010001.THM"),
-        *("._A.wmv", "_private.wmv", "shot.mp4.md5", "shot.toml~", "A.wmv.part", "x.bak"),
+        *(
+            "a.mp4:Zone.Identifier",
+            "a.toml:AFP_AfpInfo",
+            "._A.wmv",
+            "_private.wmv",
+            "shot.mp4.md5",
+            "shot.toml~",
+            "A.wmv.part",
+            "x.bak",
+        ),
     ],
 )
 def test_what_systems_and_tools_leave_behind_gets_no_answer(bench, name):

@@ -27,6 +27,7 @@ def test_what_lies_in_recycle_bins_and_snapshots_is_never_taken(bench):
     b = bench()
     for folder in ("@Recycle", "#snapshot", "day/System Volume Information", "day/@eaDir", "day/#RECYCLE"):
         b.drop(f"{folder}/old.mp4")
+    b.drop("day/@GMT-2026.12.01-00.00.00/old.mp4")
     b.drop("day/#1 hero/new.mp4")
     b.settle()
     assert b.paths == ["day/#1 hero/new.mp4"]

@@ -93,6 +93,8 @@ _PROGRAM_FOLDER = re.compile(
 CARD_FOLDERS = words("AVCHD AVF_INFO BDMV BPAV CLIPS001 CONTENTS DCIM M4ROOT MP_ROOT PRIVATE VIDEO_TS XDROOT")
 """Names that cameras give to the folders on their cards; in capitals, which no editor writes by chance."""
 _SILENT_STEMS = words("authors autorun changelog copying ehthumbs licence license mediapro") | {"icon\r"}
+_STREAMS = (":zone.identifier", ":afp_afpinfo", ":afp_resource")
+"""Ends of the names of what NTFS and macOS keep beside a file's content, where a copy made files of it."""
 _CAMERA_NOTES = re.compile(r"m\d\d\.xml")
 """Sony's cameras write `C0001M01.XML` beside `C0001.MP4`."""
 _NUMBERED = re.compile(r"(.*?)(\d{3,})(\.\w+)", re.DOTALL)
@@ -133,9 +135,9 @@ def stem(name: str) -> str:
 def sort_of(name: str) -> Sort:
     """Return what a file is by its name."""
     lower = name.lower()
-    if lower.partition(".")[0] in _SILENT_STEMS or lower.endswith("~") or lower.startswith("readme"):
+    if lower.partition(".")[0] in _SILENT_STEMS or lower.startswith("readme"):
         return Sort.SILENT
-    if _CAMERA_NOTES.fullmatch(lower[-7:]):
+    if lower.endswith(("~", *_STREAMS)) or _CAMERA_NOTES.fullmatch(lower[-7:]):
         return Sort.SILENT
     return SORTS.get(suffix_of(name), Sort.UNKNOWN)
 
@@ -217,7 +219,7 @@ _FOLDERS = words(
     "cleanup at startup",
 }
 """As `enters` compares them: in lower case."""
-_FOLDER_PATTERN = re.compile(r"[@#]syno.*|found\.\d{3}")
+_FOLDER_PATTERN = re.compile(r"[@#]syno.*|@gmt-[\d.-]+|found\.\d{3}")
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 
 _CONFLICT = re.compile(
