@@ -418,6 +418,7 @@ def test_shots_that_differ_in_a_number_are_not_asked_about(bench):
     [
         "_defaults.toml.txt",
         "_default.toml",
+        "_defaults.toml ",
         "_defaults (1).toml",
         "defaults.toml",
         "_promt.txt",
@@ -432,7 +433,9 @@ def test_a_near_miss_of_a_folders_settings_makes_its_clips_wait(bench, name):
     b.settle()
     b.look(60.0)
     assert b.paths == ["other/b.mp4"]
-    assert f"`day/{name}` is not read under that name" in b.note("day/below/a.mp4")
+    note = b.note("day/below/a.mp4")
+    assert f"`day/{name}` is not read under that name" in note
+    assert ("save it as plain text" in note) == name.endswith("rtf")
     (b.path / "day" / name).unlink()
     b.look()
     assert b.paths == ["other/b.mp4", "day/below/a.mp4"]

@@ -221,7 +221,7 @@ def test_the_line_of_a_variant_is_its_own():
         ('prompt = " \\n"', "is empty"),
         ('prompt = "a\\u0007b"', "U+0007"),
         ('prompt = "\\u009b31m"', "U+009B"),
-        ("model = []", "a list"),
+        ("model = []", "an empty list"),
         ('model = ""', "1 to 200"),
         ('ratio = "16x9"', "two numbers"),
         ("ratio = 1.5", "two numbers"),

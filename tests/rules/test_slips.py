@@ -151,6 +151,11 @@ SLIPS = [
     ('--prompt "x"', 1, "the = is missing", 'prompt = "x"'),
     ('= "x"', 1, "the key in front", 'prompt = "x"'),
     ('```toml\nprompt = "x"', 1, "delete it", ""),
+    ("duration = 5,5", 1, "digits only", "length_seconds = 5.5"),
+    ("text = make it winter", 1, "put quotes around the text", 'prompt = "make it winter"'),
+    ('prompt = "say \\"no\\" &amp; go"', 1, "write the sign itself", "prompt = 'say \"no\" & go'"),
+    ('prompt = "snow\\u0007fall"', 1, "control character U+0007", 'prompt = "snowfall"'),
+    ('prompt = "\\u200b"', 1, "is empty", 'prompt = "Make it winter"'),
     ('refs = ["a.png"]', 1, "did you mean `references`", 'references = ["a.png"]'),
     ("\ufeffprompt = Make it winter\r\nseed = 1\r\n", 1, "put quotes", 'prompt = "Make it winter"'),
 ]
@@ -177,6 +182,11 @@ def follow(text):
         return problem.right
     lines[problem.line - 1 : problem.line] = right
     return "\n".join(lines)
+
+
+def test_a_number_of_a_key_of_ones_own_may_have_no_comma():
+    (problem,) = problems("[extra]\nstrength = 0,5")
+    assert (problem.message, problem.right) == ("write a number with a point, not a comma", "strength = 0.5")
 
 
 @pytest.mark.parametrize("text", [text for text, *_ in SLIPS])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, assert_never
 
-from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, accepts
+from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, SYNONYMS, accepts
 
 _INVISIBLE = {
     "a no-break space": "\u00a0",
@@ -104,10 +104,15 @@ def known_key(word: str) -> str | None:
     return close[0] if close else None
 
 
+def meant_key(word: str) -> str | None:
+    """Return the key that a word before a `=` means, also by another name: `duration`, `fps`."""
+    return known_key(SYNONYMS.get(word.strip().strip(QUOTES).lower().replace("-", "_"), word))
+
+
 def right_line(key: str, raw: str) -> str:
     """Return a right `key = value` for a value as it was written; it is always accepted.
 
-    A key of its own, such as one in `[extra]`, gets the value as text.
+    A key of its own, such as one in `[extra]`, gets the value as a number or a text.
     """
     name, raw = key.rpartition(".")[2], re.sub(r"[ \t]{9,}", " ", raw[: 4 * _RAW_MAX])[:_RAW_MAX]
     if name in _TABLES:
@@ -117,16 +122,16 @@ def right_line(key: str, raw: str) -> str:
             return f"{name} = {value}"
     if name in EXAMPLES:
         return f"{name} = {EXAMPLES[name]}"
-    return f"{name} = {quoted(bare(raw))}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else ""
+    plain = bare(raw)
+    number = plain.replace(",", ".") if _NUMBER.fullmatch(plain) else ""
+    value = number if number and _parsed(number) is not None else quoted(plain)
+    return f"{name} = {value}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else ""
 
 
 def list_line(key: str, raw: str) -> str:
     """Return a right `key = [values]` for a key of `[matrix]`, for its values as they were written."""
     one = right_line(key, raw.strip().strip("[]"))
-    try:
-        values = tomllib.loads(f"x = {raw}")["x"]
-    except (ValueError, RecursionError):
-        values = None
+    values = _parsed(raw)
     if key in _TABLES or not one:
         return ""
     if isinstance(values, list) and values:
@@ -136,17 +141,22 @@ def list_line(key: str, raw: str) -> str:
     return f"{key} = [{'1, 2, 3' if is_example else one.partition(' = ')[2]}]"
 
 
+def _parsed(raw: str) -> Any:
+    """Return a value that is written as TOML; None where it is not."""
+    try:
+        return tomllib.loads(f"x = {raw}")["x"]
+    except (ValueError, KeyError, RecursionError):
+        return None
+
+
 def _written(value: Any) -> str:
     return quoted(value) if isinstance(value, str) else str(value).lower()
 
 
 def is_right(key: str, value: str) -> bool:
     """Return whether a key accepts a value, written as TOML."""
-    try:
-        found: Any = tomllib.loads(f"x = {value}")["x"]
-    except (ValueError, KeyError, RecursionError):
-        return False
-    return accepts(key, found)
+    found = _parsed(value)
+    return found is not None and accepts(key, found)
 
 
 def quoted(text: str) -> str:
@@ -186,7 +196,9 @@ def bare(raw: str) -> str:
 
 def _candidates(key: str, raw: str) -> Iterator[str]:
     yield from (raw.strip().rstrip(",;"), raw.strip().lower().rstrip(",;"))
-    plain = bare(raw)
+    parsed = _parsed(raw)
+    # The escapes of a text that is TOML are no part of it.
+    plain = html.unescape(parsed) if isinstance(parsed, str) else bare(raw)
     example = EXAMPLES.get(key)
     match None if example is None else tomllib.loads(f"x = {example}")["x"]:
         case None:
@@ -203,18 +215,10 @@ def _candidates(key: str, raw: str) -> Iterator[str]:
         case datetime():
             yield from _moment(plain)
         case str():
-            yield from _texts(key, ", ".join(_list_of_texts(raw)) or plain)
+            texts = [one for one in parsed if isinstance(one, str)] if isinstance(parsed, list) else []
+            yield from _texts(key, ", ".join(texts) or plain)
         case never:
             assert_never(never)
-
-
-def _list_of_texts(raw: str) -> list[str]:
-    """Return the texts of a list that is right in itself, where the key wants one text."""
-    try:
-        found = tomllib.loads(f"x = {raw}")["x"] if raw.lstrip()[:1] == "[" else None
-    except (ValueError, RecursionError):
-        return []
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _texts(key: str, plain: str) -> Iterator[str]:

@@ -48,8 +48,8 @@ SYNONYMS = {
 """Other names of some keys; only for advice, none of them is accepted."""
 
 _NO_CHAINS = (
-    "`then` is not supported: the one further step known of the provider, upscale_v1, was withdrawn by its "
-    "vendor on 2026-01-17. Delete the line, and upscale the result yourself"
+    "unknown key `then`: the one further step known of the provider, upscale_v1, was withdrawn by its vendor "
+    "on 2026-01-17. Delete the line, and upscale the result yourself"
 )
 Trouble = str | None
 """What is wrong and what would be right, or None."""
@@ -105,7 +105,7 @@ def kind_of(value: object) -> str:
         case float():
             return f"the number {value}"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case dict():
             return "a table"
         case datetime() | date() | time():

@@ -11,8 +11,16 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from clipspool.intake.sidecar.examples import INVISIBLE, bare, known_key, list_line, quoted, right_line
-from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS, SYNONYMS
+from clipspool.intake.sidecar.examples import (
+    INVISIBLE,
+    bare,
+    known_key,
+    list_line,
+    meant_key,
+    quoted,
+    right_line,
+)
+from clipspool.intake.sidecar.keys import KEYS, SUB_KEYS
 from clipspool.intake.sidecar.lines import Statement, keys_with_lines, line_of, statements
 from clipspool.intake.sidecar.values import (
     COLON,
@@ -73,8 +81,7 @@ def placed(text: str, key: str, message: str) -> Problem:
         message = f"`{parts[0]}` has something in front of it: only the key belongs before the ="
         key = ""
     raw = shown.partition("=")[2].strip() if is_fine(shown) else ""
-    name = SYNONYMS.get(parts[-1].lower().replace("-", "_"), parts[-1])
-    meant = known_key(name) if "extra" not in parts else None
+    meant = meant_key(parts[-1]) if "extra" not in parts else None
     line_for = list_line if parts[0] == "matrix" and len(parts) > 1 else right_line
     right = line_for(meant, raw) if meant is not None else ""
     if (key and right == f"{meant} = {raw}" == f"{parts[-1]} = {raw}") or "too long" in message:
@@ -115,7 +122,7 @@ def _whole_file(text: str) -> Problem | None:
         pairs = [(key, json.dumps(value, ensure_ascii=False)) for key, value in table.items()]
     except (ValueError, RecursionError, AttributeError):
         pairs = _JSON_PAIR.findall(body[:_STATEMENT_MAX])
-    right = [right_line(known_key(key) or key, value) for key, value in pairs[:SLIPS_MAX]]
+    right = [right_line(meant_key(key) or key, value) for key, value in pairs[:SLIPS_MAX]]
     return Problem(
         "it is JSON; write each key on a line of its own, with `=` and without braces",
         line=1,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clipspool.intake.sidecar.examples import EXAMPLES, QUOTES, bare, known_key, right_line
+from clipspool.intake.sidecar.examples import EXAMPLES, QUOTES, bare, known_key, meant_key, right_line
 from clipspool.intake.sidecar.keys import ENTITY, KEYS, SUB_KEYS
 from clipspool.intake.sidecar.lines import Statement
 from clipspool.intake.sidecar.quote_marks import straighten
@@ -64,7 +64,7 @@ def assignment(text: str, rest: list[Statement]) -> Slip | None:
         if colon and known_key(colon[2]) and (":" in name or ">" in text[: colon.start(3)]):
             return None
         return _wrong_key(name, value)
-    key = known_key(name.rpartition(".")[2]) or name.strip("\"' ").rpartition(".")[2].strip()
+    key = meant_key(name.rpartition(".")[2]) or name.strip("\"' ").rpartition(".")[2].strip()
     if value[:1] in {"=", ">"} and value[1:].strip():
         return Slip("one = is enough", right_line(key, value[1:]))
     return _several(text) or (_valued(key, value, rest) if value else _no_value(key, rest))
@@ -105,7 +105,7 @@ def _several(text: str) -> Slip | None:
     right = []
     for part in parts:
         key, _, value = part.partition("=")
-        right.append(right_line(known_key(key) or key.strip(), value.strip().rstrip(",;")))
+        right.append(right_line(meant_key(key) or key.strip(), value.strip().rstrip(",;")))
     return Slip("each key needs a line of its own", "\n".join(filter(None, right)))
 
 
@@ -223,8 +223,8 @@ def _unquoted(key: str, value: str) -> str:
         return "there is no such date or time" if _MOMENT.match(value) else _TIME
     if key == "ratio":
         return "put quotes around the ratio"
+    if example is None and re.fullmatch(r"[-+]?\d+,\d+", value):
+        return "write a number with a point, not a comma"
     if example is None and value.lower() in _WORDS_OF_TRUTH:
         return "write true or false in small letters"
-    if value[0] in "[{":
-        return "put quotes around the text, in the place of the brackets"
-    return "put quotes around the text"
+    return "put quotes around the text" + (", in the place of the brackets" if value[0] in "[{" else "")
