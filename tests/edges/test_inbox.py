@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unicodedata
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -1014,6 +1015,16 @@ def test_events_that_cannot_be_had_are_done_without(bench, monkeypatch):
     b.drop("a.mp4")
     b.settle()
     assert (b.inbox.detect, b.paths) == ("rescan", ["a.mp4"])
+
+
+def test_what_watchdog_says_of_its_own_race_is_not_logged(tmp_path):
+    """It did so for folders made while they were being added, with all that it watches in each line."""
+    watch = Watch(tmp_path, threading.Event())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watch.begin(())
+        watch.end()
+        warnings.warn("Callback with id '1' already exists for watch <Watch>.", RuntimeWarning, stacklevel=1)
 
 
 def test_more_folders_than_threads_are_watched_as_one(running):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
@@ -76,6 +77,8 @@ class Watch:
         """Watch the root and these top folders. Raises OSError when a limit is reached."""
         self.end()
         _hurry_moves()
+        # Where a folder is made while it is being added; it is watched all the same.
+        warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         observer = Observer()
         observer.name = "intake-events"
         self._observer = observer
