@@ -227,16 +227,12 @@ class _References:
         return any(self._root.exists(join(folder, file)) for folder in (self._home, self._kept))
 
     def _is_image(self, path: Rel) -> bool:
-        try:
-            there = self._watched.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return stat.S_ISREG(there.st_mode) and 0 < there.st_size <= IMAGE_BYTES_MAX
+        there = self._watched.stat_if_there(path)
+        return there is not None and stat.S_ISREG(there.st_mode) and 0 < there.st_size <= IMAGE_BYTES_MAX
 
     def _free_name(self, path: Rel) -> str:
         taken = {name.partition(".")[0] for name in self._to_copy.values()}
         for folder in (self._home, self._kept):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                taken |= {name.partition(".")[0] for name in self._root.names(folder)}
+            taken |= {name.partition(".")[0] for name in self._root.names_if_there(folder)}
         number = next(count for count in range(len(taken) + 1) if f"{REFERENCE}{count}" not in taken)
         return f"{REFERENCE}{number}{path[path.rindex('.') :].lower()}"

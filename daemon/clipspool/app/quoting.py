@@ -157,8 +157,7 @@ def _spelled_otherwise(root: Root, paths: Sequence[Rel], given: Collection[Rel])
     wanted = {folded(path) for path in paths}
     there = set(given)
     for folder in {parent(path) for path in paths}:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            there |= {join(folder, name) for name in root.names(folder)}
+        there |= {join(folder, name) for name in root.names_if_there(folder)}
     found = [path for path in there if folded(path) in wanted]
     return found[0] if len(found) == 1 else None
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from clipspool.spool.guard import Guard, MountGuard, Unavailable
 from clipspool.system.atomic import (
     FOLDER_FLAGS,
+    NotRegular,
     Opened,
     Rel,
     name_of,
@@ -164,13 +165,15 @@ class CheckedFolder:
         with self.folder(parent(rel)) as fd:
             return os.stat(name_of(rel), dir_fd=fd, follow_symlinks=False)
 
+    def stat_if_there(self, rel: Rel) -> os.stat_result | None:
+        """Stat without following a link; None where no entry has that name."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return self.stat(rel)
+        return None
+
     def exists(self, rel: Rel) -> bool:
         """Whether any entry has that name."""
-        try:
-            self.stat(rel)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        return self.stat_if_there(rel) is not None
 
     def has_any(self, folder: Rel, names: Iterable[str]) -> bool:
         """Whether a folder, which is opened once for all, has an entry of one of these names."""
@@ -183,10 +186,8 @@ class CheckedFolder:
 
     def is_folder(self, rel: Rel) -> bool:
         """Whether a folder, not a link to one, has that name."""
-        try:
-            return stat.S_ISDIR(self.stat(rel).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        there = self.stat_if_there(rel)
+        return there is not None and stat.S_ISDIR(there.st_mode)
 
     def open(self, rel: Rel) -> FileIO:
         """Open a regular file for reading; never blocks on a FIFO. Raises NotRegular."""
@@ -206,10 +207,22 @@ class CheckedFolder:
             raise ValueError(f"larger than {size_max} bytes")
         return data
 
+    def read_if_there(self, rel: Rel, size_max: int) -> bytes | None:
+        """Read a small file whole; None where there is none, or something that is not one of ours."""
+        with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
+            return self.read(rel, size_max)
+        return None
+
     def names(self, rel: Rel = "") -> list[str]:
         """List a folder's entries."""
         with self.folder(rel) as fd:
             return os.listdir(fd)
+
+    def names_if_there(self, rel: Rel) -> list[str]:
+        """List a folder's entries; none where there is no such folder."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return self.names(rel)
+        return []
 
     def space(self) -> int:
         """Return the bytes free to us on this file system."""

@@ -27,7 +27,7 @@ from clipspool.spool.root import Root
 from clipspool.spool.sources import open_source
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import Manifest, folder_of
-from clipspool.system.atomic import NotRegular, Rel, join, rename_new, sync_folder, unlink
+from clipspool.system.atomic import Rel, join, rename_new, sync_folder, unlink
 from clipspool.system.failpoint import reach
 
 _MICROSECOND_NS = 1000
@@ -161,10 +161,8 @@ def return_copy(origin: Root, root: Root, clip: Clip) -> None:
 
 def is_unchanged(origin: Root, clip: Clip) -> bool:
     """Whether a clip lies in the inbox as it was accepted. Raises OSError."""
-    try:
-        return is_as_it_was(origin.stat(clip.path), clip.size, clip.mtime_ns)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    there = origin.stat_if_there(clip.path)
+    return there is not None and is_as_it_was(there, clip.size, clip.mtime_ns)
 
 
 def open_source_of(folders: Folders, clip: Clip, request: Request) -> FileIO:
@@ -196,8 +194,8 @@ def holder_of(root: Root, name: str) -> str:
 
 def _entry(root: Root, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(root.read(join(KEPT, name), _ENTRY_BYTES_MAX))
-    except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError, RecursionError):
+        found = json.loads(root.read_if_there(join(KEPT, name), _ENTRY_BYTES_MAX) or b"{}")
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -220,7 +218,7 @@ def gone_since(root: Root, origin: Root, until: float) -> Iterator[File]:
     A clip that has another size or date now is another clip. Raises OSError, Unavailable among them: an
     inbox that cannot be read is not an empty one.
     """
-    for name in sorted(root.names(KEPT)) if root.exists(KEPT) else ():
+    for name in sorted(root.names_if_there(KEPT)):
         entry = _entry(root, name)
         try:
             path = os.fsdecode(bytes.fromhex(entry["path"]))
@@ -235,9 +233,8 @@ def gone_since(root: Root, origin: Root, until: float) -> Iterator[File]:
 
 def _is_there(origin: Root, path: Rel, size: int, mtime_ns: int) -> bool:
     try:
-        return is_as_it_was(origin.stat(path), size, mtime_ns)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        there = origin.stat_if_there(path)
+        return there is not None and is_as_it_was(there, size, mtime_ns)
     except Unavailable:
         raise
     except (OSError, ValueError):  # closed to us, or a name that was tampered with: nothing is known of it

@@ -10,7 +10,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -40,7 +39,6 @@ from clipspool.spool.peers import (
 )
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import Manifest, clear_away, folder_of, read_manifest
-from clipspool.system.atomic import NotRegular
 
 log = structlog.get_logger()
 
@@ -243,22 +241,18 @@ class Neighbours:
             self._root.remove(mark_name(peer.journal))
 
     def _remove_status_file(self, journal: str) -> None:
+        mark = status_mark(journal[:6]).encode()
         for name in self._root.names():
-            if name.startswith("_status") and name.endswith(".txt"):
-                with suppress(FileNotFoundError, NotRegular, ValueError):
-                    mark = status_mark(journal[:6]).encode()
-                    if self._root.read(name, _STATUS_BYTES_MAX).startswith(mark):
-                        self._root.remove(name)
+            is_status = name.startswith("_status") and name.endswith(".txt")
+            if is_status and (self._root.read_if_there(name, _STATUS_BYTES_MAX) or b"").startswith(mark):
+                self._root.remove(name)
 
 
 def takers_in(
     root: Root, journal: str, is_open: Callable[[Collection[str]], Collection[str]]
 ) -> Mapping[str, TakenOver]:
     """Return the open clips of a journal in an inbox that others took over. Raises OSError."""
-    try:
-        names = {name for name in root.names(TAKEN) if is_journal(name)}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+    names = {name for name in root.names_if_there(TAKEN) if is_journal(name)}
     return _takers(root, journal, names, is_open)[0]
 
 

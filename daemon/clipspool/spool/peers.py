@@ -130,10 +130,7 @@ def mark_name(journal_id: str) -> Rel:
 
 def marks_in(root: Root) -> dict[str, SeenMark]:
     """Read the marks of all daemons in an inbox, by journal. Raises Unavailable, and OSError."""
-    try:
-        names = sorted(root.names(DAEMONS))[:_MARKS_MAX]
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+    names = sorted(root.names_if_there(DAEMONS))[:_MARKS_MAX]
     found = [mark_of(root, name.removesuffix(_SUFFIX)) for name in names if name.endswith(_SUFFIX)]
     return {one.mark.journal: one for one in found if one is not None}
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from clipspool.spool.layout import DONE, FAILED, POSTERS
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp, strangers
 from clipspool.spool.workfolder import changed_note_of, error_note_of
-from clipspool.system.atomic import NotRegular, Rel, join, parent, split_suffix
+from clipspool.system.atomic import Rel, join, parent, split_suffix
 
 _PROMPT_BYTES_MAX = 64 << 10
 _POSTER = re.compile(r"([0-9a-z]{12}(?:-v\d+)?)(?:-\d+)?\.jpg")
@@ -64,7 +63,8 @@ def files_of(root: Root, clip: Clip, prompts: Collection[str]) -> list[File]:
     beside = [sidecar, error_note_of(clip.lies_at), changed_note_of(clip.lies_at)]
     found = [source, *(file_at(root, rel) for rel in beside if rel is not None)]
     text = split_suffix(clip.lies_at)[0] + ".txt"
-    if _reads(root, text) in {prompt.strip() for prompt in prompts}:
+    prompt = root.read_if_there(text, _PROMPT_BYTES_MAX)
+    if prompt is not None and prompt.decode(errors="replace").strip() in {one.strip() for one in prompts}:
         found.append(file_at(root, text))
     return [one for one in found if one is not None]
 
@@ -95,26 +95,19 @@ def remove(root: Root, files: Collection[File]) -> None:
 def posters_of(root: Root) -> Mapping[str, list[File]]:
     """Return an inbox's posters by the id of the job that they show. Raises OSError."""
     found: dict[str, list[File]] = {}
-    for name, job_id in _posters(root):
-        if (one := file_at(root, join(POSTERS, name))) is not None:
-            found.setdefault(job_id, []).append(one)
+    for name in root.names_if_there(POSTERS):
+        match = _POSTER.fullmatch(name)
+        if match and (one := file_at(root, join(POSTERS, name))) is not None:
+            found.setdefault(match[1], []).append(one)
     return found
-
-
-def _posters(root: Root) -> Iterator[tuple[str, str]]:
-    with suppress(FileNotFoundError):
-        for name in root.names(POSTERS):
-            if match := _POSTER.fullmatch(name):
-                yield name, match[1]
 
 
 def file_at(root: Root, rel: Rel) -> File | None:
     """Return a regular file that is there; None for anything else."""
-    try:
-        there = root.stat(rel)
-    except (FileNotFoundError, NotADirectoryError):
+    there = root.stat_if_there(rel)
+    if there is None or not stat.S_ISREG(there.st_mode):
         return None
-    return File(rel, there.st_size, there.st_mtime_ns) if stat.S_ISREG(there.st_mode) else None
+    return File(rel, there.st_size, there.st_mtime_ns)
 
 
 def _folder(root: Root, rel: Rel) -> File | None:
@@ -122,10 +115,3 @@ def _folder(root: Root, rel: Rel) -> File | None:
     if not root.is_folder(rel) or strangers(root, rel):
         return None
     return File(rel, *stamp(root, rel))
-
-
-def _reads(root: Root, rel: Rel) -> str | None:
-    try:
-        return root.read(rel, _PROMPT_BYTES_MAX).decode().strip()
-    except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
-        return None

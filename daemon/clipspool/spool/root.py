@@ -17,7 +17,6 @@ from clipspool.spool.guard import Unavailable
 from clipspool.system import moves
 from clipspool.system.atomic import (
     NEW_FLAGS,
-    NotRegular,
     Rel,
     discard,
     is_temporary,
@@ -206,7 +205,9 @@ class Root(CheckedFolder):
         has_other_size = here.st_size != there.st_size and not stat.S_ISDIR(here.st_mode)
         pair = _traced(here.st_ino, there.st_ino, rel, to_rel)
         # When in doubt both stay: a file too many does no harm, one too few may be the only one.
-        if not is_one and (trace is None or has_other_size or self._read(trace) != pair):
+        if not is_one and (
+            trace is None or has_other_size or self.read_if_there(trace, _TRACE_BYTES_MAX) != pair
+        ):
             return False
         with self.folder(parent(rel)) as fd:
             discard(name_of(rel), fd)
@@ -214,12 +215,6 @@ class Root(CheckedFolder):
         if trace is not None:
             self.remove(trace)
         return True
-
-    def _read(self, trace: Rel) -> bytes:
-        try:
-            return self.read(trace, _TRACE_BYTES_MAX)
-        except (FileNotFoundError, NotADirectoryError, NotRegular, ValueError):
-            return b""
 
     def copy(self, rel: Rel, to: Root, to_rel: Rel) -> str:
         """Copy a file or folder under a new name, whole, durable and compared; return a file's SHA-256.

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import FileIO
 
 from clipspool.jobs.model import Clip, Request
@@ -37,6 +38,13 @@ def stamp(root: Root, rel: Rel) -> tuple[int, int]:
     return sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
 
 
+def size_of(root: Root, rel: Rel) -> int | None:
+    """Return a source's size in bytes, of all pictures where it is a folder; None where there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return stamp(root, rel)[0]
+    return None
+
+
 def strangers(root: Root, rel: Rel) -> list[str]:
     """Return what is in a folder of pictures besides them, apart from what desktops and NAS leave there."""
     names = root.names(rel)
@@ -65,7 +73,7 @@ def digest(root: Root, rel: Rel, stopping: Callable[[], bool] = lambda: False) -
 def holds(root: Root, rel: Rel, size: int, sha256: str) -> bool:
     """Whether a file, or a folder of pictures, has this size and this hash. Raises OSError."""
     try:
-        if stamp(root, rel)[0] != size:
+        if size_of(root, rel) != size:
             return False
         if root.is_folder(rel):
             return not strangers(root, rel) and digest(root, rel) == sha256

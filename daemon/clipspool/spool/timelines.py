@@ -109,7 +109,7 @@ def _is_plain(path: Rel) -> bool:
 def claimed_of(root: Root, plan: Plan) -> frozenset[Rel]:
     """Return the media of a plan that were accepted for it already: in work, or ended. Raises OSError."""
     found = set(ends_of(root, plan))
-    for clip_id in root.names(WORK) if root.exists(WORK) else ():
+    for clip_id in root.names_if_there(WORK):
         with suppress(ValueError, FileNotFoundError, NotADirectoryError, NotRegular):
             manifest = read_manifest(root, clip_id)
             if any(job.request.timeline == plan.id for job in manifest.jobs):
@@ -124,10 +124,7 @@ def document_of(root: Root, plan: Plan) -> bytes:
 
 def sidecar_of(root: Root, plan: Plan) -> bytes:
     """Return its sidecar as it was dropped; empty where it had none. Raises OSError."""
-    try:
-        return root.read(join(home_of(plan.id), _SIDECAR), DOCUMENT_BYTES_MAX)
-    except FileNotFoundError:
-        return b""
+    return root.read_if_there(join(home_of(plan.id), _SIDECAR), DOCUMENT_BYTES_MAX) or b""
 
 
 def note_end(root: Root, plan: Plan, clip_id: str, ended: Mapping[str, Any]) -> None:
@@ -149,10 +146,7 @@ def ends_of(root: Root, plan: Plan) -> dict[Rel, dict[str, Any]]:
 
 def is_written(root: Root, plan: Plan, digest: str) -> bool:
     """Whether the timeline was written for these very ends. Raises OSError."""
-    try:
-        return root.read(join(home_of(plan.id), _WRITTEN), 256).decode() == digest
-    except FileNotFoundError:
-        return False
+    return root.read_if_there(join(home_of(plan.id), _WRITTEN), 256) == digest.encode()
 
 
 def was_written(root: Root, plan: Plan) -> bool:
@@ -210,7 +204,7 @@ def _is_put_away(one: File) -> bool:
 
 def ended_timelines(root: Root) -> Iterator[tuple[str, Left]]:
     """Yield the timelines that ended, and what each left. Raises OSError."""
-    for name in root.names(TIMELINES) if root.exists(TIMELINES) else ():
+    for name in root.names_if_there(TIMELINES):
         left = left_of(root, name) if name.isalnum() else Left()
         if left.ended_at is not None:
             yield name, left

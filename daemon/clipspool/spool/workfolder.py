@@ -278,7 +278,7 @@ def keep_references(root: Root, clip: Clip) -> None:
     is_done = clip.lies_at is not None and not clip.lies_at.startswith(f"{FAILED}/")
     names = [
         name
-        for name in (root.names(home) if root.exists(home) else ())
+        for name in root.names_if_there(home)
         if name.startswith(REFERENCE) or (name.endswith(SENT) and not is_done)
     ]
     if names:

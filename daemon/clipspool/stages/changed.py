@@ -111,7 +111,5 @@ def write_note(root: Root, rel: Rel, clip: Clip, change: str) -> None:
 
 def has_note(root: Root, rel: Rel, clip: Clip) -> bool:
     """Whether a note of ours beside a source is about this clip, changed."""
-    try:
-        return f"(clip {clip.id}," in root.read(changed_note_of(rel), _NOTE_BYTES_MAX).decode()
-    except (FileNotFoundError, NotRegular, ValueError):
-        return False
+    note = root.read_if_there(changed_note_of(rel), _NOTE_BYTES_MAX)
+    return note is not None and f"(clip {clip.id},".encode() in note

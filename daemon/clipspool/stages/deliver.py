@@ -18,7 +18,7 @@ from clipspool.jobs.nouns import replace
 from clipspool.jobs.text import utc
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
-from clipspool.spool.sources import holds, stamp
+from clipspool.spool.sources import holds, size_of
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of
@@ -155,7 +155,7 @@ class _Publishing:
             is_free = folders.outbox_names.reserve(folders.outbox, folder, (name, name + PAPER), self.now)
             if is_free:
                 original = self._original(name, result.suffix, tail)
-                if not _is_whole(folders.inbox, file, result):
+                if size_of(folders.inbox, file) != result.size:
                     raise _Gone  # no provenance may be left without its film
                 if not self.may_publish():
                     raise Withdrawn
@@ -179,7 +179,7 @@ class _Publishing:
             try:
                 # One from before a crash may be another user's, of the machine that had the job then.
                 beside = name_of(paper) if is_free else ""
-                if not _is_whole(folders.inbox, file, result):
+                if size_of(folders.inbox, file) != result.size:
                     raise _Gone
                 folders.inbox.publish(file, folders.outbox, rel, self.may_publish, beside=beside)
             except FileExistsError:
@@ -220,14 +220,6 @@ def _published(job: Job, clip: Clip, folders: Folders, result: Result) -> Rel:
             if _wrote(folders, rel, job, result) and _holds(folders, rel.removesuffix(PAPER), result):
                 return rel.removesuffix(PAPER)
     return ""
-
-
-def _is_whole(inbox: Root, file: Rel, result: Result) -> bool:
-    """Whether a result lies in the work folder with the size that it had when it was verified."""
-    try:
-        return stamp(inbox, file)[0] == result.size
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def _wrote(folders: Folders, paper: Rel, job: Job, result: Result) -> bool:

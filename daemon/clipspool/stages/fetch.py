@@ -17,7 +17,7 @@ from clipspool.jobs.working import ReportWork, Working, keep_to_oneself, share_o
 from clipspool.media.facts import ZEROS, Probe
 from clipspool.provider.protocol import DownloadCut, Followed, TaskLook, TaskStatus
 from clipspool.spool.root import Root
-from clipspool.spool.sources import stamp
+from clipspool.spool.sources import size_of
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
 from clipspool.stages.poll import error_of, task_id_of
@@ -192,12 +192,7 @@ class _Fetching:
         """Whether an output need not be fetched again: it is whole in the work folder, or delivered."""
         if not result.number or result.is_untouched:
             return False
-        if result.name:
-            return True
-        try:
-            return stamp(self.root, join(self.home, result.file))[0] == result.size
-        except FileNotFoundError:
-            return False
+        return bool(result.name) or size_of(self.root, join(self.home, result.file)) == result.size
 
     def _fetch(self, number: int, url: str, count: int) -> Result | StageFailed:
         fetched = self._fetch_once(number, url, count)

@@ -229,10 +229,7 @@ class _Relinking:
             raise OSError(errno.EBUSY, "the lead of the farm was lost before the timeline was written")
 
     def _holds(self, rel: Rel, data: bytes) -> bool:
-        try:
-            return self.folders.outbox.read(rel, len(data) + 1) == data
-        except (FileNotFoundError, ValueError):
-            return False
+        return self.folders.outbox.read_if_there(rel, len(data) + 1) == data
 
     def _report(self, outcome: _Outcome) -> str:
         """Return the text beside the timeline."""

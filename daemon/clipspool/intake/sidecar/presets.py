@@ -6,7 +6,6 @@ A file in the inbox wins over the configuration. Letter case does not matter in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -107,10 +106,8 @@ class Presets:
 
     def _stamp(self, path: Rel, now: float) -> Stamp | None:
         """Return a regular file's stamp, and let it settle."""
-        seen = None
-        with suppress(FileNotFoundError, NotADirectoryError):
-            there = self._root.stat(path)
-            seen = stamp_of(there) if S_ISREG(there.st_mode) else None
+        there = self._root.stat_if_there(path)
+        seen = stamp_of(there) if there is not None and S_ISREG(there.st_mode) else None
         self._settling.see(path, seen, now)
         return seen
 

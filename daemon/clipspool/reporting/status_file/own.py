@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 
 from clipspool.jobs.text import STATUS_BEGINS, STATUS_NAME, other_status_name
@@ -96,6 +95,4 @@ class OwnFile:
 
     def _has_mark(self, identity: str) -> bool:
         """Whether a clipspool has a mark in the inbox, living or not."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return any(name.startswith(identity) for name in self.root.names(DAEMONS))
-        return False
+        return any(name.startswith(identity) for name in self.root.names_if_there(DAEMONS))
