@@ -49,7 +49,9 @@ class Picks:
     held: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
     spent: dict[str, DailyLimitReached] = field(default_factory=dict)
-    """Which of the day's limits hold jobs back: the day's own by an empty name, others by inbox or model."""
+    """Which of the day's limits hold jobs back: the day's own by an empty name, others by inbox or model.
+
+    `over a day` is a job that is dearer than a whole day may be."""
 
 
 class Picker:
@@ -202,7 +204,7 @@ class Picker:
                 if not one.approved and (spent := used.why_spent(one)):
                     if never := used.why_never(one):
                         job = self._journal.load([one.id])[one.id]
-                        picks.spent.setdefault("any day", DailyLimitReached(never, job))
+                        picks.spent.setdefault("over a day", DailyLimitReached(never, job))
                     else:
                         picks.spent |= {whose: DailyLimitReached(why) for whose, why in spent.items()}
                     continue
