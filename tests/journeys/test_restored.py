@@ -79,6 +79,50 @@ def test_a_version_that_was_queued_in_an_older_journal_is_not_paid_for_again(bay
     assert [job["held"] for job in bay.told("jobs") if job["held"]] == ["from_backup"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_job_that_was_cancelled_paid_for_since_and_cancelled_again_is_in_doubt_when_it_is_retried(
+    open_bays, count
+):
+    with open_bays(render_seconds=60.0) as bay:
+        bay.start()
+        bay.call("pause")
+        bay.drop("one.mp4", 'prompt = "x"\n' + "[[variant]]\n" * count * (count > 1))
+        bay.until_states(*["queued"] * count)
+        job_id = max(bay.jobs())
+        bay.call("cancel", *bay.jobs(), "--yes")
+        bay.until_retired()
+        bay.until_swept()
+        with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
+            journal.backup(copy)
+        journal.close()
+        copy.close()
+        bay.call("resume")
+        bay.call("retry", job_id, "--yes")
+        bay.until(lambda: bay.jobs()[job_id] == "running")
+        (task_id,) = [create.task_id for create in bay.box.ledger.creates]
+        bay.call("cancel", job_id, "--yes")
+        bay.until((bay.inbox / "_failed/one.mp4").exists)
+        bay.until_swept()
+        assert bay.stop() == 0
+        for suffix in ("-wal", "-shm"):
+            bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
+        shutil.copy(bay.home / "backup", bay.journal)
+        bay.start()
+        bay.call("resume", "--accept-restored", "--yes")
+        bay.call("resume")
+        assert bay.call("retry", job_id, "--yes").returncode == 0
+        bay.until(lambda: bay.jobs()[job_id] == "in_doubt")
+        (doubt,) = [job for job in bay.told("jobs") if job["id"] == job_id]
+        assert doubt["reason"] == (
+            "`_failed/one.mp4.error.toml` says that it was sent since this journal was copied, and perhaps "
+            f"charged; its task is {task_id}"
+        )
+        assert "It may have been charged already" in bay.call("retry", job_id).stderr
+        assert bay.paid == 1
+        assert bay.call("retry", job_id, "--yes").returncode == 0
+        bay.until(lambda: bay.paid == 2, what="who was told may pay again")
+
+
 def test_an_older_journal_can_be_accepted_at_the_start(bay):
     bay.is_checked = False
     put_back_an_older_journal(bay)

@@ -37,8 +37,8 @@ def submitting(job: Job, event: SubmitEvent, now: float, pace: Pace, open_tasks:
         case on.InDoubt():
             known = job.task.number if job.task else 0
             task = Task(max(event.submissions, known), event.profile, intent_at=now)
-            reason = "its work folder records a submission that the journal does not know"
-            return replace(job, task=task, paid=at_least_unknown(job), held=Held.IN_DOUBT, reason=reason)
+            held = replace(job, held=Held.IN_DOUBT, reason=event.reason)
+            return replace(held, task=task, paid=at_least_unknown(job))
         case on.Interrupted():
             message = "clipspool ended while the request may have been on its way"
             if event.node:

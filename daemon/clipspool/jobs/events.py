@@ -119,11 +119,12 @@ class AnswerLost:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """The work folder records submissions that the journal lacks: the journal is a copy."""
+    """The work folder, or a clip's error note, records what the journal lacks: the journal is a copy."""
 
     submissions: int
-    """How many the work folder records."""
+    """How many are recorded."""
     profile: str
+    reason: str = "its work folder records a submission that the journal does not know"
 
 
 @dataclass(frozen=True, slots=True)

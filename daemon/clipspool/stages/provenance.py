@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -9,10 +10,25 @@ from typing import Any
 import tomli_w
 
 from clipspool import __version__
-from clipspool.jobs.model import Clip, Error, Job, Part, Reference, Request, Result, State, newest
+from clipspool.jobs.model import (
+    Clip,
+    Error,
+    Job,
+    Paid,
+    Part,
+    Reference,
+    Request,
+    Result,
+    State,
+    job_id,
+    newest,
+)
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
 from clipspool.jobs.splitting import credits_of, paid_of
-from clipspool.jobs.text import text, utc
+from clipspool.jobs.text import is_task_id, text, utc
+from clipspool.spool.guard import Unavailable
+from clipspool.spool.root import Root
+from clipspool.spool.workfolder import MANIFEST_BYTES_MAX, error_note_of
 from clipspool.stages.payload import Sent, files_of, length_sent
 from clipspool.system.redaction import redact, redact_value, redact_words
 
@@ -178,6 +194,31 @@ def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) ->
     if len(jobs) > 1:
         body["job"] = [{"id": j.id, "state": j.state.value, **(facts[j.id] if j.error else {})} for j in jobs]
     return tomli_w.dumps(body).encode()
+
+
+def why_perhaps_paid(root: Root, clip: Clip, job: Job) -> str:
+    """Return how a retired clip's error note contradicts a journal that says nothing was paid for a job.
+
+    The journal was put back from a backup, then, and the note is of what happened since. Raises Unavailable.
+    """
+    if clip.lies_at is None or job.paid is not Paid.NO:
+        return ""
+    path = error_note_of(clip.lies_at)
+    try:
+        told = tomllib.loads(root.read(path, MANIFEST_BYTES_MAX).decode())
+        # Where a clip has several jobs, each has an entry; else the note is about the one that it came with.
+        several = told.get("job") or [told | {"id": job_id(clip.id, job.variant)}]
+        entry: dict[str, Any] = next((one for one in several if one["id"] == job.id), {})
+        paid, task_id = str(entry.get("paid")), entry.get("task_id")
+    except Unavailable:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""  # anybody may have written it
+    is_known = bool(task_id) and job.task is not None and job.task.task_id == task_id
+    if is_known or paid not in {Paid.YES.value, Paid.UNKNOWN.value}:
+        return ""
+    task = f"; its task is {task_id}" if is_task_id(task_id) else ""
+    return f"`{text(path)}` says that it was sent since this journal was copied, and perhaps charged{task}"
 
 
 def _facts(job: Job, places: Places) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from io import FileIO
 from typing import Any, assert_never
 
 from clipspool.jobs.assignments import Assignment
-from clipspool.jobs.events import Delivered, Event, Fetched, StageFailed, TakenOver
+from clipspool.jobs.events import Delivered, Event, Fetched, InDoubt, StageFailed, TakenOver
 from clipspool.jobs.faults import Unsure
 from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.model import Clip, Job, Problem, Request
@@ -40,6 +40,7 @@ from clipspool.stages.hooks import HookTools, after, vet
 from clipspool.stages.poll import poll, task_id_of, tell_cancel
 from clipspool.stages.poster import draw_posters, draw_posters_of
 from clipspool.stages.prepare import PrepareTools, prepare, take_up_again
+from clipspool.stages.provenance import why_perhaps_paid
 from clipspool.stages.quoting import Quoting
 from clipspool.stages.relink import note_ends
 from clipspool.stages.retire import keep_results, missing, retire, sweep
@@ -145,6 +146,8 @@ class StageRunner:
         match given.stage:
             case Stage.PREPARE if job.reuse is not None:
                 return reuse(job, clip, tools.folders_of, job.reuse, attempt=given.attempt)
+            case Stage.PREPARE if why := why_perhaps_paid(folders.inbox, clip, job):
+                return InDoubt(job.task.number + 1 if job.task else 1, tools.provider.profile, why)
             case Stage.PREPARE:
                 return prepare(job, clip, folders, self._prepare_tools(tools, job), attempt=given.attempt)
             case Stage.VET:
@@ -288,9 +291,8 @@ class StageRunner:
         seen = self.decoder.verify(file.fileno())
         if isinstance(seen, MediaFault):
             return Probed("", seen.message)
-        is_signed = has_credentials(file)
         film = None if kind == "zip" else seen
-        return Probed(f".{kind}", film=film, credentials="kept" if is_signed else "")
+        return Probed(f".{kind}", film=film, credentials="kept" if has_credentials(file) else "")
 
     def _look_into_other(self, file: FileIO) -> Probed:
         """Probe an output that is no film: a picture, facts about the film, or nothing of use."""
