@@ -536,6 +536,12 @@ def test_a_failed_job_says_how_it_is_run_again_and_whether_that_is_paid_for(chan
     assert ("inbox" in failed.error.what_to_do) == ("paid" in changes)
 
 
+def test_a_part_whose_clip_is_at_fault_offers_no_retry_that_would_fail_again():
+    changed = Error("CLIP.CHANGED", "it changed", "Cancel the job, and drop the clip again.")
+    failed = after(in_state(S.QUEUED, part=2, parts=PARTS[1:]), Failed(changed))
+    assert failed.error.what_to_do == "Cancel the job, and drop the clip again."
+
+
 def test_a_finished_task_is_paid_for_and_what_was_paid_before_stays_so():
     made = in_state(S.RUNNING, paid=Paid.UNKNOWN)
     assert after(made, TaskSucceeded(15.0, 15.0)).paid is Paid.YES

@@ -89,6 +89,10 @@ def test_a_part_that_needs_a_person_holds_the_job_and_names_what_to_do():
     assert doubtful.held is Held.PARTS
     assert "part 1 (clip1-p001) is in doubt: no answer came" in doubtful.message
     assert "`clipspool retry clip1-p002` runs it alone" in doubtful.message
+    fetched, failed, _ = the_parts(S.FETCHED, S.FAILED, S.RUNNING)
+    changed = Error("CLIP.CHANGED", "day/shot.mp4 changed", "Cancel the job, and drop the clip again.")
+    told = seen(WHOLE, [fetched, replace(failed, error=changed)]).message
+    assert told.endswith("failed: day/shot.mp4 changed. Cancel the job, and drop the clip again")
     fine = seen(WHOLE, the_parts(S.FETCHED, S.RUNNING, S.QUEUED))
     assert (fine.held, fine.paid) == (None, Paid.YES)
 

@@ -190,8 +190,11 @@ def as_failed(job: Job, error: Error, *, is_duplicate: bool = False) -> Job:
 
 def _how_to_run_again(job: Job, error: Error, *, is_duplicate: bool) -> str:
     """Return what an editor does to run it again; `scheduler/dedup.py` has to let exactly that pass."""
-    if error.code == on.NOT_AT_PROVIDER and (job.part or job.is_again or job.variant):
-        return ""  # the same order follows its task, and that is said already
+    is_free = error.code == on.NOT_AT_PROVIDER or has_result_at_provider(job, error)
+    if is_free and (job.part or job.is_again or job.variant):
+        return ""  # the same order follows its task, or fetches its result, and that is said already
+    if job.part and error.is_of_source:
+        return ""
     if job.part:
         return f"The operator can run and pay for this part alone: `clipspool retry {job.id}`."
     if job.is_again:  # its sidecar is that of the version before

@@ -201,6 +201,11 @@ class Error:
     retryable: bool = False
     paid: Paid = Paid.NO
 
+    @property
+    def is_of_source(self) -> bool:
+        """Whether the clip itself is at fault: as it lies there, the same order would fail again."""
+        return self.code.startswith("CLIP.")
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -102,6 +102,8 @@ def _need(part: Job) -> str:
     match part.state:
         case State.IN_DOUBT:
             return f"{name} is in doubt: {part.reason.rstrip('.')}"
+        case State.FAILED if part.error is not None and part.error.is_of_source:
+            return f"{name} failed: {part.error.message.rstrip('.')}. {part.error.what_to_do}".rstrip(". ")
         case State.FAILED:
             why = "for an unknown reason" if part.error is None else part.error.message.rstrip(".")
             return f"{name} failed: {why}; `clipspool retry {part.id}` pays for it alone"
