@@ -13,6 +13,7 @@ from clipspool.jobs.model import Held, State
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import TaskLook, TaskStatus
 from clipspool.provider.transport.depot import Depot
+from clipspool.scheduler import commands as operator
 from clipspool.spool.handover import take_over
 from clipspool.spool.ledger import note, notes
 from clipspool.spool.recovery import survey
@@ -90,6 +91,16 @@ def test_an_id_that_was_pasted_with_spaces_around_it_is_meant_without_them(desk)
     studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
     assert ordered(desk, studio, " task-9\n")["done"]
     assert (desk.job().held, desk.job().task.task_id) == (None, "task-9")
+
+
+def test_a_job_that_was_cancelled_in_doubt_is_asked_about_like_one_in_doubt(desk):
+    desk.order(operator.cancel, ["clip1"], "ann")
+    assert ordered(desk, Studio())["check"] == "missing"
+    assert desk.state() is State.CANCELLED
+    studio = Studio()
+    studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
+    assert ordered(desk, studio, "task-9")["done"]
+    assert (desk.state(), desk.job().held, desk.job().task.task_id) == (State.RUNNING, None, "task-9")
 
 
 # --- a journal that is lost afterwards ---------------------------------------------------------------------

@@ -218,6 +218,18 @@ def test_a_part_in_doubt_is_attached_by_its_own_id_and_the_job_has_no_task(open_
     assert desk.journal.job("clip1").parts[0].task_id == "task-9"
 
 
+def test_a_part_of_a_job_that_has_ended_takes_no_task(open_desk):
+    desk = open_desk(running_max=1)
+    desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {}))
+    drop(desk)
+    until_all(desk, S.RUNNING, S.IN_DOUBT, S.FETCHED, S.FETCHED)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    until_all(desk, *[S.CANCELLED] * 4)
+    (refused,) = desk.order(operator.attach, IDS[0], "task-9", "ann")
+    assert "the job that it is a part of is cancelled" in refused["why"]
+    assert states(desk) == [S.CANCELLED] * 4
+
+
 def test_a_part_in_doubt_stays_so_where_its_job_is_split_once_more(open_desk):
     desk = open_desk(running_max=1)
     desk.shop.say[Stage.SUBMIT].append(lambda _job: AnswerLost("no answer came", {}))

@@ -24,7 +24,7 @@ LEGAL = {
     "rendered": {"rendered", "fetched", "failed", "cancelled", "queued", "running"},
     "fetched": {"fetched", "delivered", "rendered", "queued", "cancelled"},
     "delivered": set(),
-    "failed": {"queued", "rendered"},
+    "failed": {"queued", "rendered", "running"},
     "cancelled": {"queued", "rendered", "running"},
 }
 SIZE_MAX = 200 << 20

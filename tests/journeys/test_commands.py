@@ -132,6 +132,25 @@ def test_a_job_in_doubt_is_sent_again_only_when_the_operator_says_so(bay):
     assert bay.paid == 2
 
 
+def test_a_task_that_turns_up_after_its_job_was_cancelled_in_doubt_is_attached_and_paid_once(bay):
+    bay.box.misbehave("create:drop-after:times=1")
+    bay.start()
+    bay.drop("shot.mp4")
+    bay.until_states("in_doubt")
+    (job_id,) = bay.jobs()
+    assert bay.call("cancel", job_id, "--yes").returncode == 0
+    bay.until_retired()
+    bay.until_swept()
+    note = tomllib.loads((bay.inbox / "_failed/shot.mp4.error.toml").read_text())
+    assert f"`clipspool attach {job_id} TASK_ID` brings its result" in note["what_to_do"]
+    task_id = bay.box.ledger.creates[0].task_id
+    done = bay.call("attach", job_id, task_id, "--yes")
+    assert (done.returncode, done.stdout) == (0, f"{job_id} is now running.\n")
+    bay.until_states("delivered")
+    bay.until(lambda: bay.lying() == ["_done/shot.mp4", "_done/shot.toml"])
+    assert bay.paid == 1
+
+
 @pytest.mark.parametrize("is_paused", [True, False])
 def test_a_failed_clip_that_is_retried_and_cancelled_before_it_is_sent_is_kept(bay, is_paused):
     bay.box.misbehave("task:failure:times=1")

@@ -83,6 +83,11 @@ FREE = ["What was paid for is fetched, or joined once more. This costs nothing m
         ),
         (
             "cancel",
+            job(paid=Paid.YES, state=State.RENDERED, task=replace(a_task(), succeeded=True)),
+            ["Its result is paid for: `retry` fetches it for nothing while the provider keeps it.", LATER],
+        ),
+        (
+            "cancel",
             HERE,
             ["Results already downloaded are kept beside the source in _failed.", LATER],
         ),

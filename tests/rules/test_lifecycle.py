@@ -59,7 +59,7 @@ from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import TABLE, IllegalTransition, Stage, advance, may, stage_of, targets
 from clipspool.jobs.model import Error, Held, Missing, Paid, Part, Reuse, State
 from clipspool.jobs.pacing import NEVER
-from clipspool.jobs.permissions import may_retry
+from clipspool.jobs.permissions import may_attach, may_retry
 from fakes import BUSY, NO_CREDITS, NOON, PACE, PROFILE, RESULT, a_job, a_task
 from repository import PACKAGE, parsed
 
@@ -181,8 +181,8 @@ LEGAL = {
         TakenOver: State.CANCELLED,
     },
     State.DELIVERED: {Chosen: State.DELIVERED, Unchosen: State.DELIVERED},
-    State.FAILED: {Retried: State.QUEUED},
-    State.CANCELLED: {Retried: State.QUEUED},
+    State.FAILED: {Retried: State.QUEUED, Attached: State.RUNNING},
+    State.CANCELLED: {Retried: State.QUEUED, Attached: State.RUNNING},
 }
 _INTENT = a_task(task_id=None, created_at=None)
 
@@ -260,7 +260,7 @@ def test_every_event_in_every_state_leads_only_where_the_table_says_whatever_the
 def test_every_state_has_a_row_and_only_a_person_leads_out_of_an_end():
     assert set(TABLE) == set(State)
     assert set(TABLE[S.DELIVERED].values()) == {S.DELIVERED}
-    orders = {Retried, Chosen, Unchosen}
+    orders = {Retried, Attached, Chosen, Unchosen}
     assert all(set(TABLE[state]) <= orders for state in State if state.is_terminal)
 
 
@@ -698,6 +698,10 @@ def test_a_cancelled_job_whose_result_is_paid_for_is_fetched_instead_of_paid_aga
     rendered = after(in_state(S.RUNNING), TaskSucceeded(), Cancelled("ann"))
     job = after(rendered, Retried("ann"))
     assert (job.state, job.task.task_id, job.results) == (S.RENDERED, "task-1", ())
+    free = "Its task has succeeded: `clipspool retry clip1` fetches the result, at no further cost."
+    assert rendered.error.what_to_do.startswith(f"{free} It was charged. To pay for it again, write")
+    variant = after(in_state(S.RUNNING, variant="_v2"), TaskSucceeded(), Cancelled("ann"))
+    assert variant.error.what_to_do == free, "the same order does not pay"
 
 
 def test_a_cancelled_job_whose_task_may_go_on_is_followed_instead_of_paid_again():
@@ -728,6 +732,20 @@ def test_the_operator_attaches_the_task_that_was_found():
     job = after(in_state(S.IN_DOUBT), Attached("ann", "task-9", PROFILE), now=NOON + 50)
     assert (job.state, job.held, job.paid, job.due_at) == (S.RUNNING, None, Paid.UNKNOWN, NOON + 50)
     assert (job.task.task_id, job.task.number, job.task.intent_at) == ("task-9", 1, NOON)
+
+
+def test_a_task_that_is_found_after_its_job_ended_in_doubt_is_attached():
+    cancelled = after(in_state(S.IN_DOUBT), Cancelled("ann"))
+    assert "`clipspool attach clip1 TASK_ID` brings its result. To run it" in cancelled.error.what_to_do
+    refused = after(in_state(S.IN_DOUBT), Retried("ann"), Failed(ERROR))
+    for ended in (cancelled, refused):
+        job = after(ended, Attached("ann", "task-9", PROFILE), now=NOON + 50)
+        assert (job.state, stage_of(job), job.task.task_id) == (S.RUNNING, Stage.POLL, "task-9")
+        assert (job.error, job.cancel_by, job.paid, job.due_at) == (None, "", Paid.UNKNOWN, NOON + 50)
+    for plain in (in_state(S.QUEUED), in_state(S.RUNNING)):
+        assert "attach" not in after(plain, Cancelled("ann")).error.what_to_do
+    part = after(in_state(S.IN_DOUBT, part=2, parts=PARTS[1:]), Cancelled("ann"))
+    assert "attach" not in part.error.what_to_do, "its whole job may have ended, too"
 
 
 def test_a_task_that_was_attached_unseen_waits_for_a_person_until_the_provider_shows_it():
@@ -793,6 +811,8 @@ class AnyLife(RuleBasedStateMachine):
             return
         if isinstance(event, Reused) and self.job.reuse is None:
             return  # nothing was there to be taken over
+        if isinstance(event, Attached) and self.job.state.is_terminal and not may_attach(self.job):
+            return  # no order asks for it
         self.intents += isinstance(event, Connected)
         if isinstance(event, InDoubt):
             self.intents = max(self.intents, event.submissions)

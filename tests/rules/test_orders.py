@@ -1,8 +1,11 @@
 """What an operator may order: the same for the commands and the page."""
 
+from dataclasses import replace
+
 import pytest
 
-from clipspool.jobs.model import Held, State
+from clipspool.jobs.events import TAKEN_OVER
+from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.jobs.permissions import may_approve, may_attach, may_cancel, may_retry
 from fakes import a_job, a_task
 
@@ -30,3 +33,14 @@ ASKED = {"retry": may_retry, "attach": may_attach, "approve": may_approve, "canc
 def test_each_state_and_hold_has_its_orders(state, held, orders):
     job = a_job(state=state, held=held, task=a_task())
     assert {name for name, may in ASKED.items() if may(job)} == orders
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_a_task_is_attached_to_a_job_that_ended_only_where_one_may_be_missing(state):
+    unanswered = a_job(state=state, task=a_task(task_id=None), paid=Paid.UNKNOWN)
+    assert may_attach(unanswered)
+    assert may_attach(replace(unanswered, paid=Paid.YES)), "of an earlier request"
+    assert not may_attach(replace(unanswered, paid=Paid.NO))
+    assert not may_attach(replace(unanswered, task=None))
+    assert not may_attach(replace(unanswered, task=a_task()))
+    assert not may_attach(replace(unanswered, error=Error(TAKEN_OVER, "taken over by another")))

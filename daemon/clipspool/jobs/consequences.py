@@ -98,10 +98,16 @@ def _cancelled(job: Job) -> list[str]:
         ]
     if job.results:
         return ["Results already downloaded are kept beside the source in _failed.", *said]
+    if _is_fetched_by_retry(job):
+        return ["Its result is paid for: `retry` fetches it for nothing while the provider keeps it.", *said]
     cost = "" if job.credits_estimated is None else f" (about {job.credits_estimated:,.10g} credits)"
     if job.paid is Paid.UNKNOWN:
         return [f"If it was already charged{cost}, the money is lost unless the provider refunds it.", *said]
     return [f"The money paid for its task{cost} is lost unless the provider refunds it.", *said]
+
+
+def _is_fetched_by_retry(job: Job) -> bool:
+    return job.task is not None and job.task.succeeded
 
 
 def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
@@ -122,7 +128,7 @@ def _of_several(jobs: Sequence[Job], act: str) -> list[str]:
     if act == "cancel":
         first = sum(map(has_to_deliver, jobs))
         kept = sum(bool(job.results) for job in jobs) - first
-        lost = sum(not job.results for job in paid)
+        lost = sum(not (job.results or _is_fetched_by_retry(job)) for job in paid)
         counted = [
             (first, f"Results already downloaded for {first} of them are delivered first."),
             (kept, f"Results of {kept} of them are kept beside the source in _failed."),

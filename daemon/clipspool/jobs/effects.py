@@ -13,7 +13,9 @@ from clipspool.jobs.effects_paid import (
     as_failed,
     at_least_unknown,
     followed,
+    has_result_at_provider,
     in_doubt,
+    is_unanswered,
     submitting,
     task_closed,
 )
@@ -304,6 +306,12 @@ def _cancelled(job: Job, event: on.Cancelled) -> Job:
     if event.may_go_on:
         follow = f"Its task may go on: `clipspool retry {job.id}` follows it, at no further cost."
         error = replace(error, code=on.NOT_AT_PROVIDER, what_to_do=follow)
+    elif has_result_at_provider(job, error):
+        fetch = f"Its task has succeeded: `clipspool retry {job.id}` fetches the result, at no further cost."
+        error = replace(error, what_to_do=fetch)
+    elif is_unanswered(job) and not job.part:
+        found = f"If the provider has a task of it, `clipspool attach {job.id} TASK_ID` brings its result."
+        error = replace(error, what_to_do=found)
     ended = as_failed(job, error, is_duplicate=bool(event.is_duplicate))
     if ended.error is not None and any(one.name == "" for one in job.results):
         kept = "The downloaded result is kept beside it in `_failed`, with `.result` in its name."

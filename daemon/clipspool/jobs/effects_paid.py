@@ -179,6 +179,16 @@ def at_least_unknown(job: Job) -> Paid:
     return job.paid if job.paid is Paid.YES else Paid.UNKNOWN
 
 
+def is_unanswered(job: Job) -> bool:
+    """Whether its last request may have been charged, and its task is not known."""
+    return job.task is not None and job.task.task_id is None and job.paid is not Paid.NO
+
+
+def has_result_at_provider(job: Job, error: Error) -> bool:
+    """Whether it was cancelled after its task had succeeded: fetching that result costs nothing."""
+    return error.code == "CANCELLED" and job.task is not None and job.task.succeeded
+
+
 # --- how a job fails --------------------------------------------------------------------------------------
 
 

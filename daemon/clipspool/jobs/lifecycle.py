@@ -13,7 +13,7 @@ from typing import assert_never
 
 from clipspool.jobs import events as on
 from clipspool.jobs.effects import apply
-from clipspool.jobs.effects_paid import IllegalTransition, as_failed
+from clipspool.jobs.effects_paid import IllegalTransition, as_failed, has_result_at_provider
 from clipspool.jobs.events import Event
 from clipspool.jobs.model import STILL_TRIED, Error, Held, Job, Paid, Part, State, Task
 from clipspool.jobs.nouns import replace
@@ -42,8 +42,7 @@ def _is_reused(job: Job, _: Pace) -> bool:
 
 def has_paid_result(job: Job, _: Pace | None = None) -> bool:
     """Whether it was cancelled after its task had succeeded: fetching that result costs nothing."""
-    is_cancelled = job.error is not None and job.error.code == "CANCELLED"
-    return is_cancelled and job.task is not None and job.task.succeeded
+    return job.error is not None and has_result_at_provider(job, job.error)
 
 
 def has_task_to_follow(job: Job, _: Pace | None = None) -> bool:
@@ -142,12 +141,14 @@ TABLE: dict[State, dict[type[Event], State | If]] = {
     # Which of several results is used is no step of a job's life.
     S.DELIVERED: {on.Chosen: S.DELIVERED, on.Unchosen: S.DELIVERED},
     # Never by itself, whatever the failure: a second attempt is a second payment.
-    S.FAILED: {on.Retried: S.QUEUED},
+    S.FAILED: {on.Retried: S.QUEUED, on.Attached: S.RUNNING},
     # What was paid for already, or may be yet, is never paid for a second time.
     S.CANCELLED: {
         on.Retried: If(
             has_paid_result, S.RENDERED, otherwise=If(has_task_to_follow, S.RUNNING, otherwise=S.QUEUED)
-        )
+        ),
+        # It ended in doubt, and its task was found since.
+        on.Attached: S.RUNNING,
     },
 }
 

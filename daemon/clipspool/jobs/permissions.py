@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from clipspool.jobs.effects_paid import is_unanswered
 from clipspool.jobs.events import TAKEN_OVER, Approved, Attached, Retried
 from clipspool.jobs.lifecycle import has_paid_result, has_task_to_follow, may
 from clipspool.jobs.model import Held, Job, State
@@ -44,7 +45,8 @@ def is_taken_over(job: Job) -> bool:
 
 def may_attach(job: Job) -> bool:
     """Whether a task that the operator found may be attached."""
-    return may(job, Attached) and job.held in _ASTRAY
+    is_lost = is_unanswered(job) and not is_taken_over(job) if job.state.is_terminal else job.held in _ASTRAY
+    return may(job, Attached) and is_lost
 
 
 def may_deliver_as_it_is(job: Job) -> bool:

@@ -153,8 +153,13 @@ def attach(
     def one(job: Job) -> Event:
         if job.is_split:
             raise NotDone("its parts have the tasks: name the part that is in doubt")
+        if why_not := scheduler.parts.why_not_alone(job):
+            raise NotDone(why_not)
         if not may_attach(job):
-            raise NotDone(f"it is {job.state}, and a task can be attached to in-doubt and lost jobs only")
+            raise NotDone(
+                f"it is {job.state}, and a task can be attached to lost jobs, and to those that are in doubt "
+                "or ended in doubt"
+            )
         # One task for two jobs: one result would be delivered as both, and the other paid task is lost.
         owner = scheduler.journal.follower(task_id, but=job.id)
         if owner is not None:
