@@ -35,6 +35,7 @@ from clipspool.spool.workfolder import (
 )
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
+from clipspool.stages.provenance import why_perhaps_paid
 from clipspool.stages.retire import retire, sweep
 from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import moves
@@ -419,6 +420,57 @@ def test_a_cancelled_job_that_is_fetched_after_all_is_found_with_its_task_when_t
     assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["intent", "task"]
     assert bench.work.joinpath(clip.source).read_bytes() == b"some clip"
     assert record.read_text() == "black bars were added"
+
+
+def test_a_note_of_what_an_older_journal_does_not_know_is_found(bench):
+    root, older = bench.bay.inbox, a_job(state=State.QUEUED)
+    clip = end(bench, FAILED)
+    assert "perhaps charged; its task is task-1" in why_perhaps_paid(root, clip, older)
+    assert not why_perhaps_paid(root, clip, replace(older, paid=Paid.UNKNOWN)), "its journal knows"
+    assert not why_perhaps_paid(root, clip, replace(older, task=a_task())), "it is that very task"
+    assert not why_perhaps_paid(root, clip, replace(older, id="clip1-r2", version=2)), "of an earlier version"
+    # Another clip of that name failed before: the note is not about this one, which never was in `_failed`.
+    assert not why_perhaps_paid(root, replace(clip, lies_at=None), older)
+
+
+@pytest.mark.parametrize(
+    ("paid", "said"),
+    [(Paid.UNKNOWN, "was sent since this journal was copied, and perhaps charged"), (Paid.NO, "")],
+)
+def test_a_note_without_a_task_is_of_a_doubt_or_of_nothing_paid(bench, paid, said):
+    clip = end(bench, replace(FAILED, task=None, paid=paid))
+    assert (
+        why_perhaps_paid(bench.bay.inbox, clip, a_job(state=State.QUEUED)).partition(" that it ")[2] == said
+    )
+
+
+def test_of_several_jobs_each_is_compared_with_its_own_entry_in_the_note(bench):
+    second = replace(FAILED, id="clip1-v2", variant="_v2", task=None, paid=Paid.NO)
+    clip = end(bench, FAILED, second)
+    told = [
+        why_perhaps_paid(bench.bay.inbox, clip, a_job(one, variant=one[5:])) for one in ("clip1", "clip1-v2")
+    ]
+    assert ["task-1" in one for one in told] == [True, False]
+    assert not told[1]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "paid",
+        'paid = ["yes"]',
+        "job = 1",
+        "job = [1]",
+        'job = [{paid = "yes"}]',
+        'task_id = "x"',
+        "x = " + "[" * 9999,
+    ],
+)
+def test_a_note_that_somebody_changed_is_no_doubt(bench, note):
+    clip = end(bench, FAILED)
+    bench.path.joinpath(f"{clip.lies_at}.error.toml").write_text(note)
+    assert not why_perhaps_paid(bench.bay.inbox, clip, a_job(state=State.QUEUED))
 
 
 def test_each_variant_that_is_retried_is_named_in_the_manifest_of_the_work_folder(bench):
