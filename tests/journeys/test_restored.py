@@ -113,6 +113,7 @@ def test_a_job_that_was_cancelled_paid_for_since_and_cancelled_again_is_in_doubt
         assert bay.call("retry", job_id, "--yes").returncode == 0
         bay.until(lambda: bay.jobs()[job_id] == "in_doubt")
         (doubt,) = [job for job in bay.told("jobs") if job["id"] == job_id]
+        assert doubt["attempts"] == 1
         assert doubt["reason"] == (
             "`_failed/one.mp4.error.toml` says that it was sent since this journal was copied, and perhaps "
             f"charged; its task is {task_id}"
