@@ -563,7 +563,7 @@ def test_a_recovered_job_counts_its_submissions_as_its_ledger_does(bench):
 def test_a_refusal_is_known_with_its_reason_when_the_journal_is_lost(bench):
     job = a_job()
     refused = on.Failed(Error("SAFETY.INPUT", "it was moderated", "Change the prompt."))
-    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1", lambda work: work())
+    notes_of = LedgerNotes(lambda: {bench.job.inbox: bench.bay}, "j1", lambda work: work())
     notes_of.on_news(Happened(job, replace(job, state=State.FAILED), refused))
     (found,) = look(bench).ours
     error = found.jobs[0].error
@@ -571,7 +571,7 @@ def test_a_refusal_is_known_with_its_reason_when_the_journal_is_lost(bench):
 
 
 def test_the_thread_that_notes_ends_after_what_it_has_to_write(bench):
-    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1")
+    notes_of = LedgerNotes(lambda: {bench.job.inbox: bench.bay}, "j1")
     ended = replace(bench.job, state=State.CANCELLED)
     notes_of.on_news(Happened(bench.job, ended, on.Cancelled("ann")))
     notes_of.on_news(Happened(ended, bench.job, on.Retried("ann")))

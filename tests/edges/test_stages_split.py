@@ -70,7 +70,7 @@ def test_a_part_whose_task_is_followed_again_is_not_sent_once_more_when_the_jour
     """The clip was put away, and is in a work folder that was made anew: with a new ledger."""
     record_parts(bench.job, bench.clip, bench.bay, always)
     first = replace(part_jobs(bench.job, 0.0)[0], state=State.RUNNING, task=a_task(), prepared_by="a1")
-    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1", lambda work: work())
+    notes_of = LedgerNotes(lambda: {bench.job.inbox: bench.bay}, "j1", lambda work: work())
     for _ in range(2):
         notes_of.on_news(Happened(first, first, Retried("its job, which is run again")))
     assert [line["what"] for line in noted(bench)] == ["parts", "retried", "intent", "task", "retried"]

@@ -102,10 +102,7 @@ class Daemon:
         self._configure_scheduler()
         self.monitoring.subscribe_to(self.scheduler)
         self.scheduler.subscribe(EndingLog(self.journal, log_ending).on_news)
-        self._notes = LedgerNotes(
-            lambda inbox: self._stages.tools.folders_of.get(inbox),  # noqa: PLW0108 - tools are replaced
-            self._folders.journal_id,
-        )
+        self._notes = LedgerNotes(lambda: self._stages.tools.folders_of, self._folders.journal_id)
         self.scheduler.subscribe(self._notes.on_news)
         self._status_files = StatusFiles(settings.journal.path, now, settings.journal.place)
         self.scheduler.subscribe(self._status_files.on_news)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -25,11 +25,11 @@ class LedgerNotes:
 
     def __init__(
         self,
-        folders_of: Callable[[str], Folders | None],
+        folders_of: Callable[[], Mapping[str, Folders]],
         journal_id: str,
         begin: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        """`folders_of` returns an inbox with its outbox; `begin` runs a piece of work, else a thread does."""
+        """`folders_of` returns the folders by inbox; `begin` runs a piece of work, else a thread does."""
         self._folders_of, self._journal_id = folders_of, journal_id
         # A file server that hangs keeps this one thread, and no other.
         self._lane = Lane("ledger", 1)
@@ -55,7 +55,7 @@ class LedgerNotes:
                 pass
 
     def _note(self, job: Job, what: str, **facts: str) -> None:
-        folders = self._folders_of(job.inbox)
+        folders = self._folders_of().get(job.inbox)
         if folders is None:
             return
         try:

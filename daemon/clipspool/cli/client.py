@@ -167,7 +167,9 @@ class OperatorCommands(ExitStack):
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=now, is_draining=True)
-        notes = LedgerNotes(self._folders(journal).get, str(journal.fact("id")), lambda work: work())
+        notes = LedgerNotes(
+            cache(lambda: self._folders(journal)), str(journal.fact("id")), lambda work: work()
+        )
         scheduler.subscribe(notes.on_news)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)

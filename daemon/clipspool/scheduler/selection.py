@@ -54,6 +54,20 @@ class Picks:
     `over a day` is a job that is dearer than a whole day may be."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one turn chooses by, and what it has chosen so far."""
+
+    now: float
+    brake: Brake
+    spend: Spend
+    retiring: Mapping[str, str]
+    excused: Collection[str]
+    shares: Counter[tuple[str, Lane]]
+    """What each inbox has of each lane."""
+    picks: Picks = field(default_factory=Picks)
+
+
 class Picker:
     """Reads from the journal what is due, and chooses. It changes nothing."""
 
@@ -99,77 +113,59 @@ class Picker:
         `excused` are queued jobs that the brake does not hold.
         """
         self.polls_per_second_max = polls_per_second_max
-        picks = Picks()
-        shares = self._shares(retiring)
+        turn = _Turn(now, brake, spend, retiring, excused, self._shares(retiring))
         budget = self.polls.room(now, self.polls_per_second_max)
         if room := min(self._workers.room(Stage.POLL, ""), budget):
             jobs = self._due(State.RUNNING, Stage.POLL, now, room)
-            picks.stages += [(stage_of(job) or Stage.POLL, job) for job in jobs]
+            turn.picks.stages += [(stage_of(job) or Stage.POLL, job) for job in jobs]
             self.polls.spend(len(jobs))
         self._turns += 1
         for inbox in self._in_turn():
-            self._pick_transfers(inbox, now, shares, retiring, picks)
+            self._pick_transfers(inbox, turn)
         if self._journal.present[State.QUEUED] and not self.pauses.are_all:
-            self._pick_from_queue(now, brake, spend, shares, retiring, picks, excused)
-        self._pick_retirements(now, shares, retiring, picks)
-        return picks
+            self._pick_from_queue(turn)
+        self._pick_retirements(turn)
+        return turn.picks
 
     def _in_turn(self) -> list[str]:
         """Return the inboxes, beginning with another one each time."""
         start = self._turns % max(len(self.inboxes), 1)
         return [*self.inboxes[start:], *self.inboxes[:start]]
 
-    def _pick_transfers(
-        self,
-        inbox: str,
-        now: float,
-        shares: Counter[tuple[str, Lane]],
-        retiring: Mapping[str, str],
-        picks: Picks,
-    ) -> None:
+    def _pick_transfers(self, inbox: str, turn: _Turn) -> None:
         for state, stage in _TRANSFERS:
-            if room := self._share(shares, inbox, stage):
+            if room := self._share(turn.shares, inbox, stage):
                 # A job that was retried while its clip is put away waits until its work folder is swept.
-                due = self._due(state, stage, now, room, inbox)
-                jobs = [job for job in due if job.clip_id not in retiring]
-                picks.stages += [(stage, job) for job in jobs]
-                shares[inbox, self._workers.lane(stage)] += len(jobs)
+                due = self._due(state, stage, turn.now, room, inbox)
+                jobs = [job for job in due if job.clip_id not in turn.retiring]
+                turn.picks.stages += [(stage, job) for job in jobs]
+                turn.shares[inbox, self._workers.lane(stage)] += len(jobs)
 
     def _due(self, state: State, stage: Stage, now: float, room: int, inbox: str | None = None) -> list[Job]:
         due = self._journal.due(state, now, room + self._workers.under_way(stage), inbox)
         waiting = [job_id for job_id in due if job_id not in self._in_flight][:room]
         return [job for job in self._journal.load(waiting).values() if stage_of(job) is not None]
 
-    def _pick_retirements(
-        self, now: float, shares: Counter[tuple[str, Lane]], retiring: Mapping[str, str], picks: Picks
-    ) -> None:
+    def _pick_retirements(self, turn: _Turn) -> None:
         """Choose clips to retire: results that somebody waits for go first, but not for ever."""
-        stages = {flying.stage for flying in self._in_flight.values()} | {stage for stage, _ in picks.stages}
-        is_busy = bool(stages - {Stage.POLL})
-        due_by = now - RETIRE_LATE_SECONDS if is_busy else now
+        stages = {flying.stage for flying in self._in_flight.values()}
+        is_busy = bool((stages | {stage for stage, _ in turn.picks.stages}) - {Stage.POLL})
+        due_by = turn.now - RETIRE_LATE_SECONDS if is_busy else turn.now
         for inbox in self._in_turn():
-            if room := min(self._share(shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
-                chosen = self._journal.to_retire(inbox, due_by, room, but=retiring)
-                picks.retirements += chosen
-                shares[inbox, self._workers.disk] += len(chosen)
+            if room := min(self._share(turn.shares, inbox, Stage.DELIVER), self._workers.room_to_retire()):
+                chosen = self._journal.to_retire(inbox, due_by, room, but=turn.retiring)
+                turn.picks.retirements += chosen
+                turn.shares[inbox, self._workers.disk] += len(chosen)
 
-    def _pick_from_queue(
-        self,
-        now: float,
-        brake: Brake,
-        spend: Spend,
-        shares: Counter[tuple[str, Lane]],
-        retiring: Mapping[str, str],
-        picks: Picks,
-        excused: Collection[str],
-    ) -> None:
+    def _pick_from_queue(self, turn: _Turn) -> None:
+        brake, spend, picks = turn.brake, turn.spend, turn.picks
         connecting = [
             f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT and f.job.state is State.QUEUED
         ]
         at_provider = self._journal.running.total() + len(connecting)
         slots = max(self.limits.running_max - at_provider, 0)
         under_way = [f.job for f in self._in_flight.values() if f.stage is Stage.SUBMIT]
-        probes = Probes(brake, now, under_way, excused)
+        probes = Probes(brake, turn.now, under_way, turn.excused)
         room = {
             Stage.SUBMIT: min(slots, self._workers.room(Stage.SUBMIT, "")) if probes.may_begin else 0,
             Stage.VET: self._workers.room(Stage.VET, "")
@@ -187,13 +183,12 @@ class Picker:
             picks.spent[""] = DailyLimitReached(why)
         used = Used(self.limits, spend, self._journal.running, connecting)
         wanted = sum(room.values()) + sum(len(one.refused) for one in (brake, *brake.models.values()))
-        shut = Shut(bool(why), shut_models(brake, now) + used.full_models())
-        queues = self._queues(now, wanted, retiring, shut, used, excused)
-        for one in probes.in_order(self._order.merge(queues)):
+        shut = Shut(bool(why), shut_models(brake, turn.now) + used.full_models())
+        for one in probes.in_order(self._order.merge(self._queues(turn, wanted, shut, used))):
             stage = Stage.SUBMIT if one.prepared else Stage.PREPARE
             if one.prepared and not one.part and self._must_ask(one.id):
                 stage = Stage.VET
-            if room[stage] <= 0 or not self._share(shares, one.inbox, stage):
+            if room[stage] <= 0 or not self._share(turn.shares, one.inbox, stage):
                 continue
             if stage is not Stage.PREPARE:
                 if not probes.allows(one) or used.why_full(one):
@@ -213,7 +208,7 @@ class Picker:
                 used.begin(one)
                 self._order.took(one.inbox)
             room[stage] -= 1
-            shares[one.inbox, self._workers.lane(stage)] += 1
+            turn.shares[one.inbox, self._workers.lane(stage)] += 1
             chosen.append((stage, one))
         jobs = self._journal.load([one.id for _, one in chosen] + [one.id for one, _ in too_dear])
         picks.stages += [(stage, jobs[one.id]) for stage, one in chosen]
@@ -225,45 +220,34 @@ class Picker:
             return ""  # its clip was let pass as a whole
         if limits.credits_per_job_max is None and limits.credits_per_clip_max is None:
             return ""
-        why = limits.is_too_dear(one.credits_estimated) or self._is_timeline_too_dear(one)
+        # The clips of a timeline are held one by one, and so approved.
+        request = self._journal.load([one.id])[one.id].request
+        why = limits.is_too_dear(one.credits_estimated) or (
+            limits.is_timeline_too_dear(request.timeline_credits) if request.timeline else ""
+        )
         return why or limits.is_clip_too_dear(self._journal.clip_cost(one.clip_id), one.credits_estimated)
 
-    def _is_timeline_too_dear(self, one: Candidate) -> str:
-        """Return why a timeline needs an approval; its clips are held one by one, and so approved."""
-        request = self._journal.load([one.id])[one.id].request
-        return self.limits.is_timeline_too_dear(request.timeline_credits) if request.timeline else ""
-
-    def _queues(
-        self,
-        now: float,
-        wanted: int,
-        retiring: Mapping[str, str],
-        shut: Shut,
-        used: Used,
-        excused: Collection[str],
-    ) -> dict[str, list[Candidate]]:
+    def _queues(self, turn: _Turn, wanted: int, shut: Shut, used: Used) -> dict[str, list[Candidate]]:
         busy = sum(map(self._workers.under_way, (Stage.PREPARE, Stage.VET, Stage.SUBMIT)))
-        most = wanted + busy + AHEAD + len(retiring)
+        most = wanted + busy + AHEAD + len(turn.retiring)
         return {
             name: [
                 one
-                for one in self._with_excused(name, now, excused, self._queue(name, now, most, shut, used))
+                for one in self._with_excused(name, turn, self._queue(name, turn.now, most, shut, used))
                 # A clip that is being retired is brought back only once that is over.
-                if one.id not in self._in_flight and one.clip_id not in retiring
+                if one.id not in self._in_flight and one.clip_id not in turn.retiring
             ]
             for name in self.inboxes
             if not (self.pauses.has(name) or self.pauses.awaits_scan(name)) and self._allows(name)
         }
 
-    def _with_excused(
-        self, inbox: str, now: float, excused: Collection[str], found: list[Candidate]
-    ) -> list[Candidate]:
+    def _with_excused(self, inbox: str, turn: _Turn, found: list[Candidate]) -> list[Candidate]:
         """Put the jobs of an inbox that the brake does not hold before those that it does."""
         first = [
             candidate(job)
-            for job in self._journal.load(excused).values()
-            if (job.inbox, job.state, job.held) == (inbox, State.QUEUED, None) and job.due_at <= now
-            if job.approved or self.limits.may_send(inbox, now)
+            for job in self._journal.load(turn.excused).values()
+            if (job.inbox, job.state, job.held) == (inbox, State.QUEUED, None) and job.due_at <= turn.now
+            if job.approved or self.limits.may_send(inbox, turn.now)
         ]
         ids = {one.id for one in first}
         return [*first, *(one for one in found if one.id not in ids)]
