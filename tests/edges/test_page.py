@@ -871,6 +871,15 @@ def test_what_was_dropped_and_why_it_waits_is_shown(stage, web):
     assert "unknown key <code>promt</code>" in page
 
 
+def test_of_many_files_that_wait_those_with_a_problem_are_shown(stage):
+    since = {"reason": "it is still written to", "since": "2027-01-15T11:00:00Z"}
+    stage.waiting = [{"path": f"{number}.mp4", "problem": False, **since} for number in range(300)]
+    stage.waiting.append({"path": "typo.mp4", "problem": True, **since})
+    with stage.open(clips=clip_doors(stage)) as web:
+        for path in ("/", "/inbox/bay"):
+            assert "typo.mp4" in web.get(path).text
+
+
 def test_time_left_is_the_median_of_this_models_tasks(stage, web, monkeypatch):
     monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     with stage.journal.turn():

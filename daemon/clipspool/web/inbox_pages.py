@@ -19,6 +19,7 @@ from clipspool.system.redaction import readable
 from clipspool.web.actions import read_form
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import ClipDoors
+from clipspool.web.rows import problems_first
 from clipspool.web.security import LARGE_FORM_BYTES_MAX, name_of
 from clipspool.web.threads import LOOK_SECONDS, InboxThreads
 from clipspool.web.upload_rules import NotTaken
@@ -84,7 +85,7 @@ class InboxPages:
         rules = self._doors.rules().get(name)
         folders_here = self._views.daemon.folders().get(name)
         names = Names(rules.extensions) if rules else None
-        waiting = inbox["waiting"][:_WAITING_SHOWN]
+        waiting = problems_first(inbox["waiting"])[:_WAITING_SHOWN]
         return {
             "inbox": inbox,
             "is_read_only": folders_here is not None and folders_here.origin is not None,
@@ -97,7 +98,6 @@ class InboxPages:
                 for one in waiting
             ],
             "waiting_more": max(inbox["waiting_count"] - len(waiting), 0),
-            "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),
             "under_way": [self._row(job) for job in under_way.jobs],
             "under_way_more": under_way.before is not None,
             "done": [self._row(job) for job in done.jobs],

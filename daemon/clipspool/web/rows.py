@@ -179,6 +179,11 @@ def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[di
     ]
 
 
+def problems_first(waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return files that wait with those first that their editor has to mend: not all are shown."""
+    return sorted(waiting, key=lambda one: not one.get("problem"))
+
+
 _AT_WORK = {"prepare": "prepared", "submit": "sent", "fetch": "downloaded", "deliver": "delivered"}
 
 

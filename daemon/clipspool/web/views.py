@@ -26,7 +26,7 @@ from clipspool.web.context import JOB_ID, AccessRules, DaemonHandle, Right
 from clipspool.web.job_list import CHOICES, PAGE_SIZE, ListAsked
 from clipspool.web.media import delivered
 from clipspool.web.plot import DAYS, RecentSpend, plot
-from clipspool.web.rows import APPROVED_TOGETHER, at_work, row_of, tiles_of
+from clipspool.web.rows import APPROVED_TOGETHER, at_work, problems_first, row_of, tiles_of
 from clipspool.web.security import address_of, may, root_of, token_of
 from clipspool.web.templates_env import environment, flat, relative
 
@@ -184,13 +184,13 @@ class Views:
 
     def _inbox(self, inbox: Mapping[str, Any]) -> dict[str, Any]:
         tones = {"offline": "bad", "paused": "warn", "watching": "good"}
-        lying = [{**one, "path": readable(one["path"])} for one in inbox["waiting"][:_LYING_SHOWN]]
+        first = problems_first(inbox["waiting"])[:_LYING_SHOWN]
+        lying = [{**one, "path": readable(one["path"])} for one in first]
         return {
             **inbox,
             "tone": tones.get(inbox["state"], "plain"),
             "lying": lying,
-            "lying_more": len(inbox["waiting"]) - len(lying),
-            "problems": sum(bool(one.get("problem")) for one in inbox["waiting"]),
+            "lying_more": inbox["waiting_count"] - len(lying),
         }
 
     def jobs(self, request: Request) -> Response:
