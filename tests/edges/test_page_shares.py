@@ -129,3 +129,26 @@ def test_many_slow_senders_keep_no_other_from_sending(stage, monkeypatch):
         slow[0].sendall(bytes(899))
         assert slow[0].recv(4096).startswith(b"HTTP/1.1 200")
         assert api.send().status == 201
+
+
+def test_the_end_of_the_daemon_ends_what_is_sent_and_read_without_an_error(stage, caplog):
+    stage.deliver("long", "long.mp4")
+    (stage.home / "results/long.mp4").write_bytes(bytes(32 << 20))
+    with stage.open(clips=clip_doors(stage)) as web, ExitStack() as lines:
+
+        def connect(words):
+            line = lines.enter_context(socket.create_connection(web.address, timeout=20))
+            line.sendall(words)
+            return line
+
+        head = f" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        named = {"inbox": "bay", "name": "slow.mp4", "size": 900}
+        begun = Api(web)("POST", "uploads", named).json["id"]
+        sender = connect(f"PUT /api/v1/uploads/{begun}?offset=0{head}Content-Length: 900\r\n\r\nx".encode())
+        reader = connect(f"GET /jobs/long/result/1{head}\r\n".encode())
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        time.sleep(0.5)
+        stage.page.stop()
+        assert sender.recv(12) == b"", "it is hung up on, so it asks again"
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    assert (stage.home / f"bay/.{begun}.upload").read_bytes() == b"x"

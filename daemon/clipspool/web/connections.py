@@ -23,6 +23,8 @@ MOVES_BYTES = 65_536
 UNREAD_SECONDS = 600.0
 """How long an answer may wait for its reader: a browser leaves a film unread while it is paused, and asks for
 the rest again."""
+LEFT_SECONDS = 0.5
+"""What requests under way have as the daemon ends; less than what the server waits before it cancels them."""
 UPLOADS = "clipspool_takes_film"
 """Set in the scope of a request whose body may be a film: only once its token has the right."""
 _CALLERS_MAX: Final = 1000
@@ -62,6 +64,11 @@ class PageConnection(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """End soon, as the daemon ends: whoever sends or reads a film goes on with it another time."""
+        super().shutdown()
+        self.loop.call_later(LEFT_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         """Wait for the reader, for so long: those who never read would use up the connections."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -78,7 +80,8 @@ class AccessControl:
             text = bytes(refusal.body).decode().strip()
             refusal = refused(refusal.status_code, text, headers=dict(refusal.headers))
         app: ASGIApp = self._app if refusal is None else refusal
-        await app(scope, receive, send_guarded)
+        with suppress(CancelledError):  # the daemon ends, and a share hangs: the caller has been hung up on
+            await app(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
