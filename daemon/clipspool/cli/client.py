@@ -167,10 +167,8 @@ class OperatorCommands(ExitStack):
         # No work may be handed out here: a turn only records.
         pace = pace_of(self._settings)
         scheduler = Scheduler(journal, _NoWork(), profile=profile, pace=pace, now=now, is_draining=True)
-        notes = LedgerNotes(
-            cache(lambda: self._folders(journal)), str(journal.fact("id")), lambda work: work()
-        )
-        scheduler.subscribe(notes.on_news)
+        folders = cache(lambda: self._folders(journal))
+        scheduler.subscribe(LedgerNotes(folders, str(journal.fact("id")), lambda work: work()).on_news)
         scheduler.allow(self._settings.inbox_names, self._settings.limits)
         scheduler.begin(scheduler.picker.inboxes, is_excused=lock.was_excused, lost_lead=lost_lead)
         cut_short = self._what_came_of_cut_short(scheduler)
