@@ -134,15 +134,21 @@ def test_a_process_that_begins_again_has_a_folder_again_where_the_former_is_gone
             gc.collect()
 
 
-def test_a_clip_is_made_to_fit_also_where_the_folder_of_the_passes_is_full(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("recipe", "bytes_max"),
+    [("testsrc2=480x270:r=25:d=2,noise=alls=20:allf=t", 100_000), ("color=black:1280x720:r=25:d=1", 800_000)],
+)
+def test_a_clip_is_made_to_fit_also_where_the_folder_of_the_passes_is_full(
+    tmp_path, monkeypatch, recipe, bytes_max
+):
     monkeypatch.setattr("clipspool.media.pool.MEMORY", str(tmp_path))
-    path = made_of(tmp_path, "testsrc2=480x270:r=25:d=2,noise=alls=20:allf=t")
+    path = made_of(tmp_path, recipe)
     shared = Decoder()
     try:
         with path.open("rb") as source:
             shared.probe(source.fileno())
         (folder,) = tmp_path.glob("clipspool-decoder-*")
         (folder / "stats.temp").mkdir()  # x264 cannot make its file there, as on a full disk
-        fitted_to(shared, path, 100_000)
+        fitted_to(shared, path, bytes_max)
     finally:
         shared.close()

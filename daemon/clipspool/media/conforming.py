@@ -170,9 +170,9 @@ class _Conforming:
         return trial.room
 
     def survey(self, rate: int) -> float:
-        """Code the pictures in a quick first pass for the second; return the mean quantizer."""
+        """Code the pictures in a first pass for the second; return the mean quantizer, 0 without a pass."""
         if not pass_options(1):
-            return GOOD_QUANTIZER
+            return 0.0
         with opened(self._file, self._container) as source, output(self._destination, "mp4") as target:
             packets = self._pictures(source, target, {"b": str(rate), **pass_options(1)})
             quantizers = [quantizer_of(packet) for packet in packets]
