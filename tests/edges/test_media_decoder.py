@@ -582,9 +582,10 @@ def test_a_sample_is_a_real_clip(decoder, tmp_path):
 
 @pytest.mark.parametrize("guessed", [Fraction(90_000), Fraction(0), Fraction(-25), Fraction(1_000_001, 1000)])
 def test_a_rate_that_no_film_has_is_not_believed(guessed):
+    source = SimpleNamespace(format=SimpleNamespace(name="avi"))
     stream = SimpleNamespace(
         average_rate=Fraction(25), base_rate=Fraction(25), guessed_rate=guessed, index_entries=(), frames=0
     )
-    assert rate_of(stream) == (Fraction(25), False)
+    assert rate_of(source, stream) == (Fraction(25), False)
     stream.average_rate = guessed
-    assert rate_of(stream)[0] is None
+    assert rate_of(source, stream)[0] is None

@@ -19,6 +19,11 @@ RECIPES = {
     "one_group.ts": ("25", TONE, [*H264, "-qp", "4", "-g", "999", "-bf", "3", "-c:a", "aac"]),
     "camera.m2ts": ("25", TONE, [*GROUP, "-c:a", "ac3", "-f", "mpegts", "-mpegts_m2ts_mode", "1"]),
     "clock_ends.ts": ("25", TONE, [*GROUP, "-c:a", "aac", "-output_ts_offset", "95440"]),
+    "clock_begins_anew.ts": (
+        "25",
+        TONE,
+        [*H264, "-qp", "4", "-g", "999", "-c:a", "aac", "-output_ts_offset", "95442.2"],
+    ),
     "program.mpg": ("25", TONE, [*MPEG2, "-c:a", "mp2", "-f", "vob"]),
     "h264.avi": ("25", TONE, [*GROUP, "-c:a", "mp3"]),
     "xvid.avi": ("25", [], ["-c:v", "mpeg4", "-q:v", "2", "-g", "12", "-bf", "2"]),
@@ -184,3 +189,34 @@ def test_the_sound_of_a_part_is_whole_where_it_lies_before_its_pictures_in_the_f
         result = decoder.finish(source.fileno(), source.fileno(), target.fileno(), wanted)
         assert isinstance(result, Finished), result
     assert clicks(film)[:2] == pytest.approx([0.6, 1.6], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "coded"),
+    [
+        ("screen.mkv", H264),
+        ("webcam.webm", ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8"]),
+        ("screen.mp4", [*H264, "-movflags", "frag_keyframe+empty_moov"]),
+    ],
+)
+def test_a_film_that_lacks_pictures_is_sent_at_a_constant_rate_whatever_its_headers_say(
+    decoder, tmp_path, name, coded
+):
+    path = tmp_path / name
+    pictures = "testsrc2=s=160x90:r=30:d=2,select='lt(mod(n,4),3)'"
+    run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", pictures, "-vsync", "vfr", *coded, str(path)])
+    with path.open("rb") as source:
+        probe = decoder.verify(source.fileno())
+    assert probe.variable_frame_rate
+    made = plan(probe, Bounds(), 5_000_000)
+    assert isinstance(made, Conform)
+    assert made.fps == "30/1"
+
+
+def test_of_a_film_in_fragments_only_those_in_its_head_are_no_count_of_its_pictures(decoder, tmp_path):
+    path = tmp_path / "hybrid.mp4"
+    pictures = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=2"]
+    run(["ffmpeg", "-v", "error", *pictures, *H264, "-g", "25", "-movflags", "frag_keyframe", str(path)])
+    with path.open("rb") as source:
+        probe = decoder.verify(source.fileno())
+    assert (probe.seconds, probe.variable_frame_rate, probe.frames) == (2.0, False, None)

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
+from math import floor
 from typing import TYPE_CHECKING, Final, assert_never, cast
 
 import av
@@ -200,7 +201,8 @@ def facts_of(
     stream = video_stream(source)
     codec = stream.codec_context
     check_dimensions(codec.width, codec.height)
-    rate, varies = rate_of(stream)
+    with foreign_errors("reading the times of its pictures"):
+        rate, varies = rate_of(source, stream)
     with foreign_errors("looking for the end of the file"):
         seconds = seconds_of(source, stream, varies=varies)
     codec.thread_count = 1  # a pool of threads costs more than one picture
@@ -229,7 +231,7 @@ def facts_of(
         fps_base=f"{base.numerator}/{base.denominator}" if varies and base else "",
         variable_frame_rate=varies,
         seconds=seconds,
-        frames=stream.frames or None,
+        frames=_frames(stream.frames, seconds * (rate or 0), varies=varies),
         pixel_format=_pixel_format(picture, stream),
         bit_depth=picture.format.components[0].bits,
         transfer=TRANSFERS.get(transfer, ""),
@@ -243,6 +245,11 @@ def facts_of(
         noticed=tilt(picture),
     )
     return facts, picture
+
+
+def _frames(announced: int, expected: Fraction | float, *, varies: bool | None) -> int | None:
+    """Return how many pictures a film says it has; None where those are only some, as of one in fragments."""
+    return None if not announced or (announced + 1 < floor(expected) and not varies) else announced
 
 
 def _pixel_format(picture: av.VideoFrame, stream: av.video.VideoStream) -> str:
@@ -283,8 +290,13 @@ def check_dimensions(width: int, height: int) -> None:
 
 
 def audio_streams(source: av.container.InputContainer) -> list[av.audio.AudioStream]:
-    """Return the tracks of sound that can be decoded: some phones add one of an undocumented kind."""
-    return [stream for stream in source.streams.audio if _has_decoder(stream)]
+    """Return the tracks of sound that can be decoded: some phones add one of an undocumented kind.
+
+    Of one whose samples cannot be read no rate is known.
+    """
+    return [
+        stream for stream in source.streams.audio if _has_decoder(stream) and stream.codec_context.sample_rate
+    ]
 
 
 def _audio(source: av.container.InputContainer) -> Audio | None:

@@ -26,14 +26,20 @@ RESTART_SECONDS = 0.5
 """A clock of decoding that goes back by more belongs to another recording."""
 READ_WHOLE = frozenset({"mpegts", "mpeg"})
 """FFmpeg's names of formats that tell no length, and can be joined by appending one file to another."""
+READ_FOR_TIMES = frozenset({"matroska", "mov"})
+"""Those whose files may lack pictures that their rate promises, where no index lists each one."""
+TIMES_READ_MAX, TIMES_BYTES_MAX, REORDERED_MAX = 600, 32 << 20, 16
+READ_SLACK = 0.25
+"""How much the time between two pictures may vary in a file whose times are read, as a share of it."""
 LACKING_SECONDS = 1.0
 LACKING_SHARE = 0.25
 """A track of pictures that ends this much earlier than it says was damaged, not only rounded."""
 
 
 def rewind(source: av.container.InputContainer) -> None:
-    """Go to the beginning, which is before 0 where the clock of a broadcast is about to start over."""
-    source.seek(min(0, source.start_time or 0))
+    """Go to the beginning; of a stream by its bytes, since its clock may start over within it."""
+    is_stream = source.format.name in READ_WHOLE
+    source.seek(0 if is_stream else min(0, source.start_time or 0), unsupported_byte_offset=is_stream)
 
 
 def seconds_of(
@@ -115,20 +121,42 @@ def _span(
     return first, (0.0 if isinf(last) else last) + (length if last_seconds is None else last_seconds)
 
 
-def rate_of(stream: av.video.VideoStream) -> tuple[Fraction | None, bool | None]:
+def rate_of(
+    source: av.container.InputContainer, stream: av.video.VideoStream
+) -> tuple[Fraction | None, bool | None]:
     """Return the rate (the average where it varies), and whether it varies; None where that is unknown."""
     average, base = stream.average_rate, stream.base_rate
     times = [entry.timestamp for entry in islice(iter(stream.index_entries), TIMING_ENTRIES_MAX)]
-    steps = [later - earlier for earlier, later in pairwise(sorted(times))]
+    is_indexed = bool(stream.frames) and len(times) >= min(stream.frames, TIMING_ENTRIES_MAX)
+    if not is_indexed:
+        times = _first_times(source, stream) if source.format.name in READ_FOR_TIMES else []
+    steps = sorted(later - earlier for earlier, later in pairwise(sorted(times)))
     varies: bool | None = None
-    if stream.frames and len(times) >= min(stream.frames, TIMING_ENTRIES_MAX) and steps:
-        varies = max(steps) - min(steps) > 1  # one tick is the rounding of 24000/1001 on a coarse time base
-    elif average and base:
-        varies = abs(average - base) * 50 > base
+    if steps:
+        # One tick is the rounding of 24000/1001 on a coarse time base; of times that are read a bit more.
+        slack = 1 if is_indexed else max(1, steps[len(steps) // 2] * READ_SLACK)
+        varies = steps[-1] - steps[0] > slack
+    if average and base and not (is_indexed and steps):
+        varies = bool(varies) or abs(average - base) * 50 > base
     rate = average if varies else (stream.guessed_rate or average)
     if not _is_possible(rate):
         rate = average if _is_possible(average) else None
     return rate if varies or rate is None else unrounded(rate), varies
+
+
+def _first_times(source: av.container.InputContainer, stream: av.video.VideoStream) -> list[int]:
+    """Read when the first pictures are shown: Matroska names a rate also where some of them are missing."""
+    times: list[int] = []
+    size = 0
+    for packet in source.demux(stream):
+        if packet.size and packet.pts is not None:
+            times.append(packet.pts)
+        size += packet.size
+        if len(times) == TIMES_READ_MAX or size > TIMES_BYTES_MAX:
+            times = sorted(times)[:-REORDERED_MAX]  # some that are shown between the last were not read
+            break
+    rewind(source)
+    return times
 
 
 def _is_possible(rate: Fraction | None) -> bool:
