@@ -124,6 +124,9 @@ def kept_and_lost(
         kept.append(_listed(has))
     if gone := [name for name in wanted if name.lower() not in there]:
         lost.append(_listed(gone))
+    tracks = len(source.streams.audio)
+    if (silent := tracks - len(made.streams.audio)) > 0:
+        lost.append(f"{silent} of {tracks} tracks of sound, of which nothing can be read")
     lost += _streams_besides(source, shown)
     if kept:
         yield f"kept from the source: {', '.join(kept)}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import av.audio
     import av.container
+    from av.audio.codeccontext import AudioCodecContext
 
     from clipspool.media.timeline import Sound
 
@@ -35,6 +36,9 @@ APART_SECONDS_MAX = 10
 BACK_SECONDS = 2
 COARSE_SECONDS = Fraction(1, 500)
 """A unit of time as long as this would put a part's sound off its pictures."""
+GAP_SECONDS_MIN = 0.02
+"""A gap this long in coded sound is filled, so that what follows stays with its pictures; times of
+milliseconds, and of streams, are off by less."""
 SMALL_SAMPLES = frozenset({"u8", "u8p", "s16", "s16p"})
 KEPT_NAMES = ("language", "title", "handler_name")
 
@@ -80,7 +84,7 @@ def for_timeline(
                 tracks[stream.index] = _Copied(stream, made, begin, part)
             case "pcm" | "aac":
                 context = stream.codec_context
-                layout = context.layout.name
+                layout = _layout_of(context)
                 if sound == "aac":
                     bits = FINISH_BITS_PER_CHANNEL * context.channels
                     made = target.add_stream("aac", rate=SAMPLES_PER_SECOND, layout=layout, bit_rate=bits)
@@ -93,6 +97,12 @@ def for_timeline(
                 assert_never(never)
         made.metadata.update({name: stream.metadata[name] for name in KEPT_NAMES if name in stream.metadata})
     return _packets(source, tracks, begin, part)
+
+
+def _layout_of(context: AudioCodecContext) -> str:
+    """Return the order of a track's channels; the usual one of their number where the file names none."""
+    name = context.layout.name
+    return av.AudioLayout(f"{context.channels}c").name if name.endswith(" channels") else name
 
 
 def picture_origin(source: av.container.InputContainer) -> Fraction:
@@ -154,6 +164,8 @@ class _Copied:
         self._times = 1 if base < COARSE_SECONDS else ceil(base * SAMPLES_PER_SECOND)
         self._base = base / self._times
         self._begin = round(begin / self._base)
+        self._step = ceil(1 / (self._base * SAMPLES_PER_SECOND))
+        self._earliest = -(1 << 62)  # any time at first: sound may begin before the pictures
         self._is_cut = part.start_seconds > 0
         self.end = None if part.seconds is None else round((begin + Fraction(part.seconds)) / base)
 
@@ -162,8 +174,10 @@ class _Copied:
             return
         if self._is_cut and (packet.pts + (packet.duration or 0)) * self._times <= self._begin:
             return
-        packet.pts = packet.pts * self._times - self._begin
-        packet.dts = packet.dts * self._times - self._begin
+        # Fragments, and streams that were received twice, may name one time twice; no container takes that.
+        packet.dts = max(packet.dts * self._times - self._begin, self._earliest)
+        packet.pts = max(packet.pts * self._times - self._begin, packet.dts)
+        self._earliest = packet.dts + self._step
         packet.duration = (packet.duration or 0) * self._times
         packet.time_base = self._base
         packet.stream = self._made
@@ -193,7 +207,7 @@ class _Coded:
         self._chain = (
             ("atrim", f"start={start}{length}"),
             ("asetpts", f"PTS-({start}/TB)"),
-            ("aresample", f"{made.rate}:async=1:first_pts=0"),
+            ("aresample", f"{made.rate}:async=1:min_hard_comp={GAP_SECONDS_MIN}:first_pts=0"),
             ("aformat", f"sample_fmts={made.format.name}:channel_layouts={layout}"),
             ("abuffersink", ""),
         )

@@ -14,7 +14,9 @@ from clipspool.media.rates import constant_rate, frames_of
 # what each container can hold unchanged; anything else becomes AAC
 MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 MOV_AUDIO = MP4_AUDIO - {"opus"}
-LOSSLESS_AUDIO = frozenset({"flac", "truehd", "mlp", "wavpack", "tta", "ape"})
+LOSSLESS_AUDIO = frozenset(
+    {"pcm_bluray", "pcm_dvd", "s302m", "flac", "truehd", "mlp", "wavpack", "tta", "ape"}
+)
 COPIED_VIDEO = frozenset({"h264", "hevc", "prores"})
 DROP_FRAMES_A_MINUTE = {30: 2, 60: 4}
 SHAPE_TOLERANCE = 0.01
@@ -221,7 +223,7 @@ def later_timecode(timecode: str, frames: int, fps: Fraction) -> str:
 
 
 def _is_pcm(codec: str) -> bool:
-    return codec.startswith("pcm_")
+    return codec.startswith("pcm_") and codec not in LOSSLESS_AUDIO
 
 
 def _sound(codec: str, container: Literal["mp4", "mov"]) -> Sound:
