@@ -347,6 +347,14 @@ def test_one_whose_session_ended_comes_back_to_the_very_list_that_was_asked_for(
             assert web.post("/login", SAME, token=TOKEN, to=to).to == asked
 
 
+def test_one_who_comes_by_a_link_of_another_site_goes_on_without_a_second_log_in(stage):
+    with stage.open(AccessRules((Token(TOKEN),), must_log_in=True)) as web:
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        to = web("GET", "/inbox/bay?mend=a%20b", link | {"Accept": "text/html"}).to
+        assert '<a href="./inbox/bay?mend=a%20b">go on</a>' in web("GET", to, link).text
+        assert "go on" not in web("GET", to, SAME).text
+
+
 def test_an_inbox_named_all_is_paused_alone(stage, web):
     web.post("/inboxes/*/pause")
     web.post("/inboxes/all/pause")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -217,8 +218,18 @@ class ActionRoutes:
         to = _within(request.query_params.get("to", ""))
         if token_of(request) is not None:
             return RedirectResponse(to, 303)
+        return self._ask_token(request, to)
+
+    def _ask_token(self, request: Request, to: str, *, wrong: bool = False) -> Response:
         return self._views.draw_bare(
-            request, "login.html", to=to, wrong=False, is_possible=self._sessions.is_possible
+            request,
+            "login.html",
+            status=401 if wrong else 200,
+            to=to,
+            wrong=wrong,
+            is_possible=self._sessions.is_possible,
+            # The cookie stays behind where a link on another site, such as a mail in a browser, leads here.
+            is_from_elsewhere=request.headers.get("sec-fetch-site") == "cross-site",
         )
 
     async def log_in(self, request: Request) -> Response:
@@ -229,10 +240,7 @@ class ActionRoutes:
         if token is None:
             if self._sessions.is_guessed_at:
                 return too_many_tries()
-            draw = self._views.draw_bare
-            return await run_in_threadpool(
-                draw, request, "login.html", status=401, to=to, wrong=True, is_possible=True
-            )
+            return await run_in_threadpool(partial(self._ask_token, request, to, wrong=True))
         answer = RedirectResponse(to, 303)
         answer.set_cookie(
             self._sessions.cookie,
