@@ -24,11 +24,11 @@ from clipspool.reporting.status import job_json
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
 from clipspool.web import cache, connections, uploads
-from clipspool.web.api import clips, films
+from clipspool.web.api import clips, films, jobs
 from clipspool.web.api.jobs import _event_of
 from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
-from fakes import NOON, a_job
+from fakes import NOON, a_clip, a_job
 from films import film
 from pages import FILM, SAME, TOKEN, Stage, clip_doors
 from patience import patient
@@ -109,6 +109,23 @@ def test_jobs_are_listed_as_on_the_command_line_a_page_at_a_time(stage, api):
     about = api("GET", "jobs/clip1").json
     assert (about["id"], about["media"], about["evidence"]) == ("clip1", {}, {})
     assert about["history"][0]["event"]
+
+
+def test_a_name_that_is_not_utf8_is_escaped_wherever_it_is_told(stage, api):
+    stage.add(path="caf\udce9/sh\udcf6t.mp4")
+    with stage.journal.turn():
+        clip = replace(a_clip("clip1"), lies_at="_done/caf\udce9/sh\udcf6t.mp4")
+        stage.journal.retired(clip, stage.now)
+    told = api("GET", "jobs/clip1").json
+    assert told["clip"] == "caf\\xe9/sh\\xf6t.mp4"
+    assert told["history"][-1]["facts"] == {"to": "_done/caf\\xe9/sh\\xf6t.mp4"}
+
+
+def test_an_error_of_ours_is_told_as_json_too(stage, api, monkeypatch):
+    monkeypatch.setattr(jobs, "about_json", lambda *_: 1 / 0)
+    stage.add()
+    answer = api("GET", "jobs/clip1")
+    assert (answer.status, answer.json["error"]["code"]) == (500, "HTTP.500")
 
 
 def test_half_a_pair_in_a_body_is_refused_before_anything_is_done(stage, api):
@@ -1099,7 +1116,12 @@ def test_what_is_answered_is_what_the_document_says(stage, api):
     sent = api.send()
     is_as_described(sent, "Clip")
     is_as_described(api("GET", "models"), "Models")
-    is_as_described(api("GET", "status"), "Status")
+    is_as_described(status := api("GET", "status"), "Status")
+    described = schemas["Status"]["properties"]
+    assert set(status.json) == set(described) - {"nodes"}
+    for name in ("provider", "journal"):
+        assert set(status.json[name]) == set(described[name]["properties"])
+    assert set(status.json["inboxes"][0]) == set(described["inboxes"]["items"]["properties"])
     presets = [{"name": "winter", "keys": {}, "from": "inbox", "picture": None, "problem": ""}]
     stage.answer = lambda do, _given: presets if do == "presets" else []
     is_as_described(api("GET", "presets?inbox=bay"), "Presets")

@@ -205,17 +205,23 @@ def redact_words(text: str) -> str:
 def redact_value(value: Any, key: str = "") -> Any:
     """Return a value of JSON or TOML as it may be shown; the values of keys named like a secret are hidden.
 
+    Bytes of names that are not UTF-8 are escaped: neither format can hold them.
     Stored values that are sent later stay as they are.
     """
     if isinstance(value, str):
         if key == _NAMES_ACCOUNT:
             return _USERINFO.sub(rf"\1{HIDDEN}@", value)
-        return HIDDEN if value and _names_secret(key) else redact(value)
+        return HIDDEN if value and _names_secret(key) else _in_utf8(redact(value))
     if isinstance(value, Mapping):
-        return {redact(str(name)): redact_value(below, str(name)) for name, below in value.items()}
+        below = {str(name): one for name, one in value.items()}
+        return {_in_utf8(redact(name)): redact_value(one, name) for name, one in below.items()}
     if isinstance(value, list | tuple):
         return [redact_value(below, key) for below in value]
     return value
+
+
+def _in_utf8(text: str) -> str:
+    return "".join(_escape(letter) if 0xD800 <= ord(letter) <= 0xDFFF else letter for letter in text)  # noqa: PLR2004
 
 
 def _names_secret(key: str) -> bool:

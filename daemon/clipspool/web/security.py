@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import json
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipspool.web.context import AccessRules, Right, Token
@@ -309,7 +310,12 @@ def refused(
     kept = {name: value for name, value in (headers or {}).items() if name.lower() not in _OF_THE_BODY}
     if status == 401:  # noqa: PLR2004  (RFC 9110: it names the scheme, and some libraries give up without)
         kept["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": error}, status, kept)
+    return Response(as_json({"error": error}), status, kept, "application/json")
+
+
+def as_json(made: Any) -> bytes:
+    """Write JSON in UTF-8; halves of surrogate pairs, which that cannot hold, become JSON's own escapes."""
+    return json.dumps(made, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
 
 
 _OF_THE_BODY = frozenset({"content-length", "content-type"})

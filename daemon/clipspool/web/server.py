@@ -321,6 +321,6 @@ def _silent(request: Request, error: Exception) -> Response:
     return answered(request, 503, str(error))
 
 
-def _broken(_request: Request, _error: Exception) -> Response:
+def _broken(request: Request, _error: Exception) -> Response:
     # The server logs it, with its trace.
-    return PlainTextResponse("Something is wrong with the page; the daemon's log says what.\n", 500)
+    return answered(request, 500, "Something is wrong with the page; the daemon's log says what.")

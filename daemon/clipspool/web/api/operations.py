@@ -19,7 +19,7 @@ from clipspool.spool.guard import Unavailable
 from clipspool.web.api.schemas import Schema
 from clipspool.web.context import AccessRules, Right
 from clipspool.web.form_stream import BadForm
-from clipspool.web.security import API, called, needs, refused, too_late
+from clipspool.web.security import API, as_json, called, needs, refused, too_late
 from clipspool.web.threads import Silent
 from clipspool.web.upload_rules import NotTaken
 
@@ -117,7 +117,7 @@ class Operation:
 
 def answer(made: Any, status: int = 200) -> Response:
     """Return a JSON answer."""
-    body = b"" if status == 204 else json.dumps(made, ensure_ascii=False, allow_nan=False).encode()  # noqa: PLR2004
+    body = b"" if status == 204 else as_json(made)  # noqa: PLR2004
     return Response(body, status, media_type="application/json")
 
 

@@ -221,7 +221,7 @@ SCHEMAS: Mapping[str, Schema] = {
                 name=TEXT,
                 fields=said(listed(TEXT), "Of the provider's request."),
                 ratios=listed(TEXT),
-                prompt_utf16_max=COUNT,
+                prompt_utf16_max=said(COUNT, "As all further fields: as in the catalogue, `models.toml`."),
                 references_max=COUNT,
                 keyframes_max=COUNT,
                 seconds_max=maybe(NUMBER),
@@ -230,18 +230,34 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
     ),
     "Status": fields(
+        "nodes",
         daemon=FREE,
-        provider=fields(blocked=TRUTH, reason=TEXT, until=maybe(TIME)),
+        provider=fields(
+            blocked=TRUTH,
+            reason=TEXT,
+            until=maybe(TIME),
+            models=said(listed(FREE), "Models that are refused for a while: `model`, `reason`, `until`."),
+        ),
+        journal=fields(restored=said(TRUTH, "An older copy was put back: nothing is sent."), reason=TEXT),
         inboxes=listed(
             fields(
                 name=TEXT,
                 state=said(TEXT, "`watching`, `paused`, `offline`, …"),
+                detect=said(TEXT, "`events` or `rescan`."),
                 reason=TEXT,
-                waiting=said(listed(FREE), "Files that are not accepted yet: `path`, `reason`."),
+                hours=maybe(said(FREE, "When it sends, where that is limited.")),
+                limits=maybe(said(FREE, "Its own limits, and what is used of them.")),
+                waiting=said(
+                    listed(FREE), "Files that are not accepted yet: `path`, `reason`, `since`, `problem`."
+                ),
+                waiting_count=COUNT,
+                peers=said(listed(FREE), "Other daemons whose accepted clips lie there."),
             )
         ),
         jobs=said(FREE, "How many jobs are in each state."),
         spend=FREE,
+        lanes=said(listed(FREE), "Work that runs now, and the threads for it."),
+        nodes=said(listed(FREE), "Of a farm: its machines."),
     ),
     "Document": FREE,
     "Refusal": fields(
