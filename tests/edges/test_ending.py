@@ -74,12 +74,3 @@ def test_a_job_that_is_run_again_has_a_second_line_with_all_its_time(desk):
     assert second["seconds"] > first["seconds"]
     assert second["running_seconds"] >= first["running_seconds"]
     assert second["attempts"] == 2
-
-
-def test_nothing_is_remembered_of_jobs_that_ended(desk):
-    endings = EndingLog(desk.journal, lambda _: None)
-    desk.scheduler.subscribe(endings.on_news)
-    for name in ("clip1", "clip2"):
-        desk.drop(name)
-        desk.until(State.DELIVERED, name)
-    assert endings._open == {}
