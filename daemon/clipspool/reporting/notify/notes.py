@@ -78,10 +78,8 @@ class Reporter:
         """Inbox, and code of what keeps its clips from being sent."""
         self._blocked_since: float | None = None
         self._fault: Fault | None = None
-        self._notified: str = ""
-        """The code of the trouble that was notified."""
-        self._models: dict[str, str] = {}
-        """The code that was notified, by model, where only the clips of one model wait."""
+        self._notified: dict[str, str] = {}
+        """The code that was notified, by model; empty where all clips wait, not those of one model."""
 
     def notes_for(self, news: News, now: float) -> list[Note]:
         """Return the notes for a piece of news, mostly none."""
@@ -94,9 +92,9 @@ class Reporter:
                     self._count(None, job, now)
                 return [_job_note(Topic.IN_DOUBT, job, now) for job in jobs if job.state is State.IN_DOUBT]
             case ProviderBlocked(fault=fault, model=model):
-                return self._model_blocked(fault, model, now) if model else self._blocked(fault, now)
+                return self._blocked(fault, model, now)
             case ProviderUnblocked(model=model):
-                return self._model_unblocked(model, now) if model else self._unblocked(now)
+                return self._unblocked(model, now)
             case DailyLimitReached():
                 return [_limit_note(news, now)]
             case InboxChanged():
@@ -133,8 +131,9 @@ class Reporter:
         """Return the notes that are due at `now`."""
         notes: list[Note] = []
         fault, since = self._fault, self._blocked_since
-        if fault is not None and since is not None and not self._notified and now - since >= MOMENT_SECONDS:
-            self._notified = fault.code
+        is_due = since is not None and now - since >= MOMENT_SECONDS
+        if fault is not None and is_due and "" not in self._notified:
+            self._notified[""] = fault.code
             notes.append(_blocked_note(fault, now))
         for inbox, counts in self._counts.items():
             if counts.still_since is not None and now - counts.still_since >= QUIET_SECONDS:
@@ -168,32 +167,24 @@ class Reporter:
         elif counts.still_since is None and (was_moving or was_stuck):
             counts.still_since = now
 
-    def _blocked(self, fault: Fault, now: float) -> list[Note]:
-        self._fault = fault
-        if self._blocked_since is None:
-            self._blocked_since = now
-        if fault.of is FaultOf.ACCOUNT and self._notified != fault.code:
-            self._notified = fault.code
-            return [_blocked_note(fault, now)]
-        return []
-
-    def _unblocked(self, now: float) -> list[Note]:
-        code, self._notified = self._notified, ""
-        self._fault = self._blocked_since = None
-        if not code:
+    def _blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
+        if not model:
+            self._fault = fault
+            if self._blocked_since is None:
+                self._blocked_since = now
+            if fault.of is not FaultOf.ACCOUNT:
+                return []  # it may pass within moments
+        if self._notified.get(model) == fault.code:
             return []
-        return [Note(Topic.PROVIDER_BACK, now, "the provider accepts clips again", facts={"code": code})]
-
-    def _model_blocked(self, fault: Fault, model: str, now: float) -> list[Note]:
-        if self._models.get(model) == fault.code:
-            return []
-        self._models[model] = fault.code
+        self._notified[model] = fault.code
         return [_blocked_note(fault, now, model)]
 
-    def _model_unblocked(self, model: str, now: float) -> list[Note]:
-        code = self._models.pop(model, "")
-        words = f"the provider accepts clips for {model} again"
-        facts = {"code": code, "model": model}
+    def _unblocked(self, model: str, now: float) -> list[Note]:
+        if not model:
+            self._fault = self._blocked_since = None
+        code = self._notified.pop(model, "")
+        words = f"the provider accepts clips{f' for {model}' if model else ''} again"
+        facts = {"code": code, "model": model} if model else {"code": code}
         return [Note(Topic.PROVIDER_BACK, now, words, facts=facts)] if code else []
 
     def _changed(self, news: InboxChanged, now: float) -> list[Note]:
