@@ -216,8 +216,7 @@ def _copy(file: Path, new: Path, journal: Path) -> None:
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
-    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect(f"file:{quoted}?mode={mode}", uri=True, timeout=5.0)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5.0)
 
 
 def _log_of(file: Path) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipspool.journal.database import Place
-from clipspool.journal.files import JournalError
+from clipspool.journal.files import JournalError, numbers_of
 from clipspool.journal.journal import Journal
 
 
@@ -56,10 +56,6 @@ class Window:
 
 def _identity(place: Place) -> tuple[int, int] | None:
     """Return which file it is; None without one, and for a journal in PostgreSQL."""
-    if not isinstance(place, Path):
-        return None
-    try:
-        here = place.stat()
-    except OSError:
-        return None
-    return here.st_dev, here.st_ino
+    with suppress(OSError):
+        return numbers_of(place) if isinstance(place, Path) else None
+    return None

@@ -70,7 +70,7 @@ class SQLiteDatabase(Database):
         make_home(path)
         is_new = not path.exists()
         try:
-            with closed_on_error(_connect(path, {"mode": "rwc"})) as connection:
+            with closed_on_error(_connect(path, "mode=rwc")) as connection:
                 _set(connection, _WRITER)
                 if not is_new:
                     _check_integrity(connection, path)
@@ -87,7 +87,7 @@ class SQLiteDatabase(Database):
         """Open a journal for reading beside its daemon; None where there is none. Raises JournalError."""
         if not path.exists():
             return None
-        how = {"mode": "ro", "immutable": "1"} if _is_at_rest(path) else {"mode": "ro"}
+        how = "mode=ro&immutable=1" if _is_at_rest(path) else "mode=ro"
         try:
             with closed_on_error(_connect(path, how)) as connection:
                 _set(connection, _READER)
@@ -169,11 +169,9 @@ class SQLiteDatabase(Database):
             self._identity.know(path)
 
 
-def _connect(path: Path, how: Mapping[str, str]) -> sqlite3.Connection:
-    quoted = str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    query = "&".join(f"{key}={value}" for key, value in how.items())
+def _connect(path: Path, how: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"file:{quoted}?{query}",
+        f"{path.absolute().as_uri()}?{how}",
         uri=True,
         isolation_level=None,  # Python begins no transaction of its own
         check_same_thread=False,
