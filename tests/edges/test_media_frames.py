@@ -220,3 +220,24 @@ def test_of_a_film_in_fragments_only_those_in_its_head_are_no_count_of_its_pictu
     with path.open("rb") as source:
         probe = decoder.verify(source.fileno())
     assert (probe.seconds, probe.variable_frame_rate, probe.frames) == (2.0, False, None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "tick", "timecode", "shown"),
+    [("25", 512, "10:11:12:13", "10:11:12:23"), ("30000/1001", 1001, "00:59:59;28", "01:00:00;08")],
+)
+def test_a_timecode_track_that_was_trimmed_without_coding_begins_where_its_edit_list_does(
+    decoder, tmp_path, rate, tick, timecode, shown
+):
+    path = tmp_path / "trimmed.mov"
+    pictures = ["-f", "lavfi", "-i", f"testsrc2=s=160x90:r={rate}:d=2"]
+    run(["ffmpeg", "-v", "error", *pictures, *H264, "-timecode", timecode, str(path)])
+    data = bytearray(path.read_bytes())
+    track = data.rindex(b"trak", 0, data.rindex(b"tmcd"))
+    begin = data.index(b"elst", track) + 16
+    assert data[begin : begin + 4] == bytes(4)
+    data[begin : begin + 4] = (10 * tick).to_bytes(4, "big")
+    path.write_bytes(data)
+    with path.open("rb") as source:
+        assert decoder.verify(source.fileno()).timecode == shown
+        assert decoder.probe(source.fileno()).timecode == shown

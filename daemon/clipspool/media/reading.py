@@ -25,7 +25,7 @@ from clipspool.media.facts import EXPORT_AGAIN, Audio, MediaError, Probe
 from clipspool.media.gaps import zeros_in_film
 from clipspool.media.kinds import verify_archive
 from clipspool.media.refusals import refuse_what_cannot_be_used
-from clipspool.media.timing import rate_of, rewind, seconds_of
+from clipspool.media.timing import by_edit_list, rate_of, rewind, seconds_of
 from clipspool.media.tonemap import LINEAR_TO_SRGB, PRIMARIES, TRANSFERS
 from clipspool.media.turning import orientation, tilt
 
@@ -125,11 +125,12 @@ def opened(file: int, name: Container) -> Iterator[av.container.InputContainer]:
 
 def probe(file: int) -> Probe:
     """Read a clip's facts; raises MediaError."""
-    name = container_of(file)
+    whole = _whole(file)
+    name = whole.container
     if name == "zip":
         return Probe(container="zip", size_bytes=os.fstat(file).st_size)
     with opened(file, name) as source:
-        facts, _ = facts_of(source, name, os.fstat(file).st_size)
+        facts = by_edit_list(facts_of(source, name, os.fstat(file).st_size)[0], whole.film)
         # It ends in zeros: space reserved by a copy that pauses, or silence.
         if not os.pread(file, _TAIL_BYTES, max(facts.size_bytes - _TAIL_BYTES, 0)).strip(b"\0"):
             _reach_last_packet(source, video_stream(source), facts)
@@ -143,6 +144,7 @@ def verify(file: int) -> Probe:
         return verify_archive(file)
     with opened(file, whole.container) as source:
         facts, picture = facts_of(source, whole.container, os.fstat(file).st_size)
+        facts = by_edit_list(facts, whole.film)
         stream = video_stream(source)
         _reach_last_packet(source, stream, facts)
         is_black = _is_dark(picture) and _is_black(source, stream)

@@ -15,6 +15,8 @@ TABLE_BYTES_MAX = 4 << 20
 CHILDREN_MAX = 4096
 """Boxes within one box."""
 TRACKS_MAX = 64
+EDITS_MAX = 8
+"""Rows of an edit list that are read: pauses may come first."""
 _UNKNOWN_DURATIONS = frozenset({0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF})
 
 
@@ -39,6 +41,8 @@ class Track:
     """`vide`, `soun`, or another."""
     codec: bytes = b""
     timescale: int = 1
+    edit_start: int = 0
+    """Where in it an edit list begins, in units of the timescale: players do not show what lies before."""
     is_here: bool = True
     """Whether its samples are in this file; a reference movie names others."""
     chunks: array[int] = field(default_factory=lambda: array("Q"))
@@ -172,7 +176,7 @@ def read_movie(file: BinaryIO, moov: Box) -> Movie:
 
 def _track(file: BinaryIO, trak: Box) -> Track:
     found = {b"trak": trak}
-    for parent in (b"trak", b"mdia", b"minf", b"dinf", b"stbl"):
+    for parent in (b"trak", b"edts", b"mdia", b"minf", b"dinf", b"stbl"):
         within = found.get(parent)
         for box in children(file, within.data, within.end) if within is not None else ():
             found.setdefault(box.kind, box)
@@ -189,6 +193,7 @@ def _track(file: BinaryIO, trak: Box) -> Track:
         handler=handler,
         codec=codec,
         timescale=max(timescale, 1),
+        edit_start=_edit_start(_head(file, found.get(b"elst"), 8 + EDITS_MAX * 20)),
         is_here=_is_here(file, found.get(b"dref")),
         chunks=array("Q", chunks),
         counts=counts,
@@ -196,6 +201,16 @@ def _track(file: BinaryIO, trak: Box) -> Track:
         size=size,
         last_chunk_bytes=_last_chunk_bytes(file, found.get(b"stsz"), chunks, counts) if is_left_out else 0,
     )
+
+
+def _edit_start(elst: bytes) -> int:
+    """Return where the first part of an edit list begins that is no pause."""
+    width = 8 if elst[:1] == b"\1" else 4
+    for at in range(8, min(len(elst), 8 + _number(elst, 4) * (2 * width + 4)), 2 * width + 4):
+        begin = int.from_bytes(elst[at + width : at + 2 * width], "big", signed=True)
+        if begin >= 0:
+            return begin
+    return 0
 
 
 def _sizes(file: BinaryIO, found: dict[bytes, Box]) -> tuple[int, array[int], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
 from itertools import islice, pairwise
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import av.error
 
-from clipspool.media.facts import MediaError
+from clipspool.media.facts import MediaError, Probe
 from clipspool.media.rates import unrounded
+from clipspool.media.timeline import later_timecode
 
 if TYPE_CHECKING:
     import av.container
     import av.video
+
+    from clipspool.media.boxes import Film
 
 DURATION_SECONDS_MAX = 24 * 3600
 TIMING_ENTRIES_MAX = 2000
@@ -157,6 +161,16 @@ def _first_times(source: av.container.InputContainer, stream: av.video.VideoStre
             break
     rewind(source)
     return times
+
+
+def by_edit_list(facts: Probe, film: Film | None) -> Probe:
+    """Move a timecode to where the edit list of its track begins: who trims a MOV only writes such lists."""
+    tracks = film.movie.tracks if film is not None else ()
+    track = next((one for one in tracks if one.handler == b"tmcd"), None)
+    if track is None or not (facts.timecode and facts.fps):
+        return facts
+    frames = round(Fraction(track.edit_start, track.timescale) * Fraction(facts.fps))
+    return replace(facts, timecode=later_timecode(facts.timecode, frames, Fraction(facts.fps)))
 
 
 def _is_possible(rate: Fraction | None) -> bool:
