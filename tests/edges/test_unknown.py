@@ -63,6 +63,7 @@ def test_a_file_of_no_use_gets_a_note_that_says_what_it_is_and_what_to_do(bench,
     b.look(1.0)
     assert said in b.note(f"day/{name}")
     assert name in b.note(f"day/{name}")
+    assert b.note(f"day/{name}").endswith(f"This note goes when {name} is renamed, moved or removed.\n")
     assert b.waiting()[f"day/{name}"].problem
     path.unlink()
     b.look()

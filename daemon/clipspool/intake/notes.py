@@ -53,7 +53,9 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
         lines.append("  - and more")
     fix = "Fix this and save; it is checked again automatically, and this note goes."
     keep = "If it is only kept here, nothing has to be done: this note goes when the file goes."
-    lines += ["", keep if is_harmless else fix]
+    gone = f"This note goes when {readable(name)} is renamed, moved or removed."
+    is_its_kind = all(problem.is_its_kind for problem in problems)
+    lines += ["", keep if is_harmless else gone if is_its_kind else fix]
     return "\n".join(lines) + "\n"
 
 

@@ -152,11 +152,12 @@ class UnknownFiles:
         rel = folder.rel
         markers = sorted(folder.below & CARD_FOLDERS)
         if markers:
-            yield rel or markers[0], Problem(advice.about_card(markers)), seen.since
+            yield rel or markers[0], Problem(advice.about_card(markers), is_its_kind=True), seen.since
             if rel:
                 return
         for name in sorted(folder.bundles):
-            yield join(rel, name), Problem(self._held(folder, [name], advice.about_bundle(name))), seen.since
+            said = self._held(folder, [name], advice.about_bundle(name))
+            yield join(rel, name), Problem(said, is_its_kind=True), seen.since
         runs = [r for r in folder.picture_runs() if not any(self._is_used(join(rel, name)) for name in r)]
         if runs and not self._tree.is_clip(rel) and not _LIBRARY.match(name_of(rel)):
             since = max(folder.known_since(names[0]) for names in runs)
@@ -213,7 +214,7 @@ class UnknownFiles:
                 # A text without a similar clip may be somebody's notes.
                 is_harmless = sort is Sort.TEXT and not found.similar
                 said = self._held(folder, some, advice.about_files(found, self._accepted))
-                problem = Problem(said, is_harmless=is_harmless)
+                problem = Problem(said, is_harmless=is_harmless, is_its_kind=True)
                 yield join(folder.rel, some[0]), problem, folder.loose[some[0]]
 
     def _held(self, folder: Folder, names: Sequence[str], said: str) -> str:

@@ -52,6 +52,8 @@ class Problem:
     """What to write in its place, a line or more."""
     is_harmless: bool = False
     """Nobody has to do anything about it: a note explains, and nothing waits for a person."""
+    is_its_kind: bool = False
+    """It is about the kind of file, which no change of it mends: what is to be used is another file."""
 
 
 class Unsure(Exception):
