@@ -21,8 +21,9 @@ import pytest
 from clipspool.media import confine
 from clipspool.media.boxes import Complete, completeness
 from clipspool.media.decoder import SECONDS_MAX, Decoder
-from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.facts import MediaError, MediaFault, Probe
 from clipspool.media.process import wait_for
+from clipspool.media.reading import foreign_errors
 from clipspool.media.timing import rate_of
 from media_clips import ffprobe, run
 from patience import patient
@@ -244,6 +245,11 @@ def test_a_sparse_terabyte_takes_no_time(decoder, tmp_path):
         begun = time.monotonic()
         assert decoder.verify(file.fileno()).code == "MEDIA.INCOMPLETE"
         assert time.monotonic() - begun < patient(2)
+
+
+def test_absurd_numbers_in_a_file_are_its_fault_and_no_bug():
+    with pytest.raises(MediaError, match="copying the sound failed"), foreign_errors("copying the sound"):
+        raise OverflowError
 
 
 def test_a_clip_of_hundreds_of_streams_is_refused(decoder, clips, tmp_path):

@@ -1,5 +1,6 @@
 """The sound of a source comes along with its result, whatever its codec, its channels and its times are."""
 
+import re
 import subprocess
 
 import pytest
@@ -85,3 +86,16 @@ def test_a_track_of_which_nothing_can_be_read_is_said_to_be_lost(decoder, clips,
     run(["ffmpeg", "-v", "error", *PICTURES, "-i", str(first), *coded, str(source)])
     _, done = finished(decoder, clips, source, tmp_path)
     assert "lost from the source: 1 of 1 tracks of sound, of which nothing can be read" in done.changes
+
+
+def test_sound_that_a_broadcast_damaged_comes_along_around_the_damage(decoder, clips, tmp_path):
+    source = tmp_path / "broadcast.ts"
+    sound = ["-f", "lavfi", "-i", CLICKS.format(f"{CLICK}|{CLICK}")]
+    run(["ffmpeg", "-v", "error", *PICTURES, *sound, *H264, "-c:a", "aac", str(source)])
+    data = bytearray(source.read_bytes())
+    headers = [match.start() for match in re.finditer(rb"\xff\xf1[\x40-\x5f]", data)]
+    for at in headers[40:60:4]:
+        data[at + 5] ^= 0x84  # another length than it has
+    source.write_bytes(data)
+    target, _ = finished(decoder, clips, source, tmp_path)
+    assert clicks_in(target)[0] == pytest.approx(0, abs=0.06)

@@ -152,5 +152,10 @@ def mux(target: av.container.OutputContainer, streams: list[Iterator[Packet]], b
         written += packet.size
         if bytes_max is not None and written > bytes_max:
             break
-        target.mux(packet)
+        try:
+            target.mux(packet)
+        except av.error.InvalidDataError:
+            # A packet of sound that a broadcast damaged: as where it is decoded, the rest goes on.
+            if packet.stream.type != "audio":
+                raise
     return written
