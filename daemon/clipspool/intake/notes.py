@@ -49,13 +49,11 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
     for number, problem in enumerate(problems[:_PROBLEMS_MAX]):
         lines += [f"  - {_described(problem)}".replace("\n", "\n    ")]
         lines += _shown(problem) if number < _SHOWN_MAX else ()
-    if len(problems) > _PROBLEMS_MAX:
-        lines.append("  - and more")
+    lines += ["  - and more"] * (len(problems) > _PROBLEMS_MAX)
     fix = "Fix this and save; it is checked again automatically, and this note goes."
     keep = "If it is only kept here, nothing has to be done: this note goes when the file goes."
     gone = f"This note goes when {readable(name)} is renamed, moved or removed."
-    is_its_kind = all(problem.is_its_kind for problem in problems)
-    lines += ["", keep if is_harmless else gone if is_its_kind else fix]
+    lines += ["", keep if is_harmless else gone if problems[0].is_its_kind else fix]
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,8 @@ def foreign_errors(doing: str) -> Iterator[None]:
             f"{doing} needs more memory than is allowed, or the file has more than {STREAMS_MAX} streams",
             "Export the clip with smaller pictures, one video stream and few audio streams.",
         ) from error
-    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError) as error:  # also of absurd numbers
+    # The last two: PyAV cannot hold absurd numbers, or streams that a damaged broadcast names anew.
+    except (av.error.FFmpegError, OSError, ValueError, ArithmeticError, IndexError) as error:
         if getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             why = "there is no space left for the converted clip"
             raise MediaError("MEDIA.NO_SPACE", why, "Free some space.") from error
