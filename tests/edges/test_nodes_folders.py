@@ -58,6 +58,7 @@ class Nodes:
         bay = folders.of(settings)["bay"]
         try:
             bay.inbox.bind()
+            bay.outbox.bind()
             if bay.origin is not None:
                 bay.origin.bind()
         finally:
@@ -115,13 +116,30 @@ def test_a_folder_that_the_operator_accepted_in_an_inboxs_place_is_seen_by_nodes
     assert sees(look)
 
 
+def test_an_inbox_whose_outbox_is_another_folder_is_not_seen_until_the_operator_accepts_that(nodes):
+    """What leads without the outbox delivers nothing, and would keep the lead from a node that could."""
+    settings = nodes.settings("a", "bay")
+    folders = nodes.serve(settings)
+    look, outbox = looks_of(settings)["bay"], settings.inbox[0].outbox
+    assert sees(look)
+    outbox.rename(nodes.home / "former")
+    assert not sees(look)
+    outbox.mkdir()
+    assert not sees(look)
+    assert list(outbox.iterdir()) == []
+    folders.accept("bay")
+    nodes.serve(settings, folders)
+    assert sees(look)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting is root's")
-def test_an_inbox_that_a_node_cannot_write_to_is_not_seen(nodes):
+@pytest.mark.parametrize("which", ["path", "outbox"])
+def test_an_inbox_that_a_node_cannot_write_to_is_not_seen(nodes, which):
     settings = nodes.settings("a", "bay")
     nodes.serve(settings)
-    look, bay = looks_of(settings)["bay"], settings.inbox[0].path
+    look, folder = looks_of(settings)["bay"], getattr(settings.inbox[0], which)
     assert sees(look)
-    with mounted_read_only(bay):
+    with mounted_read_only(folder):
         assert not sees(look)
     assert sees(look)
 

@@ -356,12 +356,14 @@ def test_a_command_on_another_machine_with_a_nodes_name_does_not_end_that_node(o
 
 
 @pytest.mark.slow
-def test_a_leader_that_cannot_reach_an_inbox_hands_over_to_a_node_that_can(open_bays):
+@pytest.mark.parametrize("which", ["inbox", "outbox"])
+def test_a_leader_that_cannot_reach_an_inbox_or_its_outbox_hands_over_to_a_node_that_can(open_bays, which):
     with opened(open_bays, ("a", "b")) as farm:
+        folder = getattr(farm.bay, which)
         for name, node in farm.nodes.items():
             way = farm.bay.home / f"way-{name}"
-            way.symlink_to(farm.bay.inbox)
-            node.config.write_text(node.config.read_text().replace(f'"{farm.bay.inbox}"', f'"{way}"'))
+            way.symlink_to(folder)
+            node.config.write_text(node.config.read_text().replace(f'"{folder}"', f'"{way}"'))
         farm.start()
         farm.drop(2)
         farm.until_retired(2)

@@ -48,7 +48,10 @@ ROWS = {
         ),
     ),
     "the leader cannot see an inbox that another node sees": (
-        ("journeys/test_farm.py", "test_a_leader_that_cannot_reach_an_inbox_hands_over_to_a_node_that_can"),
+        (
+            "journeys/test_farm.py",
+            "test_a_leader_that_cannot_reach_an_inbox_or_its_outbox_hands_over_to_a_node_that_can",
+        ),
         ("journeys/test_farm_work.py", "test_a_node_that_does_not_reach_an_inbox_is_given_none_of_its_clips"),
     ),
     "the database restarts or fails over": (

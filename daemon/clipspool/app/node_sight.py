@@ -37,36 +37,43 @@ class _Look:
 
     def __init__(self, inbox: InboxSettings, settings: Settings, known: Mapping[str, str]) -> None:
         self._inbox, self._settings = inbox, settings
-        self._roots = self._recognised(known)
-        """Its folders as the journal recognises them; none as long as nobody has served it."""
+        self._ours: list[Root] = []
+        """The folders that we write into, as the journal recognises them; none before it was served."""
+        self._only_read: list[Root] = []
+        self._recognise(known)
 
     def __call__(self) -> None:
-        if self._roots:
+        if self._ours:
             with suppress(OSError):
                 self._look()
                 return
         # Another node may have served it since, or the operator has accepted another folder.
-        self._roots = self._recognised(_known(self._settings)) or self._roots
+        self._recognise(_known(self._settings))
         self._look()
 
     def _look(self) -> None:
-        if not self._roots:
+        if not self._ours:
             os.scandir(self._inbox.path).close()
-            return
-        ours, *only_read = self._roots
-        with ours.folder(OURS) as folder:
-            # Mounted read-only, or closed to this machine's user: no stage can end here.
-            if not os.access(".", os.W_OK, dir_fd=folder):
-                raise PermissionError(errno.EACCES, "it cannot be written to", str(ours.path))
-        for origin in only_read:
-            with origin.folder() as folder, os.scandir(folder) as entries:
+        for root in self._ours:
+            with root.folder(OURS) as folder:
+                # Mounted read-only, or closed to this machine's user: no stage can end here.
+                if not os.access(".", os.W_OK, dir_fd=folder):
+                    raise PermissionError(errno.EACCES, "it cannot be written to", str(root.path))
+        for root in self._only_read:
+            with root.folder() as folder, os.scandir(folder) as entries:
                 next(entries, None)
 
-    def _recognised(self, known: Mapping[str, str]) -> list[Root]:
+    def _recognise(self, known: Mapping[str, str]) -> None:
         inbox = self._inbox
-        kind = "kept" if inbox.is_read_only else "inbox"
-        identity = known.get(f"{kind}:{inbox.name}")
-        if identity is None:
-            return []
-        ours = Root(inbox.home, guard=Guard(kind, identity, lambda _: None))
-        return [ours, origin_of(inbox, self._settings, known)] if inbox.is_read_only else [ours]
+        # A leader without the outbox could deliver nothing, and perhaps another node can.
+        folders = (
+            {"kept": inbox.home} if inbox.is_read_only else {"inbox": inbox.path, "outbox": inbox.outbox}
+        )
+        identities = {kind: known.get(f"{kind}:{inbox.name}") for kind in folders}
+        if identities.get("kept") or identities.get("inbox"):
+            self._ours = [
+                Root(folders[kind], guard=Guard(kind, identity, lambda _: None))
+                for kind, identity in identities.items()
+                if identity is not None
+            ]
+            self._only_read = [origin_of(inbox, self._settings, known)] if inbox.is_read_only else []
