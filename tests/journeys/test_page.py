@@ -1,6 +1,7 @@
 """The page in a real browser: it keeps itself up to date, resolves what waits, and plays films in step."""
 
 import hashlib
+import time
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -466,6 +467,29 @@ def test_every_page_fits_and_stands_in_nobodys_way(pages, browser, size, dark):
             assert browser.barriers() == [], name
     ground = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) == dark
+
+
+def test_a_page_whose_session_has_ended_says_that_it_is_not_live_any_more(bay, browser):
+    bay.secrets.append(TOKEN)
+    bay.configure(
+        top='[web]\nlisten = "127.0.0.1:0"\nhosts = ["clips.example"]\n'
+    )  # looking needs the log-in
+    bay.start(CLIPSPOOL_WEB__TOKEN=TOKEN)
+    home = bay.events("page_served")[-1]["at"]
+    browser.driver.delete_all_cookies()
+    log_in(browser, home)
+    browser.until(lambda: browser.text("#live") == "live", what="it listens")
+    form = (
+        "{method: 'POST', redirect: 'manual', headers: {'Content-Type': 'application/x-www-form-urlencoded'}}"
+    )
+    browser.run(f"fetch('logout', {form})")  # as from another window
+    bay.drop("new.mp4")
+    browser.until(lambda: "stopped" in browser.text("#live"), what="it says so")
+    bay.until_retired()
+    time.sleep(2)
+    assert "stopped" in browser.text("#live")
+    browser.go("about:blank")
+    browser.said()
 
 
 @pytest.mark.slow

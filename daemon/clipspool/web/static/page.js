@@ -78,7 +78,8 @@ async function refresh() {
   isFetching = true;
   const begun = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") { stop(); return; }  // to the log-in: the session has ended
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["top", "main"]) {
@@ -102,6 +103,13 @@ async function refresh() {
 }
 
 let stream = null, seen = null;
+
+function stop() {
+  stream?.close();
+  stream = seen = null;
+  const live = document.getElementById("live");
+  if (live) live.textContent = live.dataset.lost;
+}
 
 function listen() {
   if (stream || document.hidden) return;
