@@ -1,7 +1,5 @@
 """Who is chosen, asked of a real journal; no worker runs."""
 
-import errno
-import os
 from dataclasses import replace
 
 import pytest
@@ -16,7 +14,7 @@ from clipspool.jobs.records import Spend
 from clipspool.jobs.shares import Share, Shares
 from clipspool.journal import Journal
 from clipspool.scheduler.selection import InFlight, Picker
-from clipspool.scheduler.workers import Workers, in_words
+from clipspool.scheduler.workers import Workers
 from fakes import BUSY, NOON, RESULT, Workshop, a_clip, a_job, a_request, a_task
 
 RUNNING = {"state": State.RUNNING, "task": a_task()}
@@ -254,19 +252,3 @@ def test_tasks_under_way_are_counted_by_inbox_and_model_as_they_begin_and_end(ta
         table.journal.record(job, replace(job, state=State.RENDERED), TaskSucceeded())
     assert +table.journal.running == {("b", "gen4_aleph"): 1}
     assert table.journal.count_running() == {("b", "gen4_aleph"): 1}
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.ELOOP, os.strerror(errno.ELOOP), "day"), "a symbolic link is in its place or on the"),
-        (
-            OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), "day"),
-            "a file is in the place of a folder: day",
-        ),
-        (OSError(errno.EACCES, os.strerror(errno.EACCES), "day"), "Permission denied: day"),
-        (OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), "Not a directory"),
-    ],
-)
-def test_what_is_in_the_way_of_a_result_is_said_in_plain_words(error, said):
-    assert in_words(error, "in the outbox").startswith(f"in the outbox: {said}")

@@ -42,3 +42,9 @@ def test_a_trial_holds_for_some_seconds_for_this_folder_and_for_no_more_bytes(tm
     later = time.monotonic() + 5.1
     monkeypatch.setattr(space, "monotonic", lambda: later)
     assert "quota" in lacking(root, 12 << 20, tries=True)
+
+
+@pytest.mark.parametrize("rel", ["day", "day/below", "n" * 300])
+def test_a_folder_that_has_to_be_made_yet_is_looked_at_where_it_will_be(tmp_path, rel):
+    assert lacking(Root(tmp_path), 1, rel, tries=True) == ""
+    assert not list(tmp_path.iterdir())

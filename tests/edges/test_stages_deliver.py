@@ -762,12 +762,18 @@ def test_a_full_outbox_raises_and_leaves_the_result_at_home(bench):
     try:
         job = fetched(bench, b"x" * 100_000)
         for _ in range(3):
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(OSError, match="no room for a result"):
                 publish(bench, job)
         assert films(bench) == {}
         assert in_work(bench) == {"clip1-1.mp4": b"x" * 100_000}
     finally:
         subprocess.run(["umount", bench.results], check=True)
+
+
+def test_what_is_in_the_place_of_the_results_folder_is_named(bench):
+    (bench.results / "day").write_bytes(b"")
+    with pytest.raises(OSError, match=r"no file can be made in .*/day: a file is in the place of a folder$"):
+        publish(bench, fetched(bench))
 
 
 def test_a_result_that_is_gone_from_the_work_folder_is_told_of(bench):

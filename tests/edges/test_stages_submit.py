@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage
-from clipspool.jobs.model import Error, Reference, State
+from clipspool.jobs.model import Error, Held, Reference, State
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import Probe
 from clipspool.provider.catalog import Catalog
@@ -406,6 +407,38 @@ def test_a_clip_that_is_gone_is_not_sent(bench, studio):
     (bench.work / "clip.mp4").unlink()
     assert isinstance(send(bench, studio), Changed)
     assert studio.sent == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("file", "a file is in the place of a folder"), ("link", "a symbolic link is in its")]
+)
+def test_where_the_clips_own_folder_in_the_outbox_can_hold_no_result_nothing_is_sent(
+    bench, studio, kind, why
+):
+    there = bench.results / "day"
+    if kind == "file":
+        there.write_bytes(b"")
+    else:
+        there.symlink_to(bench.results)
+    event = send(bench, studio)
+    assert isinstance(event, StageFailed)
+    assert event.held is Held.OUTBOX
+    assert f"no file can be made in {there}: {why}" in event.message
+    assert studio.sent == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_room_is_looked_for_on_the_file_system_that_will_hold_the_result(bench, studio):
+    there = bench.results / "day"
+    there.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", there], check=True)
+    try:
+        event = send(bench, studio)
+        assert isinstance(event, StageFailed)
+        assert f"{there} needs" in event.message
+        assert studio.sent == []
+    finally:
+        subprocess.run(["umount", there], check=True)
 
 
 @pytest.mark.parametrize(("seconds", "looks"), [(0.1, [[]]), (5.0, [[], ["intent"]])])

@@ -47,7 +47,7 @@ def test_an_outbox_that_fills_up_holds_the_result_back_until_there_is_room(mount
         bay.until_states("fetched")
         bay.until(lambda: bay.job()["reason"], what="it says why")
         assert not [name for name in bay.results() if name.endswith(".mp4")]
-        assert "o space" in bay.job()["reason"]
+        assert "no room for a result" in bay.job()["reason"]
         filler.unlink()
         bay.until_retired(seconds=30)
         assert bay.paid == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,11 +36,6 @@ _AHEAD = 4
 """How many pieces of work may queue for each thread, so that none is idle between two turns."""
 
 
-_IN_THE_WAY = {
-    errno.ELOOP: "a symbolic link is in its place or on the way, and none is followed",
-    errno.ENOTDIR: "a file is in the place of a folder",
-}
-"""What the system's words for these leave to guess, where they are about a path."""
 MAY_RUN_TWICE = frozenset({Stage.PREPARE, Stage.FETCH})
 """What may run twice without harm. All other stages spend, publish or move a source, and run here only."""
 
@@ -326,5 +320,4 @@ def in_words(error: OSError, where: str = "") -> str:
     """Return an error's message, and the file it is about; behind `where`, if the message is the system's."""
     file = f": {error.filename}" if error.filename else ""
     is_bare = bool(where and error.errno) and error.strerror == os.strerror(error.errno or 0)
-    plain = _IN_THE_WAY.get(error.errno or 0) if is_bare and file else None
-    return f"{f'{where}: ' if is_bare else ''}{plain or error.strerror or error}{file}"
+    return f"{f'{where}: ' if is_bare else ''}{error.strerror or error}{file}"

@@ -10,10 +10,18 @@ from math import inf
 from threading import Lock
 from time import monotonic
 
+from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
-from clipspool.system.atomic import temporary_name, unlink
+from clipspool.system.atomic import Opened, Rel, parent, temporary_name, unlink
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
+"""How file systems refuse a name; exFAT in user space reports that the folder does not exist."""
+_IN_THE_WAY = {
+    errno.ELOOP: "a symbolic link is in its place or on the way, and none is followed",
+    errno.ENOTDIR: "a file is in the place of a folder",
+}
+"""What the system's words for these leave to guess."""
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, from linux/falloc.h
 _TRIED_BYTES = 64 << 10
 _TRIED_SECONDS = 5.0
@@ -27,20 +35,28 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-def lacking(root: Root, size: int, *, tries: bool = False) -> str:
+def lacking(root: Root, size: int, rel: Rel = "", *, tries: bool = False) -> str:
     """Return in words why `size` bytes do not fit there; empty where they do. Raises Unavailable.
 
-    `tries` makes a file for a moment: the system's figures do not show quotas and rights. It does so once in
-    some seconds for each folder, for the largest size that was asked for.
+    `rel` is the folder that is to hold them; where it is missing, the one that it will be made in. `tries`
+    makes a file for a moment: the system's figures do not show quotas and rights. It does so once in some
+    seconds for each folder, for the largest size that was asked for.
     """
-    with root.folder() as fd, _TURNS[(here := os.fstat(fd)).st_dev]:
+    try:
+        opened, rel = _nearest(root, rel)
+    except Unavailable:
+        raise
+    except OSError as error:
+        return _refused(root, rel, error)
+    where = root.path / rel
+    with opened as fd, _TURNS[(here := os.fstat(fd)).st_dev]:
         free = os.fstatvfs(fd)
         if free.f_flag & os.ST_RDONLY:
-            return f"mounted read-only: {root.path}"
+            return f"mounted read-only: {where}"
         if (missing := size - free.f_bavail * free.f_frsize) > 0:
-            return f"no room for a result: {root.path} needs {missing:,} bytes more free space"
+            return f"no room for a result: {where} needs {missing:,} bytes more free space"
         if free.f_files and not free.f_favail:
-            return f"no room for another file: no inodes are left in {root.path}"
+            return f"no room for another file: no inodes are left in {where}"
         folder = here.st_dev, here.st_ino
         tried_at, tried_bytes = _tried.get(folder, (-inf, 0))
         if not tries or (monotonic() - tried_at < _TRIED_SECONDS and size <= tried_bytes):
@@ -48,12 +64,28 @@ def lacking(root: Root, size: int, *, tries: bool = False) -> str:
         try:
             _try(root, fd, size)
         except OSError as error:
-            why = os.strerror(error.errno or 0)
             if error.errno in _NO_ROOM:
-                return f"no room for a result of {size:,} bytes in {root.path}: {why}"
-            return f"no file can be made in {root.path}: {why}"
+                return f"no room for a result of {size:,} bytes in {where}: {os.strerror(error.errno or 0)}"
+            return _refused(root, rel, error)
         _tried[folder] = monotonic(), size
     return ""
+
+
+def _nearest(root: Root, rel: Rel) -> tuple[Opened, Rel]:
+    """Open a folder, or the deepest above it that is there; return its path too."""
+    while True:
+        try:
+            return root.folder(rel), rel
+        except OSError as error:
+            # One whose name is refused is made under another.
+            if not rel or error.errno not in REFUSED_NAME:
+                raise
+            rel = parent(rel)
+
+
+def _refused(root: Root, rel: Rel, error: OSError) -> str:
+    why = _IN_THE_WAY.get(error.errno or 0) or os.strerror(error.errno or 0)
+    return f"no file can be made in {root.path / rel}: {why}"
 
 
 def _try(root: Root, folder: int, size: int) -> None:

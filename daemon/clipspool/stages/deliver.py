@@ -19,7 +19,7 @@ from clipspool.jobs.text import utc
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.spool.sources import holds, size_of
-from clipspool.spool.space import lacking
+from clipspool.spool.space import REFUSED_NAME, lacking
 from clipspool.spool.watchfolder import Folders, fold
 from clipspool.spool.workfolder import folder_of
 from clipspool.stages.payload import Sent, read_sent
@@ -31,8 +31,6 @@ from clipspool.system.moves import Withdrawn
 UNTOUCHED = "_untouched"
 """The end of the name of the provider's own file, kept beside the one that was finished for the timeline."""
 _PAPER_BYTES_MAX = 256 << 10
-_REFUSED_NAME = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.ENAMETOOLONG})
-"""How file systems refuse a name; exFAT in user space reports that the folder does not exist."""
 _SHORT_BYTES_MAX = 110
 """Of the 143 that the encrypted folders of a NAS allow, with room for a number and both suffixes."""
 PAPER = ".toml"
@@ -71,7 +69,7 @@ def deliver(job: Job, clip: Clip, folders: Folders, now: float, may_publish: Cal
             if isinstance(trouble, _Gone):
                 gone = result.file
                 continue
-            if isinstance(trouble, OSError) and (why := _why_not(folders, result, trouble)):
+            if isinstance(trouble, OSError) and (why := _why_not(folders, clip, result, trouble)):
                 raise OSError(trouble.errno, why) from trouble
             raise
         delivered.append(replace(result, name=name))
@@ -86,12 +84,17 @@ def _tail_of(result: Result, number: int) -> str:
     return (f"_{number}" if number > 1 else "") + (UNTOUCHED if result.is_untouched else "")
 
 
-def _why_not(folders: Folders, result: Result, trouble: OSError) -> str:
-    """Return how much room is missing in a full outbox; empty for any other fault."""
+def _why_not(folders: Folders, clip: Clip, result: Result, trouble: OSError) -> str:
+    """Return what is wrong with the folder in the outbox, or how much room is missing; else an empty text."""
     if isinstance(trouble, Unavailable):
         return ""
-    why = lacking(folders.outbox, result.size)
-    return f"{why} ({trouble.strerror})" if why else ""
+    return lacking(folders.outbox, result.size, folder_of_results(folders, clip), tries=True)
+
+
+def folder_of_results(folders: Folders, clip: Clip) -> Rel:
+    """Return the folder in the outbox in which a clip's results are put."""
+    folder = parent(clip.path)
+    return portable_folder(folders.outbox, folder) if folders.is_portable else folder
 
 
 class _Gone(Exception):
@@ -109,16 +112,16 @@ class _Publishing:
 
     def run(self, result: Result, tail: str) -> Rel:
         """Publish one result, and return its name: the clip's, as far as the outbox allows it."""
-        folder = parent(self.clip.path)
         base = base_name(self.job, self.clip, self.folders.result_name)
         try:
+            folder = folder_of_results(self.folders, self.clip)
             if self.folders.is_portable:
                 return self._publish_portably(result, tail, folder, base)
             return self._publish(result, tail, folder, base)
         except OSError as error:
-            if error.errno not in _REFUSED_NAME:
+            if error.errno not in REFUSED_NAME:
                 raise
-        folder = join(*(portable(part, _SHORT_BYTES_MAX) for part in parts(folder)))
+        folder = join(*(portable(part, _SHORT_BYTES_MAX) for part in parts(parent(self.clip.path))))
         return self._publish(result, tail, folder, portable(base, _SHORT_BYTES_MAX))
 
     def _original(self, name: str, suffix: str, tail: str) -> str:
@@ -133,7 +136,6 @@ class _Publishing:
     def _publish_portably(self, result: Result, tail: str, folder: Rel, base: str) -> Rel:
         """Publish a result under a path that Windows and macOS open, short enough where editors see it."""
         folders = self.folders
-        folder = portable_folder(folders.outbox, folder)
         there = folders.places.path(join(str(folders.outbox.path), folder))
         room = PATH_UNITS_MAX - units(there) - 1
         if room < _ROOM_MIN:

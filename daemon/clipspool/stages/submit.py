@@ -28,6 +28,7 @@ from clipspool.spool.sources import stamp
 from clipspool.spool.space import lacking
 from clipspool.spool.watchfolder import Folders
 from clipspool.spool.workfolder import folder_of, made_name
+from clipspool.stages.deliver import folder_of_results
 from clipspool.stages.fit import content_type_of, is_unchanged, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, read_sent
 from clipspool.system.atomic import join, split_suffix
@@ -76,7 +77,7 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
     if beyond := submissions_beyond(folders.inbox, clip.id, job.id, known):
         return on.InDoubt(beyond, tools.provider.profile)
     # Before the money: a result for which there is no room expires at the provider within days.
-    if full := _no_room(folders, clip.size + SPARE_BYTES):
+    if full := _no_room(folders, clip):
         return full
     try:
         here = stamp(folders.inbox, join(folder_of(clip.id), clip.source))
@@ -96,12 +97,13 @@ def submit(job: Job, clip: Clip, folders: Folders, tools: SubmitTools, gate: Cal
         return _named(_send_once(call, tools.provider, gated), tools.retirement(job.request.model))
 
 
-def _no_room(folders: Folders, size: int) -> on.StageFailed | None:
+def _no_room(folders: Folders, clip: Clip) -> on.StageFailed | None:
     """Return why a result would have no room, in the inbox or the outbox; asked before anything is spent."""
+    size = clip.size + SPARE_BYTES
     if why := lacking(folders.inbox, size):
         return on.StageFailed("DISK.FULL", f"{why}; nothing was sent", held=Held.DISK)
     try:
-        why = lacking(folders.outbox, size, tries=True)
+        why = lacking(folders.outbox, size, folder_of_results(folders, clip), tries=True)
     except Unavailable as error:
         why = error.strerror or str(error)
     except OSError as error:  # not even the outbox's own mark can be made: no inode is left, perhaps
