@@ -84,15 +84,20 @@ def test_a_clip_with_an_unknown_preset_waits_until_there_is_one(bay):
         ('preset = "plain"\n', "_presets/own.toml names a preset"),
         ("again = true\n", "belongs in the sidecar of a clip"),
         ("[[variant]]\nseed = 1\n", "belongs in the sidecar of a clip"),
+        ("seed = 1\n", "`prompt` is missing"),
     ],
 )
-def test_a_mistake_in_a_preset_is_told_at_each_clip_that_asks_for_it(bay, text, why):
+def test_a_mistake_in_a_preset_is_told_at_each_clip_that_asks_for_it_until_it_is_mended(bay, text, why):
     b = bay()
     b.write("_presets/own.toml", text)
     b.drop("a.mp4", sidecar='preset = "own"\n')
     b.settle()
     b.look(3.0)
     assert why in b.note("a.mp4")
+    b.write("_presets/own.toml", 'prompt = "mended"\n')
+    for _ in range(3):
+        b.look(3.0)
+    assert request_of(b).prompt == "mended"
 
 
 def test_the_image_of_a_preset_lies_beside_it(bay):

@@ -162,7 +162,9 @@ class Examination:
             ]
             requests.append((draft.variant, request))
         if problems:
-            return _wrong(pairing.clip, problems)
+            # What is wrong may be mended in a preset, which is in no folder that is scanned.
+            has_preset = any(_has_key(layer, "preset") for layer in (*defaults, *own))
+            return _wrong(pairing.clip, problems, needs_others=has_preset)
         copies = {reference.name: reference.file for reference in found.values()}
         if pairing.pictures is not None:
             facts = facts_at_rate(facts, made[0], requests[0][1])
@@ -315,12 +317,14 @@ class Examination:
 
 def _has_prompt(layer: Layer) -> bool:
     """Return whether a clip's own file holds its prompt, or a mistake that must be reported first."""
-    return bool(layer.problems) or any(
-        table.keys() & {"prompt", "preset"} for table in (layer.keys, *layer.variants)
-    )
+    return bool(layer.problems) or _has_key(layer, "prompt") or _has_key(layer, "preset")
 
 
-def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
+def _has_key(layer: Layer, key: str) -> bool:
+    return any(key in table for table in (layer.keys, *layer.variants))
+
+
+def _wrong(clip: Rel, problems: Sequence[Problem], *, needs_others: bool = False) -> Waits:
     """Return a wait for a clip that its editor must fix."""
     each = tuple(dict.fromkeys(problems))
     reason = "; ".join(sentence(problem) for problem in each[:3])
@@ -328,7 +332,7 @@ def _wrong(clip: Rel, problems: Sequence[Problem]) -> Waits:
         clip,
         reason,
         found=each,
-        needs_others=any(problem.key in {"references", "keyframe", "preset"} for problem in each),
+        needs_others=needs_others or any(one.key in {"references", "keyframe", "preset"} for one in each),
     )
 
 
