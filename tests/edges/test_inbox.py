@@ -637,6 +637,23 @@ def test_a_reference_too_large_for_any_image_is_not_copied_and_keeps_no_other_cl
     assert b.paths == ["b.mp4", "a.mp4"]
 
 
+def test_a_reference_image_that_is_cut_is_waited_for(bench):
+    """A copy that stalled or broke off: it settled, was sent, and was paid for."""
+    b = bench()
+    image = b"\x89PNG\r\n\x1a\n" + bytes(5000) + b"\0\0\0\0IEND\xaeB`\x82"
+    b.write("w.png", image[:4000])
+    b.drop("a.mp4", sidecar=SIDECAR + 'references = ["w.png"]\n')
+    b.settle()
+    assert b.paths == []
+    assert b.note("a.mp4") is None
+    b.look(60.0)
+    assert "its reference image `w.png` is not whole, its end is missing" in b.note("a.mp4")
+    b.write("w.png", image)
+    b.settle()
+    b.look(3.0)
+    assert b.paths == ["a.mp4"]
+
+
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "linked folder"])
 def test_a_reference_is_only_ever_a_regular_file_beneath_the_inbox(bench, tmp_path, kind):
     secret = tmp_path / "elsewhere"

@@ -11,7 +11,7 @@ from clipspool.jobs.events import Changed, Failed, Prepared
 from clipspool.jobs.model import PICTURES_SOURCE, Error, Job, Request, State
 from clipspool.jobs.sequence import Facts, pictures_of, sequence_of
 from clipspool.media.facts import MediaFault, Written
-from clipspool.media.stills import NotWhole, Unfit, read_still, survey
+from clipspool.media.stills import NotWhole, Unfit, lacks_end, read_still, survey
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.protocol import Call
 from clipspool.provider.transport import Depot
@@ -85,6 +85,26 @@ def test_the_header_of_a_picture_tells_its_kind_its_size_and_whether_its_end_is_
     with pytest.raises(NotWhole):
         read_still(io.BytesIO(bytes(5000)), 5000)
     assert read_still(io.BytesIO(b"GIF89a" + data), len(data) + 6) is None
+
+
+def webp():
+    """A WebP as far as its own length tells."""
+    return b"RIFF" + (4 + 8000).to_bytes(4, "little") + b"WEBP" + b"VP8 " * 2000
+
+
+def test_an_image_lacks_its_end_wherever_it_is_cut_and_whatever_stands_in_it_or_behind(sequences):
+    jpeg = (sequences / "jpg" / "shot.1003.jpg").read_bytes()
+    small = b"Exif\0\0" + jpeg  # as cameras put a small image into the large one
+    with_small = jpeg[:2] + b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small + jpeg[2:]
+    for data in (jpeg, with_small, (sequences / "png" / "shot.1003.png").read_bytes(), webp()):
+        for behind in (b"", b"a film" * 2000):
+            assert not lacks_end(io.BytesIO(data + behind), len(data + behind))
+        for cut in (20, len(data) // 3, len(data) * 9 // 10, len(data) - 2):
+            assert lacks_end(io.BytesIO(data[:cut]), cut)
+            filled_later = data[:cut] + bytes(9000)
+            assert data == webp() or lacks_end(io.BytesIO(filled_later), len(filled_later))
+    assert lacks_end(io.BytesIO(bytes(5000)), 5000)
+    assert not lacks_end(io.BytesIO(b"GIF89a"), 6)
 
 
 @pytest.mark.parametrize(

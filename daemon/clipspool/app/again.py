@@ -17,12 +17,12 @@ from datetime import datetime
 from typing import Any
 
 from clipspool.app.choosing import Ask
-from clipspool.intake.examine import IMAGE_BYTES_MAX
 from clipspool.intake.notes import sentence
 from clipspool.intake.sidecar.keys import SEED_MAX
 from clipspool.intake.sidecar.layers import Find, Wanted, drafts
 from clipspool.intake.sidecar.parse import Layer, layer_of
 from clipspool.intake.sidecar.presets import Configured, finder
+from clipspool.intake.tree import IMAGE_BYTES_MAX
 from clipspool.jobs.model import Clip, Job, Problem, Reference, Request
 from clipspool.scheduler import versions
 from clipspool.scheduler.commands import NotDone

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from clipspool.intake.names import TXT
 from clipspool.intake.notes import sentence
-from clipspool.intake.pair import Entry, Waits
+from clipspool.intake.pair import Waits
 from clipspool.intake.poison import WHY, Deaths
 from clipspool.intake.sequences import Rested, facts_at_rate, own_pictures, rate_problems
 from clipspool.intake.settle import MTIME_NS, SIZE, Stamp, stamp_of
@@ -33,8 +33,6 @@ from clipspool.system.redaction import readable
 
 _Inspected = tuple[dict[str, Any], tuple[Problem, ...]]
 
-IMAGE_BYTES_MAX = 256 << 20
-"""8,000 x 8,000 incompressible pixels; each image is copied while the inbox's other clips wait."""
 _AGAIN_SECONDS = 10.0
 _AGAIN_SECONDS_MAX = 3600.0
 
@@ -284,23 +282,18 @@ class Examination:
             image = self._images.entry(path) if path else None
             if image is None:
                 path, image = self._presets.image(paths, now)
-            if trouble := self._trouble_with(image, paths) if paths else self._elsewhere(wanted):
+            if trouble := self._images.trouble(image, paths) if paths else self._elsewhere(wanted):
                 named = readable(path or wanted.entry)
                 problems.append(Problem(f"names `{named}`, {trouble}", key=wanted.key, file=wanted.file))
-            elif image is not None and not image.is_settled:
+            elif image is not None and (trouble := self._images.coming(image, path)):
                 due = image.since + self._rules.sidecar_wait_seconds
-                trouble = "empty" if image.is_empty else "still changing"
                 reason = f"its reference image `{readable(path)}` is {trouble}"
-                return Waits.until(pairing.clip, reason, due, now, proceeds=not image.is_empty)
+                is_changing = not image.is_settled and not image.is_empty
+                return Waits.until(pairing.clip, reason, due, now, proceeds=is_changing)
             else:
                 file = files.setdefault(path, f"{REFERENCE}{len(files)}{path[path.rindex('.') :].lower()}")
                 found[wanted] = Reference(name=path, file=file)
         return found
-
-    def _trouble_with(self, image: Entry | None, paths: Sequence[Rel]) -> str:
-        like = None if image is not None else self._images.like(paths)
-        meant = f"; did you mean `{readable(like)}`?" if like is not None else ""
-        return f"{trouble}{meant}" if (trouble := _unusable(image)) else ""
 
     def _elsewhere(self, wanted: Wanted) -> str:
         """Return which folder would be right for an image outside of this inbox."""
@@ -334,16 +327,6 @@ def _wrong(clip: Rel, problems: Sequence[Problem], *, needs_others: bool = False
         found=each,
         needs_others=needs_others or any(one.key in {"references", "keyframe", "preset"} for one in each),
     )
-
-
-def _unusable(image: Entry | None) -> str:
-    if image is None:
-        return "which is not in the inbox (yet)"
-    if not image.is_regular:
-        return "which is a link or a device"
-    if image.size > IMAGE_BYTES_MAX:
-        return f"which is larger than {IMAGE_BYTES_MAX >> 20} MB; export the image smaller"
-    return ""
 
 
 def _stamp(descriptor: int) -> Stamp:

@@ -103,7 +103,7 @@ class Inbox:
         self._tree = Tree(self._root, rules, self._follow)
         elsewhere = None if self._home is self._root else self._home
         self._waiting_files = WaitingFiles(self._root, self._tree, self._notes, self._now, elsewhere)
-        images = Images(self._tree)
+        images = Images(self._root, self._tree)
         has_timelines = self._acceptance.memory is None
         self._unknown = UnknownFiles(
             self._root, rules, self._tree, self._waiting_files, images.is_used, has_timelines=has_timelines

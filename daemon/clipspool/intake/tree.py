@@ -19,6 +19,7 @@ from clipspool.intake.pair import Entry
 from clipspool.intake.scan import Folder
 from clipspool.intake.types import Rules
 from clipspool.intake.unwatched import with_clips
+from clipspool.media.stills import lacks_end
 from clipspool.spool.guard import Unavailable
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
@@ -28,6 +29,8 @@ from clipspool.system.redaction import readable
 DEPTH_MAX = 64
 PATH_BYTES_MAX = 3500
 """Longest path of a folder that is searched: `_failed`, a name and its note must fit behind it into 4,096."""
+IMAGE_BYTES_MAX = 256 << 20
+"""8,000 x 8,000 incompressible pixels; each image is copied while the inbox's other clips wait."""
 _IMAGES_COMPARED_MAX = 500
 _IMAGES_SEARCHED_MAX = 2000
 
@@ -273,8 +276,8 @@ def _is_deepest(rel: Rel) -> bool:
 class Images:
     """Finds the reference images of clips in one inbox, also when their names are spelled differently."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, root: Root, tree: Tree) -> None:
+        self._root, self._tree = root, tree
         self._used: set[Rel] = set()
         self.entry = tree.entry
 
@@ -291,6 +294,25 @@ class Images:
         if path is not None:
             self._used.add(path)
         return path
+
+    def trouble(self, image: Entry | None, paths: Sequence[Rel]) -> str:
+        """Return why an image cannot be used, and which one may be meant; empty where it can be."""
+        if image is None:
+            like = self.like(paths)
+            meant = f"; did you mean `{readable(like)}`?" if like is not None else ""
+            return f"which is not in the inbox (yet){meant}"
+        if not image.is_regular:
+            return "which is a link or a device"
+        if image.size > IMAGE_BYTES_MAX:
+            return f"which is larger than {IMAGE_BYTES_MAX >> 20} MB; export the image smaller"
+        return ""
+
+    def coming(self, image: Entry, path: Rel) -> str:
+        """Return why an image may still be on its way; empty where it is whole. Raises OSError."""
+        if not image.is_settled:
+            return "empty" if image.is_empty else "still changing"
+        with self._root.open(path) as file:
+            return "not whole, its end is missing" if lacks_end(file, image.size) else ""
 
     def like(self, paths: Sequence[Rel]) -> Rel | None:
         """Return an image that may be meant."""

@@ -1,10 +1,10 @@
-"""Reads the headers of numbered pictures: their kind and size, and whether the file is whole."""
+"""Reads the headers of pictures: their kind and size, and whether the file is whole."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from typing import BinaryIO, Final
@@ -14,7 +14,9 @@ from clipspool.media.tables import read_at
 
 _HEAD_BYTES = 2048
 _TAIL_BYTES = 4096
+_BLOCK_BYTES = 1 << 20
 _MARKERS_MAX = 2000
+_JPEG_SCAN = 0xDA
 _EXR_ATTRIBUTES_MAX = 500
 _EXR_HEADER_BYTES_MAX = 1 << 20
 _EXR_LINES: Final = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
@@ -119,6 +121,15 @@ def _png(file: BinaryIO, head: bytes, size: int) -> Still:
 
 def _jpeg(file: BinaryIO, size: int) -> Still:
     _expect(b"\xff\xd9" in _tail(file, size))
+    for marker, _, head in _jpeg_segments(file):
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # noqa: PLR2004  the frame's header
+            height, width = struct.unpack_from(">HH", head, 5)
+            return Still("jpeg", width, height)
+    raise NotWhole
+
+
+def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """Yield each segment: its marker, where it begins, its first bytes. Raises IndexError where it is cut."""
     at = 2
     for _ in range(_MARKERS_MAX):
         head = read_at(file, at, 9)
@@ -128,11 +139,36 @@ def _jpeg(file: BinaryIO, size: int) -> Still:
         if marker in {0xFF, 1} or 0xD0 <= marker <= 0xD8:  # noqa: PLR2004  without a length
             at += 1 if marker == 0xFF else 2  # noqa: PLR2004
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # noqa: PLR2004  the frame's header
-            height, width = struct.unpack_from(">HH", head, 5)
-            return Still("jpeg", width, height)
+        yield marker, at, head
         at += 2 + struct.unpack_from(">H", head, 2)[0]
-    raise NotWhole
+
+
+def lacks_end(file: BinaryIO, size: int) -> bool:
+    """Return whether the end of a JPEG, PNG or WebP image is missing; False for any other file.
+
+    Anything may follow the end: some phones put a film there.
+    """
+    head = read_at(file, 0, 16)
+    try:
+        if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            return not _is_in(file, b"IEND\xaeB`\x82", 0, size)
+        if head.startswith(b"\xff\xd8\xff"):
+            # The segments before may hold a whole small image of their own.
+            begin = next(at for marker, at, _ in _jpeg_segments(file) if marker == _JPEG_SCAN)
+            return not _is_in(file, b"\xff\xd9", begin, size)
+        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            return size < 8 + int(struct.unpack_from("<I", head, 4)[0])
+    except (struct.error, IndexError, StopIteration):
+        return True
+    return not head.strip(b"\0")
+
+
+def _is_in(file: BinaryIO, mark: bytes, begin: int, size: int) -> bool:
+    """Return whether a mark is behind a position: in the tail, where it mostly is, or before."""
+    for at in (max(begin, size - _TAIL_BYTES), *range(begin, size, _BLOCK_BYTES)):
+        if mark in read_at(file, at, _BLOCK_BYTES + len(mark)):
+            return True
+    return False
 
 
 def _dpx(head: bytes, size: int) -> Still:
