@@ -591,3 +591,30 @@ def test_a_timeline_waits_like_a_clip_for_a_pause_and_for_its_time(tmp_path):
     (bench.path / "_pause").unlink()
     bench.look(1)
     assert len(cuts_of(bench)) == 3
+
+
+def test_of_two_timelines_that_mark_the_same_clip_none_is_taken_before_one_is_gone(bench):
+    drop(bench)
+    bench.write("day/cut v2.edl", EDL.replace(b"Deep winter", b"High summer"))
+    bench.settle()
+    bench.look(5)
+    bench.look(5)
+    assert bench.accepted == []
+    assert "`cut v2.edl` marks `A001_C003.mov` and 1 more too: remove one" in bench.note("day/cut.edl")
+    assert "`cut.edl` marks `A001_C003.mov` and 1 more too: remove one" in bench.note("day/cut v2.edl")
+    (bench.path / "day/cut.edl").unlink()
+    bench.look(1)
+    bench.look(5)
+    bench.look(1)
+    assert next(job.request.prompt for one in bench.accepted for job in one.jobs) == "High summer at dusk"
+    assert bench.lying() == []
+
+
+def test_a_timeline_that_marks_none_of_the_others_clips_does_not_hold_it(bench):
+    drop(bench)
+    unmarked = b"\n".join(line for line in EDL.splitlines() if not line.startswith((b"* LOC", b"* COMM")))
+    bench.write("day/cut v2.edl", unmarked)
+    bench.settle()
+    bench.look(5)
+    bench.look(1)
+    assert len(cuts_of(bench)) == 3

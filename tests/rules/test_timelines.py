@@ -527,3 +527,35 @@ def test_a_part_that_is_not_there_or_longer_than_the_model_takes_is_refused(star
 def test_what_follows_a_short_part_is_sent_too_and_cut_off_again():
     made = part(1.0, 0.4, seconds_min=2.0, seconds_max=5.0)
     assert (made.start_seconds, made.seconds, made.own_seconds) == (1.0, 2.0, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "name"),
+    [
+        ("* FROM CLIP NAME: A001_\r\n     C003.mov", "A001_C003.mov"),
+        ("* FROM CLIP NAME: A001\r\n     C003.mov", "A001 C003.mov"),
+        ("* FROM CLIP NAME:\r\n* A001_C003.mov", "A001_C003.mov"),
+    ],
+)
+def test_a_comment_of_an_edl_may_go_on_in_the_next_line(wrapped, name):
+    edl = (
+        "001  A001C003 V     C        01:00:01:00 01:00:02:00 01:00:00:00 01:00:01:00\r\n"
+        f"{wrapped}\r\n* LOC: 01:00:00:10 RED     Deep winter\r\n"
+        "                           at dusk\r\n* SHOT: 12\r\n"
+    )
+    (cut,) = timelines.read(edl.encode(), ".edl")
+    assert name in cut.media
+    assert cut.mark == "Deep winter at dusk"
+    made = timelines.relink(edl.encode(), ".edl", {1: link(name="result.mov")}).decode()
+    assert made == edl.replace(wrapped, "* FROM CLIP NAME: result.mov")
+
+
+def test_what_has_a_key_of_its_own_is_no_rest_of_the_comment_before_it():
+    edl = (
+        "001  A001C003 V     C        01:00:01:00 01:00:02:00 01:00:00:00 01:00:01:00\n"
+        "* FROM CLIP NAME:\n* ASC_SAT 0.9\n* COMMENT:\n* EFFECT NAME: blur\n"
+        "* FROM CLIP: a.mov\n  M2   A001C003  012.5  01:00:01:00\n"
+    )
+    (cut,) = timelines.read(edl.encode(), ".edl")
+    assert (cut.media, cut.mark) == (("a.mov", "A001C003"), "")
+    assert cut.refusal == "its speed is changed"

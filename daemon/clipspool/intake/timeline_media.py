@@ -24,7 +24,8 @@ from clipspool.jobs.model import Request
 from clipspool.media.timelines import Cut, NoTimeline, OtherXml
 from clipspool.spool.root import Root
 from clipspool.spool.timelines import Plan, PlannedCut
-from clipspool.system.atomic import Rel, join
+from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.system.redaction import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,20 @@ class Media:
                 shown.missing.append(cut)
         shown.media.extend(Medium(path, tuple(its)) for path, its in found.items())
         return shown
+
+    def marked_twice(self, timeline: Rel, wanted: Collection[Rel], read: Mapping[Rel, Reading]) -> str:
+        """Return which of its clips another timeline marks too; empty for none.
+
+        Whichever came first would take them from the other, which might be the newer version.
+        """
+        for other, reading in read.items():
+            marked = [cut for cut in reading.cuts if cut.mark is not None and not cut.refusal]
+            shown = self.shown(marked, parent(other)).paths if other != timeline else frozenset[Rel]()
+            if both := sorted(shown.intersection(wanted)):
+                more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+                why = f"`{readable(name_of(other))}` marks `{readable(name_of(both[0]))}`{more} too"
+                return f"{why}: remove one of the two, or put it into a folder with copies of its clips"
+        return ""
 
     def _index(self, below: Rel) -> dict[str, list[Rel]]:
         """Return the clips in a folder and those below it by their names and stems."""

@@ -88,8 +88,8 @@ class Timelines:
             is_searched = above in self._tree.folders and card_in(above) is None
             for name in self._tree.folders[above].timelines if is_searched else ():
                 if join(above, name) not in self._judged:
-                    why = f"the timeline `{readable(name)}` is read first"
-                    return Waits(path, why, look_at=now + self._rules.settle_seconds, proceeds=True)
+                    soon = now + self._rules.settle_seconds
+                    return Waits(path, f"`{readable(name)}` is read first", look_at=soon, proceeds=True)
                 reading = self._read.get(join(above, name))
                 unread = name if reading is None or reading.may_show_any else unread
             if is_searched and (others := unread_in(self._tree.folders[above])):
@@ -115,8 +115,7 @@ class Timelines:
 
     def _newly_shown_by(self, path: Rel) -> Rel | None:
         """Return the timeline that shows a clip which was not there yet when the timeline was judged."""
-        name = name_of(path)
-        names = {folded(name), folded(stem(name))}  # a timeline may leave out the suffix
+        names = {folded(name_of(path)), folded(stem(name_of(path)))}  # a timeline may leave out the suffix
         for timeline, reading in self._read.items():
             if not names.isdisjoint(reading.names) and timeline in self._judged:
                 media = self._media.shown(reading.cuts, parent(timeline)).paths
@@ -173,7 +172,10 @@ class Timelines:
             # They may be on their way: like a clip that waits for its sidecar.
             due = folder.since(entry.name) + self._rules.sidecar_wait_seconds
             return Waits.until(path, lacks, due, now, needs_others=True)
-        if why := why_doubtful(shown.doubtful):
+        if not self._judged.issuperset(join(folder.rel, name) for name in folder.timelines):
+            soon = now + self._rules.settle_seconds
+            return Waits(path, "another timeline is read first", look_at=soon, proceeds=True)
+        if why := why_doubtful(shown.doubtful) or self._media.marked_twice(path, wanted, self._read):
             return _problem(path, why)
         made: list[Made] = []
         for medium in wanted.values():
@@ -197,14 +199,12 @@ class Timelines:
             what = "it" if empty is files[0] else f"its sidecar `{readable(empty.name)}`"
             why = f"{what} is empty (0 bytes); if it is not being copied, copy it here again"
             return Waits.until(path, why, empty.since + self._rules.sidecar_wait_seconds, now)
-        is_settled = all(one.is_settled for one in files)
-        return None if is_settled else Waits(path, "it is still changing")
+        return None if all(one.is_settled for one in files) else Waits(path, "it is still changing")
 
     def _held(self, dropped: Dropped, made: Sequence[Made], now: float) -> Waits | None:
         if pause := self._tree.pause_in(dropped.folder.rel):
-            return Waits(
-                dropped.path, f"paused: the inbox contains `{readable(pause)}`; remove it to continue"
-            )
+            why = f"paused: the inbox contains `{readable(pause)}`; remove it to continue"
+            return Waits(dropped.path, why)
         since = [dropped.folder.since(name_of(dropped.path)), *(one.ready.pairing.since for one in made)]
         due = max(since) + self._rules.hold_seconds
         if now >= due:

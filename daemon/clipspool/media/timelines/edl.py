@@ -30,15 +30,20 @@ _EVENT = re.compile(
 )
 _NO_EVENT = re.compile(rf"\s*\d.*{_TIME}\s+{_TIME}\s+{_TIME}\s+{_TIME}")
 """What has an event's times, and cannot be read: its comments are not those of the event before it."""
-_FROM = re.compile(r"(\s*\*\s*FROM CLIP NAME:\s*)(.*)", re.IGNORECASE)
+_FROM = re.compile(r"(\s*\*\s*FROM CLIP NAME:\s*)(.*)", re.IGNORECASE | re.DOTALL)
 _TO = re.compile(r"\s*\*\s*TO CLIP NAME:", re.IGNORECASE)
-_FILE = re.compile(r"(\s*\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE)
+_FILE = re.compile(
+    r"(\s*\*\s*(?:SOURCE FILE|FROM CLIP|FROM FILE|MEDIA FILE):\s*)(.*)", re.IGNORECASE | re.DOTALL
+)
 _COLOURS = (
     "RED|GREEN|BLUE|CYAN|MAGENTA|YELLOW|BLACK|WHITE|PINK|FOREST|DENIM|VIOLET|PURPLE|ORANGE|GREY|GRAY|GOLD"
 )
-_LOCATOR = re.compile(rf"\s*\*\s*(?i:LOC):\s*(?:{_TIME}(?:\s+|$))?(?:(?:{_COLOURS})(?:\s+|$))?(.*)")
+_LOCATOR = re.compile(
+    rf"\s*\*\s*(?i:LOC):\s*(?:{_TIME}(?:\s+|$))?(?:(?:{_COLOURS})(?:\s+|$))?(.*)", re.DOTALL
+)
 """Its time and colour are written by programs; who writes one by hand may leave them out."""
-_COMMENT = re.compile(r"\s*\*\s*COMMENT:\s*(.*)", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*\*\s*COMMENT:\s*(.*)", re.IGNORECASE | re.DOTALL)
+_KEY = re.compile(r"\s*\*?\s*(?:M2\s|ASC_|[A-Z][A-Z0-9 _/-]*:)")
 _SPEED = re.compile(rf"\s*M2\s(?:(?:.*\s)?(\d+(?:\.\d*)?)\s+{_TIME}\s*$)?", re.IGNORECASE)
 _RATES = (24, 25, 30, 48, 50, 60)
 _NTSC_APART = 0.101
@@ -53,6 +58,20 @@ class _Event:
     found: re.Match[str]
     line: int
     comments: list[tuple[int, str]] = field(default_factory=list)
+    rests: dict[int, list[int]] = field(default_factory=dict)
+    """The lines on which a comment goes on."""
+
+    def add(self, at: int, line: str) -> None:
+        """Take a line as a comment, or as the rest of the one before, which some programs wrap."""
+        before, text = self.comments[-1] if self.comments else (at, "")
+        is_known = any(pattern.match(text) for pattern in (_FROM, _FILE, _LOCATOR, _COMMENT))
+        is_indented = line[0].isspace() and not line.lstrip().startswith("*")
+        is_awaited = text.rstrip().endswith(":") and line.lstrip().startswith("*")
+        if is_known and (is_indented or is_awaited) and not _KEY.match(line):
+            self.comments[-1] = (before, f"{text.rstrip()}\n{line.strip().lstrip('*').strip()}")
+            self.rests.setdefault(before, []).append(at)
+        else:
+            self.comments.append((at, line))
 
     def texts(self, pattern: re.Pattern[str]) -> list[str]:
         matches = (pattern.match(text) for _, text in self.comments)
@@ -89,6 +108,8 @@ def read(data: bytes) -> list[Cut]:
     for number, event in enumerate(events, 1):
         is_cut = event.found["kind"] == "C"
         names = (*event.texts(_FILE), *event.texts(_FROM), event.found["reel"])
+        # A name that is wrapped may be so between two words, or within one.
+        names = tuple(name.replace("\n", between) for between in ("", " ") for name in names)
         refusal = (
             _TRANSITION if not is_cut or event.has(_TO) else RETIMED if event.is_retimed(frame_max) else ""
         )
@@ -97,7 +118,7 @@ def read(data: bytes) -> list[Cut]:
         cuts.append(
             Cut(
                 number=number,
-                name=next(iter(event.texts(_FROM)), event.found["reel"]),
+                name=next(iter(event.texts(_FROM)), event.found["reel"]).replace("\n", " "),
                 media=tuple(dict.fromkeys(name for name in names if name)),
                 timecodes=(event.found["src_in"], event.found["src_out"]),
                 mark=mark_of([*event.texts(_LOCATOR), *event.texts(_COMMENT)]),
@@ -125,7 +146,10 @@ def relink(data: bytes, links: Mapping[int, Link]) -> bytes:
         for at, text in event.comments:
             for pattern in (_FROM, _FILE):
                 if match := pattern.match(text):
-                    lines[at] = f"{match[1]}{link.name}{_end_of(text)}"
+                    key = match[1].rstrip("\r\n")
+                    lines[at] = f"{key}{' ' * key.endswith(':')}{link.name}{_end_of(lines[at])}"
+                    for rest in event.rests.get(at, ()):
+                        lines[rest] = ""
                     named |= pattern is _FROM
         if not named:
             lines[event.line] += f"* FROM CLIP NAME: {link.name}{end or chr(10)}"
@@ -168,5 +192,5 @@ def _events(lines: list[str]) -> list[_Event]:
                 f"line {at + 1} is an event that cannot be read: `{readable(line.strip()[:80])}`"
             )
         elif event is not None and line.strip():
-            event.comments.append((at, line))
+            event.add(at, line)
     return events
