@@ -1,5 +1,6 @@
 """Stages that go to another node and come back, by a real queue in a real PostgreSQL."""
 
+import gc
 import json
 import os
 import signal
@@ -133,6 +134,20 @@ def test_a_stage_that_is_under_way_while_the_database_restarts_is_not_taken_for_
     (done,) = farm.until(1)
     assert isinstance(done.event, Prepared)
     farm.until_empty()
+
+
+def test_a_stage_that_was_given_up_and_ends_all_the_same_is_no_error(farm, caplog):
+    begun, goes_on = threading.Event(), threading.Event()
+    farm.add("one", lambda it: begun.set() or (goes_on.wait(60) and well(it)))
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.hand_out(given())
+    assert begun.wait(patient(10))
+    assert farm.ask("DELETE FROM procrastinate_jobs RETURNING id")
+    goes_on.set()
+    farm.until(1)
+    farm.workers[0].stop()
+    gc.collect()
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
 
 
 def test_a_stage_whose_answer_was_lost_on_the_way_to_its_node_does_not_wait_for_that_nodes_end(

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from procrastinate import schema
 from procrastinate.connector import BaseConnector
-from procrastinate.exceptions import ProcrastinateException
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import sql
@@ -188,25 +188,28 @@ class _PatientManager(JobManager):
         """
         for job in await self.list_jobs_async(status=Status.DOING.value, worker_id=worker_id):
             if job.id not in self._had:
-                await super().finish_job(job, Status.FAILED, delete_job=True)
+                await self._finish(job, Status.FAILED, delete_job=True)
         self._is_unsure = False
 
     async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
         return await self._patiently(super().list_jobs_to_abort_async(queue), ())
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
-        finish = super().finish_job
-
-        async def finished() -> bool:
-            await finish(job, status, delete_job)
-            return True
-
         # A stage that ended and stays in the queue would be waited for by the next leader.
         while True:
-            if await self._patiently(finished(), instead=False):
+            if await self._patiently(self._finish(job, status, delete_job), instead=False):
                 self._had.discard(job.id)
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _finish(self, job: Job, status: Status, delete_job: bool) -> bool:
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ConnectorException as error:
+            # It is not there any more: the leader gave it up, or the answer to the last try was lost.
+            if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                raise
+        return True
 
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
