@@ -13,7 +13,7 @@ from clipspool.spool.root import Root
 from clipspool.system.atomic import (
     copy_bytes,
     is_temporary,
-    rename_new,
+    rename_over,
     sync_and_close,
     temporary_name,
     unlink,
@@ -53,8 +53,8 @@ class ServedFolder(Way):
                 with parcel.open() as source, self.root.create_in(temporary, folder) as target:
                     copy_bytes(source, target)
                     sync_and_close(target)
-                unlink(name, folder)
-                rename_new(temporary, folder, name, folder)
+                # The provider may be reading what another attempt put there.
+                rename_over(temporary, folder, name, folder)
             except BaseException:
                 with suppress(OSError):
                     unlink(temporary, folder)
