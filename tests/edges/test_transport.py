@@ -167,18 +167,38 @@ def test_an_address_that_no_provider_takes_is_known_before_the_upload(s3, bucket
     assert keys_in(s3) == before
 
 
-def test_a_clock_that_is_off_is_named_as_that(bucket, parcel, tmp_path):
-    class Skewed(Quiet):
+def store_that_says(status, code):
+    """Return a store that refuses all that is put there."""
+
+    class Store(Quiet):
         def do_PUT(self):
-            body = b"<Error><Code>RequestTimeTooSkewed</Code><Message>too large</Message></Error>"
+            body = f"<Error><Code>{code}</Code><Message>AWSAccessKeyId=an-id</Message></Error>".encode()
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(403)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-    with web(tmp_path, Skewed) as url:
+    return Store
+
+
+def test_a_clock_that_is_off_is_named_as_that(bucket, parcel, tmp_path):
+    with web(tmp_path, store_that_says(403, "RequestTimeTooSkewed")) as url:
         assert "this machine's clock" in bucket(endpoint=url).put(parcel()).message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (403, "QuotaExceeded", "its key is refused, or lacks the right (QuotaExceeded)"),
+        (400, "ExpiredToken", "it answers HTTP 400 Bad Request (ExpiredToken)"),
+        (503, "SlowDown", "it answers HTTP 503 Service Unavailable (SlowDown)"),
+        (413, "no code", "it answers HTTP 413 Payload Too Large"),
+    ],
+)
+def test_what_a_store_says_is_named_in_its_own_word(bucket, parcel, tmp_path, status, code, why):
+    with web(tmp_path, store_that_says(status, code)) as url:
+        assert bucket(endpoint=url).put(parcel()).message == f"the bucket clips takes no file: {why}"
 
 
 class Counted(FileIO):
@@ -248,6 +268,28 @@ def test_a_copy_in_a_served_folder_is_read_under_a_name_nobody_guesses(tmp_path,
     assert len(list(served.iterdir())) == 4
     way.tidy(time.time() + 3 * DAYS)
     assert sorted(p.name for p in served.iterdir()) == theirs
+
+
+def test_a_file_that_is_put_into_a_served_folder_again_is_there_all_the_time(tmp_path, parcel):
+    """The provider reads it at any moment: another attempt may put it there while a request is under way."""
+    (tmp_path / "served").mkdir()
+    way, sent, missed = ServedFolder.at(Root(tmp_path / "served"), "https://x", 9, NAMES), parcel(), []
+    way.put(sent)
+    (file,) = (tmp_path / "served").iterdir()
+    has_ended = threading.Event()
+
+    def look():
+        while not has_ended.is_set():
+            if not file.exists():
+                missed.append(1)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(200):
+        way.put(sent)
+    has_ended.set()
+    looking.join()
+    assert not missed
 
 
 def test_a_folder_that_is_gone_is_trouble_of_the_disk(tmp_path, parcel):

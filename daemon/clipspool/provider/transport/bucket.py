@@ -25,6 +25,9 @@ _WHY_LENGTH_MAX = 200
 _NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 """A proxy that is used for no address: where none is named, obstore would follow HTTPS_PROXY."""
 _DEEPEST = re.compile(r'(?:message|error): "([^"]+)"')
+_STATUS = re.compile(r"status code: (\d{3}[^:<]*)")
+_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+"""The store's own word for what is wrong, in the XML of its answer."""
 
 
 class NoObstore(Exception):
@@ -171,8 +174,12 @@ def _why(error: Exception) -> str:
         return "this machine's clock differs from the store's by too much"
     if isinstance(error, FileNotFoundError) or kind == "NotFoundError":
         return "there is no such bucket"
+    status, code = _STATUS.search(text), _CODE.search(text)
+    said = f" ({code[1]})" if code else ""
     if isinstance(error, PermissionError) or kind in {"PermissionDeniedError", "UnauthenticatedError"}:
-        return "its key is refused, or lacks the right"
+        return f"its key is refused, or lacks the right{said}"
+    if status:
+        return f"it answers HTTP {status[1].strip()}{said}"
     first, _, details = text.partition("\n")
     deepest = _DEEPEST.findall(details)
     return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
