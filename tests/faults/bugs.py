@@ -252,8 +252,8 @@ BUGS = {
         (
             (
                 "stages/runner.py",
-                '            return Probed("", seen.message)\n        is_signed',
-                '            return Probed(f".{kind}")\n        is_signed',
+                '            return Probed("", seen.message)\n        film',
+                '            return Probed(f".{kind}")\n        film',
             ),
         ),
         f"{PROMISES}::test_a_result_that_ends_early_without_a_length_is_not_taken_for_whole",
