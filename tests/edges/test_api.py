@@ -451,6 +451,13 @@ def test_a_prompt_is_enough_and_images_lie_beside(stage, api):
     assert "c.mp4" not in lying(stage)
 
 
+def test_a_quote_in_a_name_is_read_as_browsers_and_curl_write_it(stage, api):
+    sidecar = WINTER + "references = ['lo\"ok.png']\n"
+    fields = ("inbox", "bay"), ("sidecar", sidecar), ("reference", "lo%22ok.png", PNG)
+    assert api.send(*fields, ("file", "5%22 shot.mp4", CLIP)).json["path"] == '5" shot.mp4'
+    assert set(lying(stage)) == {'5" shot.mp4', '5" shot.mp4.toml', 'lo"ok.png'}
+
+
 def test_nothing_is_replaced_and_a_taken_name_gets_a_number(stage, api):
     (stage.home / "bay/SHOT.mp4").write_bytes(b"an editor's own")
     (stage.home / "bay/shot-2.mp4.toml").write_bytes(b"another's")

@@ -296,7 +296,9 @@ def test_logging_in_gives_a_session_that_only_this_site_can_use_until_it_is_ende
     session = {"Cookie": cookie.partition(";")[0]}
     assert web.post("/jobs/clip1/cancel", SAME | session).status == 303
     assert web.post("/logout", SAME | session).status == 303
-    assert web.post("/jobs/clip1/cancel", SAME | session).status == 401
+    refused = web.post("/jobs/clip1/cancel", SAME | session)
+    assert (refused.status, refused.text[:40]) == (401, "Not done: you are not logged in (any more). "[:40])
+    assert web.post("/logout", SAME | session).to == "/", "nothing is to be ended any more"
     session = {"Cookie": web.log_in()}
     stage.now += 13 * 3600
     assert web.post("/jobs/clip1/cancel", SAME | session).status == 401

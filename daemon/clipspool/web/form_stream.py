@@ -65,7 +65,8 @@ class _Events:
 
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
-        name, filename = options.get(b"name", b""), options.get(b"filename", b"")
+        name = options.get(b"name", b"")
+        filename = options.get(b"filename", b"").replace(b"%22", b'"')  # as browsers and curl write it
         if extended := _EXTENDED_NAME.search(self._disposition):
             filename = unquote_to_bytes(extended[1])
         if not name:

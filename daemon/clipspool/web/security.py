@@ -132,9 +132,13 @@ class AccessControl:
             return _said(
                 403, "The page is read-only: no token is set (`clipspool check` shows how to set one)."
             )
-        if not is_known and path != "/login":
+        if is_known or path in {"/login", "/logout"}:
+            return None
+        if is_program:
             return _said(401, "Log in first, or send the token as `Authorization: Bearer`.")
-        return None
+        return _said(
+            401, "Not done: you are not logged in (any more). Log in in another tab, go back, and try again."
+        )
 
     def is_our_host(self, host: str) -> bool:
         """Whether a Host header is a configured name, `localhost`, or an address."""
