@@ -18,7 +18,7 @@ from clipspool.web.api import films, jobs
 from clipspool.web.context import AccessRules, Token
 from edges.test_api import Api
 from fakes import RESULT, a_clip, a_job, a_task
-from pages import BEARER, TOKEN, Stage, clip_doors
+from pages import BEARER, FORM, TOKEN, Stage, clip_doors
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def hanging(stage, monkeypatch):
 
         monkeypatch.setattr(Root, name, hang)
 
-    def command(_do, arguments):
-        if arguments.get("inbox") == "away":
+    def command(do, arguments):
+        if do == "approve" or arguments.get("inbox") == "away":
             answers.wait(60)
         return []
 
@@ -89,6 +89,15 @@ def test_a_share_that_hangs_takes_no_thread_from_the_rest(stage, monkeypatch):
             assert web("GET", path, BEARER).status == 200, path
         assert Api(web).send(key="a new one").json["path"] == "shot.mp4"
         assert Api(web)("GET", f"uploads/{'0' * 32}").status == 404
+
+
+def test_monitors_are_answered_while_everybody_else_waits(stage, monkeypatch):
+    stage.add()
+    with hanging(stage, monkeypatch) as (web, others):
+        for _ in range(60):
+            others.submit(web, "POST", "/jobs/clip1/approve", FORM | BEARER, b"")
+        time.sleep(1)
+        assert [web("GET", path, BEARER).status for path in ("/metrics", "/healthz")] == [200, 200]
 
 
 @pytest.mark.parametrize("slow", ["LOOK_SECONDS", "FREE_SECONDS"])

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import anyio.to_thread
 import structlog
 import uvicorn
@@ -55,12 +56,16 @@ from clipspool.web.views import Views
 
 log = structlog.get_logger()
 
+_T = TypeVar("_T")
+
 _STOP_SECONDS = 3.0
 _UNTOLD_SECONDS = 5.0
 """How old the list of what waits for a person may be on a node that is not told of changes."""
 _READ_SECONDS = 1.0
 """How often such a node reads the journal for changes, while somebody follows them."""
 _CHANGED_MAX = 1000
+_MONITORS = 4
+"""Threads for metrics and health."""
 _HEAD_BYTES_MAX = 32_768
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,6 +85,7 @@ class PageServer:
         self._read_up_to: int | None = None
         """The newest event that was read for the streams, on a node that is not told of changes."""
         self._threads = InboxThreads(daemon.folders)
+        self._monitors: anyio.CapacityLimiter | None = None
         self._media = MediaRoutes(daemon, self._lookup, self._threads)
         self._films: Films | None = None
         if daemon.clips is not None:
@@ -135,14 +141,14 @@ class PageServer:
         ]
         if (metrics := daemon.metrics) is not None:
 
-            def show_metrics(_request: Request) -> Response:
-                return Response(metrics(), headers={"Content-Type": _PROMETHEUS})
+            async def show_metrics(_request: Request) -> Response:
+                return Response(await self._aside(metrics), headers={"Content-Type": _PROMETHEUS})
 
             routes.append(look("/metrics", show_metrics))
         if (health := daemon.health) is not None:
 
-            def show_health(request: Request) -> Response:
-                facts = health()
+            async def show_health(request: Request) -> Response:
+                facts = await self._aside(health)
                 if access.must_log_in and not may(request, Right.LOOK):
                     facts = {"ok": facts["ok"]}  # strangers learn no names of inboxes and folders
                 body = json.dumps(facts, default=str)
@@ -161,6 +167,12 @@ class PageServer:
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False  # to an `http:` address, also where a proxy ends TLS
         return app
+
+    async def _aside(self, look: Callable[[], _T]) -> _T:
+        """Look in threads of its own: monitors are answered also while all others wait for something."""
+        if self._monitors is None:  # it belongs to the loop that runs
+            self._monitors = anyio.CapacityLimiter(_MONITORS)
+        return await anyio.to_thread.run_sync(look, limiter=self._monitors)
 
     def _editors_pages(self, doors: ClipDoors | None, access: AccessRules) -> list[BaseRoute]:
         if self._films is None or doors is None:
