@@ -108,6 +108,7 @@ SLIPS = [
     ('references = ["a.png" "b.png"]', 1, "square brackets", 'references = ["a.png", "b.png"]'),
     ('references = ["a.png"\nseed = 1', 1, "square brackets", 'references = ["a.png"]'),
     ('references = ["refs\\look.jpg"]', 1, "a backslash", 'references = ["refs/look.jpg"]'),
+    ('prompt = "a \\ud83c\\udfac b"', 1, "the sign itself", 'prompt = "a \N{CLAPPER BOARD} b"'),
     ('references = ["refs\\new.jpg"]', 1, "a backslash", 'references = ["refs/new.jpg"]'),
     ("references:\n- winter.png\n- b.png", 1, "square brackets", 'references = ["winter.png", "b.png"]'),
     ("- prompt: x", 1, "begins with its key", 'prompt = "x"'),

@@ -23,6 +23,8 @@ _TIME = "a time is written with seconds and its zone: Z for UTC, or the hours ah
 _PLUS = re.compile(r"[\"']\s*\+\s*[\"']")
 _PREFIX = re.compile(r"[a-zA-Z]{1,2}([\"']).*\1$")
 _ESCAPE = re.compile(r'(?<!\\)(?:\\\\)*\\(?![btnfr"\\]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})')
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+"""How JSON writes an emoji, and TOML does not."""
 _EQUALS = re.compile(r"\s*(.*?)\s*=\s*(.*?)\s*$", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+(?:\s*\.\s*[A-Za-z0-9_-]+)*|\"[^\"]*\"|'[^']*'")
 _SEVERAL = re.compile(rf"(?<![\s,;|&])[\s,;|&]++(?=(?:{'|'.join((*KEYS, *SUB_KEYS))})[ \t]*=)")
@@ -183,6 +185,11 @@ def _value(key: str, value: str) -> Slip:
 
 def _quoted(key: str, value: str, right: str) -> Slip:
     quote = value[0]
+    if quote == '"' and _PAIR.search(value):
+        whole = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), value)
+        return Slip(
+            "JSON's two codes for one sign are not TOML: write the sign itself", right_line(key, whole)
+        )
     closed = re.match(r'"(?:[^"\\]|\\.)*"' if quote == '"' else r"'[^']*'", value)
     if closed is None or (quote == '"' and _ESCAPE.search(closed[0])):
         return Slip(_BACKSLASH, right)
