@@ -188,7 +188,8 @@ def _quoted(key: str, value: str, right: str) -> Slip:
     if quote == '"' and _PAIR.search(value):
         whole = _PAIR.sub(lambda pair: bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be"), value)
         return Slip(
-            "JSON's two codes for one sign are not TOML: write the sign itself", right_line(key, whole)
+            "two codes that begin with \\u cannot stand for one sign here: write the sign itself",
+            right_line(key, whole),
         )
     closed = re.match(r'"(?:[^"\\]|\\.)*"' if quote == '"' else r"'[^']*'", value)
     if closed is None or (quote == '"' and _ESCAPE.search(closed[0])):
