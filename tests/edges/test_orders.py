@@ -1,5 +1,6 @@
 """Orders from any node to the leader: taken up once, answered in their row; which inboxes a node reaches."""
 
+import errno
 import itertools
 import os
 import threading
@@ -8,6 +9,7 @@ from functools import partial
 
 import pytest
 from psycopg.types.json import Jsonb
+from structlog.testing import capture_logs
 
 import postgres
 from clipspool.farm.lease import Lease, ask
@@ -240,6 +242,23 @@ def test_an_inbox_that_cannot_be_reached_or_does_not_answer_is_not_seen():
     assert sight.names() == {"far"}
     now[0] = 11.0  # the look at it hangs
     assert sight.names() == frozenset()
+
+
+def test_a_node_says_once_why_it_does_not_reach_an_inbox():
+    troubles = ["it is not the inbox it was"] * 2 + ["", "stale"]
+
+    def look():
+        if why := troubles.pop(0):
+            raise OSError(errno.ENODEV, why)
+
+    sight = Sight({"bay": look})
+    with capture_logs() as said:
+        for _ in range(4):
+            sight.look("bay")
+    assert [(one["event"], one["inbox"], one["why"]) for one in said] == [
+        ("inbox_not_reached", "bay", "it is not the inbox it was"),
+        ("inbox_not_reached", "bay", "stale"),
+    ]
 
 
 def test_a_thread_for_each_inbox_looks_by_itself():

@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+
+import structlog
 
 from clipspool.system.process import start_thread
+
+log = structlog.get_logger()
 
 _LOOK_SECONDS = 5.0
 _HANGS_SECONDS = 10.0
@@ -27,6 +30,8 @@ class Sight:
         """Take a function for each inbox, by its name; it raises OSError where the inbox is not there."""
         self._looks, self._monotonic = dict(looks), monotonic
         self._seen_at: dict[str, float] = {}
+        self._why: dict[str, str] = {}
+        """Why an inbox is not reached, by its name."""
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -51,12 +56,18 @@ class Sight:
         return frozenset(name for name, at in seen_at if name in self._looks and now - at < _HANGS_SECONDS)
 
     def look(self, name: str) -> None:
-        """Look once; what is not there is not seen from now on."""
-        with suppress(OSError):
+        """Look once; what is not there is not seen from now on, and the log says why."""
+        try:
             self._looks[name]()
+        except OSError as error:
+            why = error.strerror or str(error)
+            if self._why.get(name) != why:
+                log.warning("inbox_not_reached", inbox=name, why=why)
+            self._why[name] = why
+            self._seen_at.pop(name, None)
+        else:
+            self._why.pop(name, None)
             self._seen_at[name] = self._monotonic()
-            return
-        self._seen_at.pop(name, None)
 
     def _run(self, name: str) -> None:
         while name in self._looks and not self._stopping.is_set():
