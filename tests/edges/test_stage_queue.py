@@ -38,6 +38,7 @@ class Other:
 
     sees: tuple = ("bay",)
     stages: tuple = ("prepare", "fetch", "finish")
+    lease_seconds: float = 0.0
 
 
 class Farm:
@@ -63,10 +64,10 @@ class Farm:
             assert self.changed.wait_for(lambda: len(self.done) >= count, patient(seconds)), self.done
         return self.done
 
-    def add(self, name, work, is_ending=lambda: False, **node):
+    def add(self, name, work, is_ending=lambda: False, beat_seconds=0.3, **node):
         other = Other(**node)
         queues = lambda: queues_of(other.stages, other.sees)  # noqa: E731
-        self.workers.append(StageWorker(self.conninfo, name, work, queues, 0.3, is_ending=is_ending))
+        self.workers.append(StageWorker(self.conninfo, name, work, queues, beat_seconds, is_ending=is_ending))
         self.workers[-1].start()
 
     def ask(self, statement):
@@ -148,6 +149,23 @@ def test_a_stage_that_was_given_up_and_ends_all_the_same_is_no_error(farm, caplo
     farm.workers[0].stop()
     gc.collect()
     assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+
+
+def test_a_node_whose_lease_is_longer_than_the_leaders_is_not_taken_for_lost(farm):
+    """While the lease is changed on one node after another; three such losses would set its clip aside."""
+    begun, goes_on = threading.Event(), threading.Event()
+    farm.others = [Other(lease_seconds=9.0)]
+    farm.add("one", lambda it: begun.set() or (goes_on.wait(60) and well(it)), beat_seconds=3.0)
+    farm.dispatch._stalled_seconds = 1.0
+    farm.dispatch.start(farm.hear)
+    farm.dispatch.hand_out(given())
+    assert begun.wait(patient(10))
+    time.sleep(5.0)
+    assert farm.done == []
+    goes_on.set()
+    (done,) = farm.until(1)
+    assert isinstance(done.event, Prepared)
+    farm.until_empty()
 
 
 def test_a_stage_whose_answer_was_lost_on_the_way_to_its_node_does_not_wait_for_that_nodes_end(

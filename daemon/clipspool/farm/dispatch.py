@@ -26,6 +26,7 @@ from clipspool.farm.queue import (
     kinds_of,
     make_tables,
     queue_of,
+    stalled_seconds,
 )
 from clipspool.jobs.assignments import Assignment, event_from_text
 from clipspool.jobs.events import Event, Postponed
@@ -192,9 +193,9 @@ class Dispatch:
         """Withdraw stages that no node will finish: the worker gave no sign of life, or none takes them."""
         given = dict(self._outstanding)
         manager = app.job_manager
-        stalled = await manager.get_stalled_jobs(
-            task_name=TASK, seconds_since_heartbeat=self._stalled_seconds
-        )
+        # A node whose lease is longer gives signs of life less often.
+        seconds = [self._stalled_seconds, *(stalled_seconds(one.lease_seconds) for one in self._others)]
+        stalled = await manager.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=max(seconds))
         stalled_ids = {job.id for job in stalled}
         queued = await _queued(app)
         # What ended before the list was read has its result there.

@@ -51,6 +51,8 @@ class Member:
     """The inboxes that it can reach."""
     stages: tuple[str, ...]
     has_page: bool
+    lease_seconds: float
+    """As this node has it: they should all have the same, but for a moment they may not."""
 
     @property
     def is_live(self) -> bool:
@@ -63,7 +65,7 @@ def members(connection: psycopg.Connection[Any]) -> list[Member]:
     return [_member(row) for row in ask(connection, "nodes")]
 
 
-_PLAIN = ("name", "host", "pid", "version", "epoch", "silent_seconds", "has_page")
+_PLAIN = ("name", "host", "pid", "version", "epoch", "silent_seconds", "has_page", "lease_seconds")
 
 
 def _member(row: Mapping[str, Any]) -> Member:
