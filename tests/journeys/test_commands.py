@@ -239,16 +239,19 @@ def test_naming_no_job_an_unknown_job_or_an_unknown_inbox_fails_with_a_sentence(
     bay.run_until_idle()
     for words in (
         ("show", "nope"),
-        ("cancel", "nope", "--yes"),
-        ("attach", "nope", "t", "--yes"),
+        ("cancel", "nope"),
+        ("attach", "nope", "t"),
         ("pause", "nope"),
-        ("retry", "nope", "--yes"),
-        ("approve", bay.job()["id"], "--yes"),
+        ("retry", "nope"),
+        ("approve", bay.job()["id"]),
+        ("cancel", bay.job()["id"]),
+        ("attach", bay.job()["id"], "t"),
     ):
         done = bay.call(*words)
         assert done.returncode == 1, words
         assert done.stderr.strip(), words
         assert "Traceback" not in done.stderr
+        assert "Aborted" not in done.stderr, "it asks about nothing that cannot be done"
     assert bay.call("retry").returncode == 2
 
 

@@ -7,6 +7,9 @@ import pytest
 
 @pytest.mark.parametrize("is_running", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_prune_shows_what_is_due_asks_and_removes_it_with_a_daemon_and_without(bay, is_running):
+    if not is_running:
+        bay.run_until_idle()
+        assert bay.told("prune") == {"dry_run": False, "inboxes": []}
     bay.configure(top="[retention]\ndone_days = 0\njournal_days = 0\n")
     bay.start()
     bay.drop("day/shot.mp4")

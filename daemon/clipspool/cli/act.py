@@ -56,12 +56,10 @@ def retry(
         say("No failed jobs." if not code else f"No failed jobs with a code that begins with {code}.")
         return
     chosen = [job for job in chosen if may_retry_or_release(job)]
-    if not chosen:  # nothing to ask about: the command says of each why it cannot be done
-        yes = True
     question = _asked("Run it again?" if len(chosen) == 1 else "Run these again?", chosen, "retry")
     if len(chosen) > 1 and not yes:
         question += balance_in_words(settings, price_of_all(chosen, "retry"))
-    _act(settings, "retry", question, yes=yes, ids=names, why=why)
+    _act(settings, "retry", question, yes=yes or not chosen, ids=names, why=why)
 
 
 @command()
@@ -80,9 +78,9 @@ def cancel(context: Context, jobs: Sequence[str], *, why: str, yes: bool) -> Non
     from clipspool.jobs.permissions import may_cancel
 
     with open_to_read(settings) as journal:
-        chosen = named(journal, jobs)
-    question = _asked(f"Cancel {', '.join(jobs)}?", [job for job in chosen if may_cancel(job)], "cancel")
-    _act(settings, "cancel", question, yes=yes, ids=list(jobs), why=why)
+        chosen = [job for job in named(journal, jobs) if may_cancel(job)]
+    question = _asked(f"Cancel {', '.join(jobs)}?", chosen, "cancel")
+    _act(settings, "cancel", question, yes=yes or not chosen, ids=list(jobs), why=why)
 
 
 @command()
@@ -97,9 +95,15 @@ def attach(context: Context, job: str, task_id: str, *, force: bool, why: str, y
     The provider is asked first; a task it does not know is not attached.
     """
     settings = context.settings("write")
-    question = f"Attach task {task_id} to job {job}? Its result will be delivered as this clip's."
-    consent(question, yes=yes)
     from clipspool.cli.client import OperatorCommands, operator_name
+    from clipspool.cli.offline import open_to_read
+    from clipspool.cli.which_jobs import named
+    from clipspool.jobs.permissions import may_attach
+
+    with open_to_read(settings) as journal:
+        is_possible = any(map(may_attach, named(journal, [job])))
+    question = f"Attach task {task_id} to job {job}? Its result will be delivered as this clip's."
+    consent(question, yes=yes or not is_possible)
 
     arguments: dict[str, Any] = {"job_id": job, "task_id": task_id, "by": operator_name()}
     arguments |= {"why": why, "force": force}
@@ -137,7 +141,7 @@ def approve(
     settings = context.settings("write")
     from clipspool.cli.offline import expect_inbox, open_to_read
     from clipspool.cli.which_jobs import concerned, held_in, names_of, of_timelines
-    from clipspool.jobs.permissions import is_held_for_approval, price_to_approve
+    from clipspool.jobs.permissions import is_held_for_approval, may_approve, price_to_approve
 
     with open_to_read(settings) as journal:
         expect_inbox(settings, journal, inbox)
@@ -154,6 +158,7 @@ def approve(
             "because the journal was put back from a backup."
         )
         return
+    yes = yes or not any(map(may_approve, chosen))
     if len(chosen) > 1 and not yes:
         question += balance_in_words(settings, price_to_approve(chosen))
     _act(settings, "approve", question, yes=yes, ids=names, why=why)
@@ -242,6 +247,7 @@ def _accept_restored(context: Context, inbox: str | None, *, yes: bool) -> None:
 
 
 def _act(settings: Settings, name: str, question: str, *, yes: bool, **arguments: Any) -> None:
+    """Ask, unless `yes`: also where nothing can be done, which is said of each job; then give the order."""
     consent(question, yes=yes)
     from clipspool.cli.client import OperatorCommands, operator_name
 

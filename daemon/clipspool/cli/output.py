@@ -68,7 +68,7 @@ def consent(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(f"{question}\nAborted. Use --yes to skip this question.")
-    if not click.confirm(question, default=False):
+    if not click.confirm(question, default=False, err=True):  # where the output goes into a file, it is seen
         fail("Aborted.")
 
 

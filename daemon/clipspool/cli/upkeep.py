@@ -30,6 +30,9 @@ def prune(context: Context, *, dry_run: bool, as_json: bool, yes: bool) -> None:
     from clipspool.cli.client import OperatorCommands
 
     if not retention_of(settings):
+        if as_json:
+            print_json({"dry_run": dry_run, "inboxes": []})
+            return
         say("[retention] keeps everything: set done_days, failed_days, journal_days or posters_days first.")
         return
     with OperatorCommands(settings) as operator:
