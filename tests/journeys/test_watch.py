@@ -23,11 +23,11 @@ LEAVES_SCREEN, SHOWS_CURSOR = b"\x1b[?1049l", b"\x1b[?25h"
 class Terminal:
     """A terminal of its own with a command in it; what it draws is kept."""
 
-    def __init__(self, bay, *words, columns=80, rows=40):
+    def __init__(self, bay, *words, columns=80, rows=40, **more):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        env = bay.env | {"TERM": "xterm-256color"}
-        env = {name: value for name, value in env.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+        env = {name: value for name, value in bay.env.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+        env |= {"TERM": "xterm-256color"} | more
         command = [*COMMAND, *words, "-c", str(bay.config)]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
@@ -132,3 +132,20 @@ def test_without_a_terminal_it_says_what_scripts_take(bay):
     done = bay.call("status", "--watch")
     assert done.returncode == 2
     assert "--json" in done.stderr
+
+
+def test_on_a_terminal_that_cannot_be_drawn_on_it_says_what_to_take_instead(bay, terminals):
+    """Nothing at all was shown there."""
+    terminal = terminals(bay, "status", "--watch", TERM="dumb")
+    assert terminal.process.wait(patient(20)) == 2
+    terminal._reader.join(patient(5))
+    assert b"--json" in terminal.drawn
+
+
+@pytest.mark.parametrize(("how", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_turns_colours_off_in_plain_lines_too(bay, terminals, how, is_coloured):
+    terminal = terminals(bay, "check", "--offline", **how)
+    assert terminal.process.wait(patient(20)) == 0
+    terminal._reader.join(patient(5))
+    assert b"settings" in terminal.drawn
+    assert (b"\x1b[" in terminal.drawn) == is_coloured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +40,8 @@ _STATES = (
 @click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C.")
 def status(context: Context, *, as_json: bool, watch: bool) -> None:
     """Show what clipspool is doing, what waits, and why."""
-    if watch and not sys.stdout.isatty():
-        raise click.UsageError("--watch needs a terminal; in scripts use --json")
+    if watch and (not sys.stdout.isatty() or os.environ.get("TERM") in {"dumb", "unknown"}):
+        raise click.UsageError("--watch needs a terminal that can be drawn on; in scripts use --json")
     # With --watch the first look may come before the daemon has ever run.
     need: Need = "find" if watch else "read"
     from clipspool.cli.which_journal import served_journal, why_broken

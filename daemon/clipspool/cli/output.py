@@ -24,7 +24,8 @@ def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print a line with secrets redacted; names that are not UTF-8 are escaped."""
     from clipspool.system.redaction import redact_words
 
-    click.echo(utf8(redact_words(text)) + end, err=err, nl=False)
+    color = False if os.environ.get("NO_COLOR") else None  # click looks only whether it is a terminal
+    click.echo(utf8(redact_words(text)) + end, err=err, nl=False, color=color)
 
 
 def utf8(text: str) -> str:
