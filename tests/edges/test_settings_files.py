@@ -274,6 +274,16 @@ def test_defaults_are_checked_as_a_sidecar_is(refused):
 def test_models_are_checked(refused):
     sentence = refused(INBOX + "[models.gen4_aleph]\ncredits_per_secnd = 1\n")
     assert "line 5: `models.gen4_aleph.credits_per_secnd` is an unknown key, did you mean" in sentence
+    sentence = refused(INBOX + '[models.m]\nfallback = "a"\ncredits_per_second = -1\nrunning_max = "x"\n')
+    for line, words in enumerate(
+        (
+            "`models.m.fallback` must be a list, in [ ]",
+            "`models.m.credits_per_second` must be at least 0",
+            "`models.m.running_max` must be a whole number, without quotes",
+        ),
+        5,
+    ):
+        assert f"line {line}: {words}" in sentence
 
 
 # --- the folders ------------------------------------------------------------------------------------------

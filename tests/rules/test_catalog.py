@@ -280,11 +280,11 @@ def test_single_keys_of_a_model_can_be_changed():
 @pytest.mark.parametrize(
     ("table", "loc", "words"),
     [
-        ({"credits_per_secnd": 1}, ("m", "credits_per_secnd"), "did you mean `credits_per_second`?"),
+        ({"credits_per_secnd": 1}, ("m", "credits_per_secnd"), "not permitted"),
         ({"credits_per_second": -1}, ("m", "credits_per_second"), "greater than or equal to 0"),
         ({"credits_per_second": True}, ("m", "credits_per_second"), "must be a number"),
         ({"endpoint": "../admin"}, ("m", "endpoint"), "match"),
-        ({"fields": ["sed"]}, ("m", "fields", 0), "must be"),
+        ({"fields": ["sed"]}, ("m", "fields", 0), "should be"),
         ({"seconds_min": 9, "seconds_max": 3}, ("m",), "has `seconds_min` above"),
         ({"ratios": ["16x9"]}, ("m", "ratios", 0), "match"),
         (3, ("m",), "must be a table"),

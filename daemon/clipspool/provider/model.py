@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -36,7 +35,7 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
 class BadModel(Exception):
-    """A `[models.NAME]` table cannot be used."""
+    """A `[models.NAME]` table cannot be used; what caused it are all mistakes, where pydantic found them."""
 
     def __init__(self, loc: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
@@ -127,11 +126,4 @@ def read_model(name: str, table: Mapping[str, Any]) -> Model:
         return Model(**table)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        if first["type"] == "extra_forbidden":
-            known = list(Model.model_fields)
-            close = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.6)
-            message = "is an unknown key" + (
-                f", did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
-            )
-        raise BadModel((name, *first["loc"]), message) from None
+        raise BadModel((name, *first["loc"]), first["msg"]) from error

@@ -26,6 +26,7 @@ from clipspool.app.settings.tables import (
     Word,
     database_address,
     few,
+    form,
     public_address,
     secret,
     some,
@@ -82,7 +83,7 @@ class ProviderSettings(SettingsTable):
     """Other addresses of the same account, used in this order while `base_url` is out of reach."""
     unreachable_seconds: Seconds = 60.0
     """How long it has to be out of reach before another is used, and in reach before it is used again."""
-    api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "2024-11-06"
+    api_version: Annotated[str, form("[A-Za-z0-9._-]{1,40}", "a version such as 2024-11-06")] = "2024-11-06"
     """Sent as `X-Runway-Version` [PROVIDER 1.1]."""
     api_key: Annotated[SecretStr, AfterValidator(secret)] | None = None
     """Never in this file: from the environment, a systemd credential or `api_key_file`."""

@@ -248,9 +248,13 @@ def _in_defaults(loc: Loc, table: Mapping[str, Any]) -> Iterator[Mistake]:
 
 def _in_models(models: Mapping[str, Any]) -> Iterator[Mistake]:
     from clipspool.provider.catalog import Catalog  # noqa: PLC0415 - most configurations name no model
-    from clipspool.provider.model import BadModel  # noqa: PLC0415
+    from clipspool.provider.model import BadModel, Model  # noqa: PLC0415
 
     try:
         Catalog.load(models)
     except BadModel as error:
-        yield Mistake(("models", *error.loc), error.message)
+        if isinstance(error.__cause__, ValidationError):
+            for one in translate(error.__cause__, Model):
+                yield Mistake(("models", error.loc[0], *one.loc), one.message)
+        else:
+            yield Mistake(("models", *error.loc), error.message)

@@ -24,6 +24,17 @@ def no_truth(value: Any) -> Any:
     return value
 
 
+def form(pattern: str, words: str) -> AfterValidator:
+    """Accept text of this form alone; `words` describe it."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return AfterValidator(check)
+
+
 def path(value: Path) -> Path:
     """Refuse a path that names no file or folder."""
     if "\0" in str(value) or str(value) in {"", "."}:

@@ -7,8 +7,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from clipspool.app.settings.tables import AnyPath, Number, Seconds, SettingsTable, public_address, secret
+from clipspool.app.settings.tables import (
+    AnyPath,
+    Number,
+    Seconds,
+    SettingsTable,
+    form,
+    public_address,
+    secret,
+)
 
+_bucket_name = form(
+    "[A-Za-z0-9][A-Za-z0-9._-]{1,254}", "a bucket's name: 2 to 255 letters, digits, `.`, `_` or `-`"
+)
 _WEEK_SECONDS = 7 * 86_400
 _served = partial(public_address, example="https://media.example.com/clipspool")
 _endpoint = partial(public_address, example="https://s3.example.com", is_public=False)
@@ -23,10 +34,15 @@ def _prefix(value: str) -> str:
 class BucketSettings(SettingsTable):
     """`[transport.bucket]`: a bucket of any S3-compatible store."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")]
+    name: Annotated[
+        str,
+        form(
+            "[A-Za-z0-9][A-Za-z0-9._-]{1,254}", "a bucket's name: 2 to 255 letters, digits, `.`, `_` or `-`"
+        ),
+    ]
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     """None for AWS."""
-    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "us-east-1"
+    region: Annotated[str, form("[A-Za-z0-9-]{1,64}", "a region such as us-east-1")] = "us-east-1"
     prefix: Annotated[str, AfterValidator(_prefix)] = "clipspool/"
     virtual_hosted: bool = False
     url_seconds: Seconds = 86_400.0
