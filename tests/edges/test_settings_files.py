@@ -97,6 +97,8 @@ def test_variables_that_others_name_after_us_are_passed_over(read):
             "must be a whole number",
         ),
         ("CLIPSPOOL_PROVIDER", CANARY, "must be JSON"),
+        ("CLIPSPOOL_HOOKS__BEFORE_SUBMIT", CANARY, 'must be JSON: a list as ["a", "b"]'),
+        ("CLIPSPOOL_INBOX__0__PATH", CANARY, "all inboxes are one list, as in CLIPSPOOL_INBOX=[{"),
         ("CLIPSPOOL_MODELS__GEN4_ALEPH__CREDITS_PER_SECND", CANARY, "did you mean `credits_per_second`?"),
     ],
 )

@@ -103,6 +103,9 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         if rest and section not in Settings.model_fields:
             hint = unknown((section,), Settings).message
             raise SettingsError(f"environment, {name}: `{section}` {hint}")
+        if section == "inbox" and rest:
+            one = f'{PREFIX}INBOX=[{{"path": "bay-1", "outbox": "bay-1-results"}}]'
+            raise SettingsError(f"environment, {name}: all inboxes are one list, as in {one}")
         if not rest and (meant := _meant(section)):
             raise SettingsError(f"environment, {name}: is no key, did you mean {PREFIX}{meant.upper()}?")
     if ours.keys() <= _NEEDED_MOST:
@@ -119,12 +122,17 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
         env_nested_delimiter="__",
         env_ignore_empty=True,
     )
-    reader.env_vars = {name.lower(): value for name, value in ours.items() if value}
+    given = {name.lower(): value for name, value in ours.items() if value}
+    name = ""
     try:
+        for name, value in given.items():
+            reader.env_vars = {name: value}
+            reader()
+        reader.env_vars = given
         values = reader()
-    except EnvError as error:
-        field = str(error).split('"')[1] if '"' in str(error) else ""
-        raise SettingsError(f"environment, {PREFIX}{field.upper()}: must be JSON") from None
+    except EnvError:
+        example = 'a list as ["a", "b"], a table as {"key": "value"}'
+        raise SettingsError(f"environment, {name.upper()}: must be JSON: {example}") from None
     for name in ("defaults", "models", "presets"):
         if name in values:
             values[name] = _decoded(values[name])
