@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import closing, contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_a_daemon_that_hangs_is_found_by_check_and_status_still_is_json(tmp_path
             assert _status(lambda: settings, None)["daemon"]["troubles"] == [
                 "the daemon runs, but does not answer"
             ]
+
+
+def test_of_a_daemon_that_may_not_be_asked_nothing_is_reported_and_check_passes_it_over(
+    tmp_path, monkeypatch
+):
+    def refuse(*_given, **_more):
+        raise control.CommandFailed("run this as the daemon's user") from PermissionError()
+
+    monkeypatch.setattr(control, "ask", refuse)
+    settings = SimpleNamespace(journal=SimpleNamespace(path=tmp_path / "j.db"), file=None)
+    with pytest.raises(control.CommandFailed, match="run this as"):
+        _status(lambda: settings, None)
+    assert list(look_at_daemon(settings)) == []
 
 
 def test_beside_a_daemon_that_hangs_no_clip_is_said_to_wait_for_one(tmp_path):

@@ -67,6 +67,8 @@ def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[st
         if (answer := ask_daemon(served or settings().journal.path, "status")) is not None:
             return dict(answer[0])
     except CommandFailed as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise  # nothing is known of a daemon that may not be asked
         troubles.append(str(error))
     from clipspool.cli.offline import without_daemon
 
