@@ -356,3 +356,24 @@ def test_no_copy_is_left_without_its_checksum(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         back_up(tmp_path / "journal.sqlite3", tmp_path / "copy")
     assert not list(tmp_path.glob("*copy*"))
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize("damage", ["newer", "locked"])
+def test_a_journal_that_cannot_be_copied_is_named_and_not_waited_for(tmp_path, monkeypatch, damage):
+    path = tmp_path / "journal.sqlite3"
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        backup, "_open", lambda file, mode: connect(f"file:{file}?mode={mode}", uri=True, timeout=0.1)
+    )
+    with closing(connect(tmp_path / "other", isolation_level=None)) as other:
+        with closing(connect(path)) as source:
+            source.backup(other)
+        other.execute("PRAGMA journal_mode = delete")
+        if damage == "newer":
+            other.execute("UPDATE alembic_version SET version_num = '9999'")
+        else:
+            other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalError, match=rf"^The journal {tmp_path}/other (was|cannot)"):
+            back_up(tmp_path / "other", tmp_path / "copy")
+    assert not list(tmp_path.glob("*copy*"))

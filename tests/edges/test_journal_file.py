@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from clipspool.cli.check.setup import look_at_journal
 from clipspool.jobs.model import State
 from clipspool.journal import Journal, JournalError, Lock, migrations, postgres, sqlite
+from clipspool.journal.backup import back_up
 from clipspool.journal.database import read_statements
 from clipspool.journal.sqlite import STATEMENTS
 from fakes import a_clip, a_job, a_request
@@ -415,11 +417,40 @@ def test_what_is_no_journal_is_refused(path):
     assert "clipspool recover" in refused(path)
 
 
+def test_a_journal_that_another_program_locks_is_not_blamed_on_its_disk(written, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **how: connect(*given, **how | {"timeout": 0.1}))
+    with closing(connect(written, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = delete")
+        other.execute("BEGIN EXCLUSIVE")
+        said = refused(written)
+        with pytest.raises(JournalError, match="Another program"):
+            Journal.read(written)
+    assert "Another program" in said
+    assert "disk" not in said
+
+
 def test_a_journal_of_a_newer_clipspool_is_refused(written):
     with sqlite3.connect(written) as beside:
         beside.execute("UPDATE alembic_version SET version_num = '9999'")
     beside.close()
     assert "newer clipspool (schema 9999" in refused(written)
+    with pytest.raises(JournalError, match=r"newer clipspool \(schema 9999.*use that version"):
+        Journal.read(written)
+    (found,) = (one for one in look_at_journal(written) if one.level == "bad")
+    assert "newer clipspool" in found.why
+
+
+def test_an_older_journal_is_read_once_a_start_has_converted_it_and_check_finds_nothing_wrong(path, tmp_path):
+    connection = sqlite3.connect(path)
+    connection.executescript(JOURNAL_0001.read_text("utf-8"))
+    connection.close()
+    with pytest.raises(JournalError, match=r"older clipspool .*`clipspool run` converts it"):
+        Journal.read(path)
+    assert [one.level for one in look_at_journal(path)] == ["ok"]
+    back_up(path, tmp_path / "copy")
+    Journal.open(path).close()
+    Journal.read(path).close()
 
 
 def test_where_there_is_no_journal_there_is_nothing_to_read(path):

@@ -88,7 +88,7 @@ def lock_journal(settings: Settings, *, gives_away: bool = False) -> Lock:
             make_for_owner(path, Lock(path).path)
         lock = Lock(path)
         if not lock.take(_LOCK_SECONDS):
-            raise CannotStart(f"Another clipspool (process {lock.holder()}) owns the journal {path}.")
+            raise CannotStart(f"Another clipspool{lock.who()} owns the journal {path}.")
     except OSError as error:
         raise CannotStart(_cannot_open(path, error)) from error
     try:

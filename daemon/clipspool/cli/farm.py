@@ -137,7 +137,7 @@ def import_(context: Context, *, file: Path | None) -> None:
         fail(f"There is no journal at {path}.")
     lock = Lock(path)
     if not lock.take():
-        fail(f"clipspool is running with the journal {path} (process {lock.holder()}): stop it first.")
+        fail(f"clipspool is running with the journal {path}{lock.who()}: stop it first.")
     try:
         refuse_mark(path)
         require_driver()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipspool.journal.files import JournalError, Lock, make_for_owner, make_home, sync
-from clipspool.journal.migrations import HEAD, version_of
+from clipspool.journal.migrations import OlderJournal, refuse_another, version_of
 from clipspool.system.atomic import NEW_FLAGS, Opened, rename_new
 
 _CHUNK = 1 << 20
@@ -53,10 +53,11 @@ def back_up(journal: Path, target: Path) -> Copied:
     os.close(os.open(part, NEW_FLAGS, 0o600))
     try:
         with closing(_open(journal, "ro")) as source, closing(_open(part, "rw")) as copy:
+            source.execute("PRAGMA schema_version").fetchone()  # `backup` waits for ever where it is locked
             source.backup(copy)
             copy.execute("PRAGMA locking_mode = exclusive").fetchall()  # a NAS may share no memory
             copy.execute("PRAGMA journal_mode = delete").fetchall()  # one file, whole by itself
-        copied = examine(part)
+        copied = examine(part, f"The journal {journal}")
         sync(part)
         _name(part, target)
     except sqlite3.DatabaseError as error:
@@ -84,8 +85,12 @@ def _clear_left(sums: Path, target: Path) -> None:
             sums.unlink()
 
 
-def examine(file: Path) -> Copied:
-    """Check a copy: its checksum where there is one, its pages, and its schema; raises JournalError."""
+def examine(file: Path, shown: str = "") -> Copied:
+    """Check a copy: its checksum where there is one, its pages, and its schema; raises JournalError.
+
+    `shown` is what errors call it; its path unless given.
+    """
+    shown = shown or str(file)
     with file.open("rb") as data:
         digest = hashlib.file_digest(data, "sha256").hexdigest()
     with suppress(FileNotFoundError):
@@ -101,15 +106,13 @@ def examine(file: Path) -> Copied:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             version = version_of(connection)
             if found != "ok" or version is None:
-                raise JournalError(f"{file} is damaged, or no journal of clipspool.")
-            if version > HEAD:
-                raise JournalError(
-                    f"{file} was written by a newer clipspool (schema {version}, here {HEAD})."
-                )
+                raise JournalError(f"{shown} is damaged, or no journal of clipspool.")
+            with suppress(OlderJournal):
+                refuse_another(shown, version)
             (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
             facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"{file} is damaged, or no journal of clipspool ({error}).") from error
+        raise JournalError(f"{shown} is damaged, or no journal of clipspool ({error}).") from error
     offset = int(facts.get("mark_offset", 0))
     identity = str(facts.get("id", "")).strip('"')
     return Copied(file.stat().st_size, digest, last + offset, identity, int(facts.get("restored", 0)))
@@ -128,7 +131,7 @@ def restore(file: Path, journal: Path) -> Path | None:
     if os.geteuid() == 0:
         make_for_owner(lock.path)
     if not lock.take():
-        raise JournalError(f"A daemon (process {lock.holder()}) uses the journal {journal}: stop it first.")
+        raise JournalError(f"A daemon{lock.who()} uses the journal {journal}: stop it first.")
     try:
         copied = examine(file)
         new = journal.with_name(f"{journal.name}.restoring")

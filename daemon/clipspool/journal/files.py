@@ -83,7 +83,7 @@ class Lock:
 
     def __init__(self, journal: Path) -> None:
         """Name the lock file beside the journal; `take` locks it."""
-        real = journal.resolve()  # under two names it is one journal
+        real = Path(os.path.realpath(journal))  # under two names it is one journal
         self.path = real.with_name(real.name + ".lock")
         self.was_excused = False
         """Whether the last owner ended because the journal could not be written, and not over a clip."""
@@ -142,6 +142,11 @@ class Lock:
         finally:
             os.close(fd)
         return None
+
+    def who(self) -> str:
+        """Name the holder for a sentence: ` (process 123)`; empty where it left no number."""
+        holder = self.holder()
+        return f" (process {holder})" if holder else ""
 
     def release(self) -> None:
         """Release the lock, if it is held."""

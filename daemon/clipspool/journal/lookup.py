@@ -101,7 +101,7 @@ class Lookup:
         """Open the journal as it is at one moment."""
         database = read_database(self._place)
         if database is None:
-            raise NoJournal(f"There is no journal at {self._place}.")
+            raise NoJournal(f"There is no journal at {self._place} yet; `clipspool run` creates it.")
         try:
             yield Look(database)
         finally:

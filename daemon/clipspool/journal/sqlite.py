@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from clipspool.journal.database import Database, Row, journal_statements, to_json
 from clipspool.journal.files import FileIdentity, JournalError, Lock, make_home, refuse_mark
-from clipspool.journal.migrations import HEAD, migrate, version_of
+from clipspool.journal.migrations import migrate, refuse_another, version_of
 from clipspool.system.process import closed_on_error
 
 _P = ParamSpec("_P")
@@ -36,9 +36,8 @@ _OF_THE_DISK = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
 }
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _from_json(columns: Mapping[str, str]) -> str:
@@ -92,11 +91,7 @@ class SQLiteDatabase(Database):
             with closed_on_error(_connect(path, how)) as connection:
                 _set(connection, _READER)
                 version = version_of(connection)
-                if version is not None and version != HEAD:
-                    raise JournalError(
-                        f"The journal {path} belongs to another version of clipspool (schema {version}, and "
-                        f"this one reads {HEAD}); an older one is taken over by `clipspool run`."
-                    )
+                refuse_another(f"The journal {path}", version)
         except sqlite3.DatabaseError as error:
             refuse_mark(path)
             raise _unreadable(path, error) from error
@@ -178,12 +173,18 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     )
 
 
+_LOCKED = "Another program, such as a backup or `sqlite3`, holds it: end that, and try again."
+
+
 def _advice(error: Exception) -> str:
     """Return what to do about a journal that cannot be opened.
 
     Without its journal a daemon does not know what was paid for, so only damage is a reason to set it aside.
     """
-    if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _BUSY:
+        return _LOCKED
+    if isinstance(error, OSError) or code in _OF_THE_DISK:
         return (
             "That need not be the file: leave it where it is, see to the disk it lies on (free room, rights, "
             "mount), and start clipspool again."
@@ -218,6 +219,8 @@ def _is_at_rest(path: Path) -> bool:
 
 def _unreadable(path: Path, error: sqlite3.DatabaseError) -> JournalError:
     """Name what keeps a reader out; a change that a crash cut short is ended by whoever may write."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_READONLY:
         return JournalError(f"The journal {path} was cut short in a change; `clipspool run` puts it right.")
-    return JournalError(f"The journal {path} cannot be read ({error}).")
+    more = f" {_LOCKED}" if code in _BUSY else ""
+    return JournalError(f"The journal {path} cannot be read ({error}).{more}")

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +22,9 @@ from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import folded
 from clipspool.intake.sidecar.keys import accepts
 from clipspool.jobs.faults import Fault
+from clipspool.journal import Journal, JournalError
 from clipspool.journal.files import SQLITE
+from clipspool.journal.migrations import OlderJournal
 from clipspool.provider.catalog import DEFAULT_MODEL, Catalog
 from clipspool.provider.protocol import Provider
 from clipspool.system import mounts
@@ -180,7 +183,7 @@ def look_at_journal(
     *,
     is_elsewhere: bool = False,
 ) -> Iterator[Finding]:
-    """Check that the journal is on a local disk and can be opened.
+    """Check that the journal is on a local disk, and can be read and written.
 
     `is_elsewhere`: it is in PostgreSQL, and only this machine's state is at the path.
     """
@@ -196,6 +199,9 @@ def look_at_journal(
     folder = next((parent for parent in path.parents if parent.is_dir()), Path("/"))
     try:
         trouble = _journal_trouble(path, folder, is_elsewhere=is_elsewhere)
+    except JournalError as error:
+        yield Finding("bad", what, str(error))
+        return
     except OSError as error:
         trouble = why_of(error)
     if trouble:
@@ -221,6 +227,10 @@ def _journal_trouble(path: Path, folder: Path, *, is_elsewhere: bool) -> str:
             return "is a journal of SQLite: copy it with `clipspool farm import`, or move it aside"
         if not is_elsewhere and head not in {b"", SQLITE}:
             return "is not a journal: some other file has its name"
+        if head == SQLITE:
+            with suppress(OlderJournal):  # the next start converts it
+                if (journal := Journal.read(path)) is not None:
+                    journal.close()
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"this user cannot write in {folder}"
     return ""

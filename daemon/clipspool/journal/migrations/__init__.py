@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from clipspool.journal.files import JournalError, sync
@@ -27,15 +27,31 @@ def version_of(connection: sqlite3.Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
+class OlderJournal(JournalError):
+    """A journal of an earlier version, which only a start converts."""
+
+
+def refuse_another(what: str, version: str | None) -> None:
+    """Raise JournalError for a journal of a newer version, OlderJournal for one of an older."""
+    if version is not None and version > HEAD:
+        raise JournalError(
+            f"{what} was written by a newer clipspool (schema {version}, this one knows {HEAD}): use that "
+            "version, or a copy from before its upgrade."
+        )
+    if version is not None and version < HEAD:
+        raise OlderJournal(
+            f"{what} is of an older clipspool (schema {version}, this one reads {HEAD}): `clipspool run` "
+            "converts it, and keeps a copy."
+        )
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Make a new journal's tables, or change an older one's; raises JournalError for a newer one."""
     version = version_of(connection)
     if version == HEAD:
         return
-    if version is not None and version > HEAD:
-        raise JournalError(
-            f"The journal {path} was written by a newer clipspool (schema {version}, this one knows {HEAD})."
-        )
+    with suppress(OlderJournal):
+        refuse_another(f"The journal {path}", version)
     if version is not None:
         _keep_copy(connection, path, path.with_name(f"{path.name}.before-{HEAD}"))
         reach("migrate-copied")
