@@ -355,7 +355,7 @@ def test_a_reader_says_that_a_crash_cut_the_first_change_short(path):
     script = (
         "import os, sqlite3, sys\n"
         "one = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "one.executescript('PRAGMA cache_size=1; CREATE TABLE t(x); BEGIN IMMEDIATE;')\n"
+        "one.executescript('PRAGMA cache_size=1; BEGIN IMMEDIATE; CREATE TABLE t(x);')\n"
         "one.executemany('INSERT INTO t VALUES (?)', [('x' * 4000,)] * 50)\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -415,6 +415,16 @@ def test_a_journal_with_a_flipped_page_is_refused(written, where):
 def test_what_is_no_journal_is_refused(path):
     path.write_bytes(b"something else" * 1000)
     assert "clipspool recover" in refused(path)
+
+
+def test_a_database_of_another_program_is_left_as_it_is(path):
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (id INTEGER)")
+    assert "another program" in refused(path)
+    with pytest.raises(JournalError, match="another program"):
+        Journal.read(path)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
 
 
 def test_a_journal_that_another_program_locks_is_not_blamed_on_its_disk(written, monkeypatch):

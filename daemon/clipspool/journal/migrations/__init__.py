@@ -19,10 +19,10 @@ HEAD = max(_SCRIPTS)
 
 
 def version_of(connection: sqlite3.Connection) -> str | None:
-    """Return the number of a journal's schema; None for a file that is still empty."""
-    query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
-    if connection.execute(query).fetchone() == (0,):
-        return None
+    """Return the number of a journal's schema; None for a file that is still empty, "" for no journal."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if "alembic_version" not in names:
+        return "" if names else None
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return None if found is None else str(found[0])
 
@@ -33,6 +33,8 @@ class OlderJournal(JournalError):
 
 def refuse_another(what: str, version: str | None) -> None:
     """Raise JournalError for a journal of a newer version, OlderJournal for one of an older."""
+    if version == "":
+        raise JournalError(f"{what} is a database of another program: name another `path` in [journal].")
     if version is not None and version > HEAD:
         raise JournalError(
             f"{what} was written by a newer clipspool (schema {version}, this one knows {HEAD}): use that "
