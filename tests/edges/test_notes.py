@@ -12,6 +12,7 @@ import pytest
 from clipspool.intake.notes import Notes, note_name, sentence, text_of
 from clipspool.jobs.model import Problem
 from clipspool.spool.root import Root
+from clipspool.system.atomic import name_of
 from inboxes import CLIP, SIDECAR, Bench
 
 
@@ -366,3 +367,34 @@ def test_a_note_under_its_final_name_is_not_left_cut_short(tmp_path, monkeypatch
     monkeypatch.setattr("clipspool.intake.notes.write_all", cut)
     Notes(Root(tmp_path), "bay").put("a.mp4", [Problem("one")])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def short_names(monkeypatch):
+    """Names as the encrypted folders of some NAS allow them."""
+
+    def refusing(call):
+        def called(path, *args, **more):
+            if isinstance(path, str) and len(os.fsencode(name_of(path))) > 143:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+            return call(path, *args, **more)
+
+        return called
+
+    for name in ("stat", "open", "mkdir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+@pytest.mark.usefixtures("short_names")
+def test_where_names_are_shorter_a_clip_is_accepted_and_has_its_note_all_the_same(bench):
+    good, bad = "g" * 136 + ".mp4", "b" * 136 + ".mp4"
+    bench.drop(good, sidecar=None)
+    bench.write("g" * 136 + ".toml", SIDECAR)
+    bench.drop(bad, sidecar=None)
+    bench.write("b" * 136 + ".txt", "seed = 5")
+    bench.settle()
+    bench.look(30.0)
+    assert bench.paths == [good]
+    assert bench.inbox.state == "watching"
+    assert "is a setting" in bench.note(note_name(bad).removesuffix(".problem.txt"))
+    assert len(list((bench.path / ".clipspool/work").iterdir())) == 1

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipspool.jobs.naming import NAME_BYTES_MAX, fitted, is_portable, marked, portable, shortened, units
+from clipspool.jobs.naming import (
+    NAME_BYTES_MAX,
+    SHORT_NAME_BYTES_MAX,
+    fitted,
+    is_portable,
+    marked,
+    portable,
+    shortened,
+    units,
+)
 
 NAMES = st.binary(min_size=1, max_size=300).map(os.fsdecode) | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=300
@@ -76,6 +85,7 @@ def test_a_fitted_name_keeps_its_end(name):
     for made in (fitted(name, ".error.toml"), marked(name, ".problem.txt")):
         assert len(os.fsencode(made)) <= NAME_BYTES_MAX
         assert made.endswith((".error.toml", ".problem.txt"))
+    assert len(os.fsencode(marked(name, ".problem.txt"))) <= SHORT_NAME_BYTES_MAX
 
 
 def test_two_long_names_stay_apart_by_their_mark():

@@ -139,7 +139,7 @@ class Notes:
         """
         name = note_name(name_of(path))
         note = join(parent(path), name)
-        is_there = note in self._written and (name in present or self._root.exists(note))
+        is_there = note in self._written and (name in present or self._text(note) is not None)
         if not is_there:
             self._written.pop(note, None)
         return not is_there

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 NAME_BYTES_MAX = 255
 """As most file systems count; NTFS allows 255 UTF-16 units, and 255 bytes of UTF-8 never hold more."""
+SHORT_NAME_BYTES_MAX = 143
+"""As the encrypted folders of some NAS count."""
 PATH_UNITS_MAX = 259
 """Windows opens paths of 260 UTF-16 units, the closing NUL counted, where nobody has changed its settings."""
 _TRIES_MAX = 10_000
@@ -59,9 +61,10 @@ def numbered(stem: str, end: str, between: str = "", spare: int = 0) -> Iterator
 
 def marked(name: str, end: str) -> str:
     """Return a name with an end; one that has to be shortened carries a hash, so that it stays unique."""
-    if len(os.fsencode(name + end)) <= NAME_BYTES_MAX:
+    if len(os.fsencode(name + end)) <= SHORT_NAME_BYTES_MAX:
         return name + end
-    return fitted(name, "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12] + end)
+    end = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12] + end
+    return fitted(name, end, NAME_BYTES_MAX - SHORT_NAME_BYTES_MAX)
 
 
 def units(text: str) -> int:

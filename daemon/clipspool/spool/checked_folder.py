@@ -29,6 +29,7 @@ from clipspool.system.atomic import (
     open_regular,
     parent,
     parts,
+    stat_entry,
     sync_folder,
 )
 
@@ -163,7 +164,7 @@ class CheckedFolder:
     def stat(self, rel: Rel) -> os.stat_result:
         """Stat without following a link."""
         with self.folder(parent(rel)) as fd:
-            return os.stat(name_of(rel), dir_fd=fd, follow_symlinks=False)
+            return stat_entry(name_of(rel), fd)
 
     def stat_if_there(self, rel: Rel) -> os.stat_result | None:
         """Stat without following a link; None where no entry has that name."""
@@ -180,7 +181,7 @@ class CheckedFolder:
         with suppress(FileNotFoundError, NotADirectoryError), self.folder(folder) as fd:
             for name in names:
                 with suppress(FileNotFoundError):
-                    os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    stat_entry(name, fd)
                     return True
         return False
 

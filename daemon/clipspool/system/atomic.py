@@ -218,6 +218,16 @@ def sync_folder(fd: int) -> None:
             raise
 
 
+def stat_entry(name: str, folder: int) -> os.stat_result:
+    """Stat an entry without following a link; to a name that is too long there is none, as for any other."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+
+
 def is_present(name: str, folder: int) -> bool:
     """Whether a name is in an open folder now, by its file server and not by a cache.
 
@@ -225,7 +235,7 @@ def is_present(name: str, folder: int) -> bool:
     """
     with Opened(os.open(".", FOLDER_FLAGS, dir_fd=folder)) as fresh:
         with suppress(FileNotFoundError):
-            os.stat(name, dir_fd=fresh, follow_symlinks=False)
+            stat_entry(name, fresh)
             return True
         return name in os.listdir(fresh)
 
