@@ -253,6 +253,9 @@ def test_naming_no_job_an_unknown_job_or_an_unknown_inbox_fails_with_a_sentence(
         assert "Traceback" not in done.stderr
         assert "Aborted" not in done.stderr, "it asks about nothing that cannot be done"
     assert bay.call("retry").returncode == 2
+    for order in ("approve", "retry"):
+        refused = bay.call(order, bay.job()["id"]).stderr
+        assert refused.startswith(f"{bay.job()['id']}: not done: it is delivered"), "there is nothing to ask"
 
 
 def test_a_bad_configuration_ends_with_78_and_one_sentence(bay):
