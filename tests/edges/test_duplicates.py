@@ -6,9 +6,10 @@ import pytest
 
 from clipspool.jobs.events import AnswerLost, Cancelled, Failed, JobHeld, Prepared, Reused, TaskSeen
 from clipspool.jobs.lifecycle import Stage
+from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Paid, State
 from clipspool.scheduler import commands as operator
-from fakes import RESULT, Desk, a_request
+from fakes import RESULT, Desk, a_clip, a_job, a_request
 
 S = State
 ASKED = Prepared("ab" * 32, 9, 1_000, 15.0, fingerprint="f1")
@@ -165,6 +166,24 @@ def test_what_was_cancelled_after_it_was_paid_for_is_not_paid_for_again_without_
         assert f"{'paid' if paid is Paid.YES else 'perhaps paid'}, and cancelled" in desk.job("clip2").reason
     else:
         assert desk.state("clip2") is S.DELIVERED
+
+
+@pytest.mark.parametrize("earlier", [a_job("clip1-v2", variant="_v2"), a_job("clip1-r2", version=2)])
+@pytest.mark.parametrize(("paid", "held"), [(Paid.NO, None), (Paid.UNKNOWN, Held.DUPLICATE)])
+def test_a_variant_or_version_that_was_perhaps_paid_for_is_not_paid_for_again_by_moving_its_clip_back(
+    desk, earlier, paid, held
+):
+    """Its note names the operator's order, and does not speak of moving it back."""
+    desk.shop.say[Stage.POLL].append(Failed(Error("INTERNAL", "it fell over", retryable=True)))
+    desk.shop.say[Stage.PREPARE].append(ASKED)
+    desk.scheduler.enqueue(Accepted(a_clip("clip1"), (earlier,)))
+    failed = desk.until(S.FAILED, earlier.id)
+    with desk.journal.turn():
+        desk.journal.record(failed, replace(failed, paid=paid), Failed(failed.error))
+    drop(desk, "clip2", request=PUT_BACK)
+    desk.turns(5, 60.0)
+    assert desk.job("clip2").held is held
+    assert desk.shop.paid == ([earlier.id] if held else [earlier.id, "clip2"])
 
 
 def test_a_clip_moved_back_is_held_all_the_same_where_another_got_its_result(desk):

@@ -81,9 +81,16 @@ class Comparison:
             near = self._journal.same_request(replace(job, fingerprint=other), self._fresh)
             found += [one for one in near if is_sent_alike(one.request, job.request)]
         if job.request.was_put_back:
-            # Its editor saw that it failed, and moved it back: no consent to pay for one that was charged.
-            found = [one for one in found if one.state not in _WITHOUT_RESULT or one.paid is Paid.YES]
+            found = [one for one in found if one.state not in _WITHOUT_RESULT or not _is_consent(one)]
         return found
+
+
+def _is_consent(one: Job) -> bool:
+    """Whether who moves back the clip of an ended job, perhaps paid for, agrees to pay: its note has said so.
+
+    Not of one that was charged; and of a variant, or a version, the note names the operator's order instead.
+    """
+    return one.paid is Paid.UNKNOWN and not (one.variant or one.is_again)
 
 
 def _verdict(job: Job, earlier: list[Job], choice: Duplicates) -> JobHeld | DuplicateFound:
