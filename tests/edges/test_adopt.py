@@ -140,6 +140,14 @@ def test_a_lost_journals_job_is_in_the_state_that_its_ledger_proves(bench, lines
     assert [job.state for job in one.jobs] == [state]
 
 
+@pytest.mark.parametrize("late", [INTENT, INTENT | {"number": None}, INTENT | {"number": 2}])
+def test_a_late_line_takes_a_lost_journals_count_of_requests_not_back(bench, late):
+    """Counted too low, the next request would be taken for one that this journal does not know."""
+    told(bench, INTENT | {"number": 2}, late)
+    (one,) = adoptable("bay", bench.bay.inbox, "j2", set(), none, {"j1"})
+    assert [job.task.number for job in one.jobs] == [3]
+
+
 def test_a_clip_whose_ledger_cannot_be_read_is_told_of_and_not_adopted(bench):
     (bench.work / "ledger.jsonl").write_bytes(b"\n" * ((16 << 20) + 1))
     found = survey("bay", bench.bay.inbox, "j1", set())

@@ -74,6 +74,19 @@ def test_where_the_provider_cannot_be_asked_it_says_so_and_asks_first(desk, stud
     assert (desk.state(), desk.job().held) == (State.RUNNING, Held.LOST)
 
 
+def test_force_needs_no_second_word_where_the_provider_cannot_be_asked(desk):
+    assert ordered(desk, None, force=True)["done"]
+    assert (desk.state(), desk.job().held) == (State.RUNNING, Held.LOST)
+
+
+def test_a_task_that_was_attached_unseen_is_attached_once_more_when_the_provider_knows_it(desk):
+    assert ordered(desk, Studio(), "task-9", force=True)["done"]
+    studio = Studio()
+    studio.looks["task-9"] = TaskLook(TaskStatus.RUNNING, "RUNNING")
+    assert ordered(desk, studio, "task-9")["done"]
+    assert (desk.state(), desk.job().held) == (State.RUNNING, None)
+
+
 def test_to_say_that_nobody_could_be_asked_does_not_pass_an_unknown_id(desk):
     assert ordered(desk, Studio(), unasked=True)["check"] == "missing"
 

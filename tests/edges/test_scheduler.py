@@ -25,6 +25,7 @@ from clipspool.jobs.events import (
 )
 from clipspool.jobs.faults import Fault, FaultOf
 from clipspool.jobs.lifecycle import Stage, recovered_ended
+from clipspool.jobs.limits import Limits
 from clipspool.jobs.messages import Accepted
 from clipspool.jobs.model import Error, Held, Missing, Paid, State
 from clipspool.jobs.records import Spend
@@ -332,6 +333,23 @@ def test_a_doubt_names_the_node_that_lost_its_lead_and_is_retried_only_once_that
     desk.turn(71)
     (answer,) = desk.order(lambda scheduler: operator.retry(scheduler, ["clip1"], "ann"))
     assert answer["done"]
+
+
+def test_a_doubt_of_another_node_than_the_one_that_lost_its_lead_is_retried_at_once(open_desk):
+    desk = in_doubt_of_a_frozen_node(open_desk)
+    desk.journal.close()
+    third = open_desk()
+    third.shop.hold(Stage.SUBMIT)
+    third.scheduler.begin(inboxes=["bay"], lost_lead=("west", 70.0))
+    (answer,) = third.order(lambda scheduler: operator.retry(scheduler, ["clip1"], "ann"))
+    assert answer["done"]
+
+
+def test_a_late_answer_is_nothing_for_a_job_that_was_cancelled_in_doubt_meanwhile(open_desk):
+    desk = in_doubt_of_a_frozen_node(open_desk)
+    desk.order(operator.cancel, ["clip1"], "ann")
+    desk.order(lambda scheduler: scheduler.cut_short.end_doubts({"clip1": TaskCreated("task-7")}))
+    assert (desk.state(), desk.job().task.task_id) == (S.CANCELLED, None)
 
 
 def test_an_answer_that_a_frozen_node_notes_late_ends_the_doubt(open_desk):
@@ -948,6 +966,41 @@ def test_a_cancel_that_comes_before_the_gate_withdraws_the_submission(desk):
     assert (desk.shop.paid, desk.state()) == ([], S.CANCELLED)
 
 
+def test_a_pause_that_comes_before_the_gate_withdraws_the_submission(desk):
+    desk.drop()
+    while not any(stage is Stage.SUBMIT for stage, _ in desk.shop.done):
+        desk.turn()
+    desk.scheduler.mailbox.sleep(5.0)
+    (ready,) = desk.scheduler.mailbox.receive()
+    desk.scheduler.call_soon(lambda scheduler: operator.pause(scheduler, None))
+    desk.scheduler.enqueue(ready)
+    desk.turns(4)
+    assert (desk.shop.paid, desk.state()) == ([], S.QUEUED)
+
+
+def test_a_job_that_is_run_again_is_cancelled_at_once_though_its_lost_task_is_just_polled(desk):
+    desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
+    desk.drop()
+    desk.turns(39, 60.0)
+    desk.shop.say[Stage.POLL].clear()
+    poll_hangs = desk.shop.hold(Stage.POLL)
+    desk.turns(2, 3600.0)
+    assert desk.shop.waiting[poll_hangs] == 1
+    for order in (operator.pause, operator.retry):
+        desk.order(order, *([None] if order is operator.pause else [["clip1"], "ann"]))
+    assert cancel(desk)["state"] == "cancelled"
+    desk.release(poll_hangs)
+
+
+def test_a_cancel_waits_for_no_delivery_into_an_inbox_that_is_not_configured_any_more(desk):
+    desk.shop.say[Stage.DELIVER].extend([OSError(errno.ENOSPC, "no room")] * 9)
+    desk.drop()
+    desk.until(S.FETCHED)
+    desk.turns(2)
+    desk.scheduler.allow((), Limits(inboxes=frozenset()))
+    assert cancel(desk)["state"] == "cancelled"
+
+
 def test_a_cancel_while_the_request_is_out_stops_the_task_it_made(desk):
     held = desk.shop.hold(Stage.SUBMIT)
     desk.drop()
@@ -1170,6 +1223,19 @@ def test_a_retried_clip_that_could_not_be_put_away_is_not_put_away_under_its_job
     desk.release(held)
     desk.until(S.RUNNING)
     desk.turns(10, 60.0)
+    assert desk.shop.retired == []
+
+
+def test_a_clip_whose_retirement_is_due_once_more_is_not_put_away_under_a_job_that_is_retried(desk):
+    desk.shop.say["retire"].append(OSError(errno.EACCES, "the folder is locked"))
+    desk.shop.say[Stage.SUBMIT].append(after_gate(Failed(Error("X", "refused"))))
+    desk.drop()
+    desk.until(S.FAILED)
+    desk.turns(4)
+    desk.shop.say[Stage.POLL].extend([RENDERS] * 1000)
+    desk.order(operator.retry, ["clip1"], "ann")
+    desk.until(S.RUNNING)
+    desk.turns(10, 600.0)
     assert desk.shop.retired == []
 
 

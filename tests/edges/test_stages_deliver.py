@@ -282,6 +282,21 @@ def test_a_text_alone_is_no_result_and_beside_a_film_it_is_one(bench, studio):
     assert [one.suffix for one in bring(bench, studio).results] == [".mp4", ".json"]
 
 
+def test_an_output_that_is_gone_from_the_work_folder_is_fetched_again(bench, studio):
+    studio.finish("task-1", Film(b"one"), Film(b"two"))
+    first = bring(bench, studio).results
+    (bench.work / first[0].file).unlink()
+    again = bring(bench, studio, job=replace(RENDERED, results=first), attempt="a2")
+    assert [one.file for one in again.results] == ["clip1.a2-1.mp4", "clip1.a1-2.mp4"]
+    assert in_work(bench) == {"clip1.a1-2.mp4": b"two", "clip1.a2-1.mp4": b"one"}
+
+
+def test_a_result_that_is_longer_than_was_announced_is_none(bench, studio):
+    studio.finish("task-1", Film(MOVIE + b"more", size=len(MOVIE)))
+    assert bring(bench, studio).code == "RESULT.CUT"
+    assert in_work(bench) == {}
+
+
 def test_a_job_that_is_to_end_fetches_nothing_more_and_gives_what_is_here(bench, studio):
     here = (Result("clip1-1.mp4", ".mp4", 1, "", number=1),)
     job = replace(RENDERED, cancel_by="ann", results=here, missing=(Missing(2, "HTTP 404"),))

@@ -14,6 +14,7 @@ from clipspool.jobs.lifecycle import Stage
 from clipspool.jobs.messages import Happened
 from clipspool.jobs.model import Held, Part, Result, State, part_id, plain
 from clipspool.jobs.splitting import part_jobs
+from clipspool.jobs.working import keep_to_oneself
 from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault, Probe
 from clipspool.provider.catalog import Catalog
@@ -21,9 +22,10 @@ from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
 from clipspool.spool.ledger import note, notes, parts_noted
 from clipspool.spool.recovery import survey
+from clipspool.stages.fit import Workbench
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.runner import StageRunner, Tools
-from clipspool.stages.split import JoinTools, join_results, record_parts
+from clipspool.stages.split import JoinTools, clip_part, cut_up, join_results, record_parts
 from clipspool.stages.submit import SubmitTools, submit
 from fakes import PROFILE, Bench, Film, Studio, a_request, a_task, always
 
@@ -123,6 +125,26 @@ def test_a_clip_that_changed_since_it_was_cut_is_not_sent_in_part(bench):
     done = prepare(part_jobs(bench.job, 0.0)[0], clip, bench.bay, tools, attempt="a1")
     assert isinstance(done, Failed)
     assert done.error.code == "CLIP.CHANGED"
+
+
+def test_a_clip_that_changed_since_it_was_cut_is_not_cut_anew_where_its_job_is_run_again(bench):
+    """Its other parts may be paid for, and show another film."""
+    (bench.work / "clip.mp4").write_bytes(b"another clip")
+    clip = replace(bench.clip, sha256="ab" * 32)
+    tools = PrepareTools(Decoder(), DEPOT, lambda _: None, lambda *_: None, time.time)
+    done = prepare(bench.job, clip, bench.bay, tools, attempt="a1")
+    assert done.error.code == "CLIP.CHANGED"
+
+
+def test_parts_are_entered_only_for_a_clip_with_the_date_that_was_read(bench):
+    os.utime(bench.work / "clip.mp4", ns=(0, bench.clip.mtime_ns + 1))
+    assert isinstance(record_parts(bench.job, bench.clip, bench.bay, always), Changed)
+    assert noted(bench) == []
+
+
+def test_a_job_that_is_run_again_keeps_the_parts_that_may_be_paid_for(bench):
+    workbench = Workbench(bench.bay, bench.clip, bench.job, "a1", None, keep_to_oneself)
+    assert cut_up(workbench, None, None, None) == tuple(map(clip_part, PARTS))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,13 @@ from faults.bugs import PACKAGE, TREE, copied
 
 PATH = {
     "clipspool.stages.submit": ("stages_submit", "scheduler"),
+    "clipspool.stages.prepare": ("stages_prepare", "stages_submit"),
+    "clipspool.stages.changed": ("stages_prepare", "stages_split", "source_changed"),
+    "clipspool.stages.poll": ("stages_submit",),
+    "clipspool.stages.fetch": ("stages_deliver",),
+    "clipspool.stages.deliver": ("stages_deliver",),
+    "clipspool.stages.reuse": ("stages_reuse",),
+    "clipspool.stages.split": ("stages_split", "parts"),
     "clipspool.provider.runway.post": ("runway", "wire"),
     "clipspool.provider.runway.refusals": ("whose_fault", "answers", "runway"),
     "clipspool.provider.runway.answers": ("answers", "runway"),
@@ -39,6 +46,9 @@ PATH = {
     "clipspool.jobs.splitting": ("splitting", "parts"),
     "clipspool.scheduler.loop": ("scheduler", "scheduler_machine"),
     "clipspool.scheduler.parts": ("parts",),
+    "clipspool.scheduler.commands": ("scheduler", "parts", "attaching"),
+    "clipspool.scheduler.cut_short": ("scheduler",),
+    "clipspool.scheduler.dedup": ("duplicates", "scheduler"),
     "clipspool.scheduler.recorder": ("scheduler", "duplicates", "parts"),
     "clipspool.scheduler.short_of_credits": ("short_of_credits",),
     "clipspool.provider.addresses": ("addresses", "gateway", "follows"),
@@ -55,6 +65,7 @@ PATH = {
     "clipspool.system.moves": ("moves", "files", "claim"),
     "clipspool.spool.claims": ("claim", "stages_retire", "adopt"),
     "clipspool.spool.workfolder": ("claim", "moves", "stages_retire", "adopt", "inbox"),
+    "clipspool.spool.recovery": ("adopt", "stages_retire"),
     "clipspool.spool.handover": ("neighbours", "adopt"),
 }
 """Where a wrong line costs money or a clip, and the names of the rules and edges that stand nearest."""
