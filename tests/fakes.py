@@ -280,7 +280,16 @@ class Desk:
     """A scheduler on a real journal with a fake workshop, turned by hand: after a turn all answers are in."""
 
     def __init__(
-        self, path, *, inboxes=("bay",), pace=PACE, clock=None, shop=None, opens=Journal.open, **limits
+        self,
+        path,
+        *,
+        inboxes=("bay",),
+        pace=PACE,
+        clock=None,
+        shop=None,
+        opens=Journal.open,
+        node="",
+        **limits,
     ):
         self.clock = clock or Clock()
         self.shop = shop or Workshop()
@@ -292,6 +301,7 @@ class Desk:
             pace=pace,
             now=self.clock,
             passed=lambda: self.clock.passed,
+            node=node,
         )
         self.scheduler.allow(inboxes, Limits(**limits))
         self._signs = queue.SimpleQueue()

@@ -21,9 +21,9 @@ def start(tmp_path, monkeypatch):
     desks = []
     clock = Clock()
 
-    def start(*, boot="one boot", asked=(), is_excused=False):
+    def start(*, boot="one boot", asked=(), is_excused=False, node=""):
         monkeypatch.setattr(suspects.Suspects.__init__, "__defaults__", (lambda: boot,))
-        desks.append(Desk(tmp_path, clock=clock))
+        desks.append(Desk(tmp_path, clock=clock, node=node))
         desks[-1].scheduler.begin(asked, is_excused=is_excused)
         if asked:  # nothing of it has left
             desks[-1].scheduler.call_soon(lambda scheduler: scheduler.cut_short.settle({"clip1": NotSent()}))
@@ -192,6 +192,19 @@ def test_a_machine_that_went_down_counts_for_nobody(start):
     for boot in ("two", "three", "four"):
         die(start, Stage.PREPARE, boot=boot)
     assert start(boot="five").job().held is None
+
+
+def test_a_node_that_lost_its_lead_to_another_on_its_machine_counts_for_nobody(start):
+    """It was frozen, perhaps, or cut off from the database; a node that died counts when it leads again."""
+    die(start, Stage.PREPARE, "clip1", node="a")
+    for node in ("b", "a", "b"):
+        die(start, Stage.PREPARE, node=node)
+    desk = start(node="a")
+    assert desk.job().held is None
+    desk.journal.close()
+    for _ in range(3):
+        die(start, Stage.PREPARE, node="b")
+    assert start(node="b").job().held is Held.POISON
 
 
 def test_a_stage_that_passes_clears_a_clip_for_the_next(start):

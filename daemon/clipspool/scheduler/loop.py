@@ -78,7 +78,7 @@ class Scheduler(Recorder):
             journal, self.workers, self.in_flight, self.restore_guard.allows, self.hooks.must_ask
         )
         self.pauses = self.picker.pauses
-        self.suspects = Suspects(journal)
+        self.suspects = Suspects(journal, node)
         self.cut_short = CutShort(
             journal, self.owners, self.suspects, self.in_flight.__contains__, self.record_and_cancel
         )

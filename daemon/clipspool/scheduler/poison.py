@@ -32,10 +32,14 @@ _UNDECIDED = State.SUBMITTING
 class Suspects:
     """What was in flight when the process crashed, and how often. For the scheduler's thread."""
 
-    def __init__(self, journal: Journal, boot: Callable[[], str] = boot_id) -> None:
-        """`boot` returns the machine's boot id: a machine that went down is no clip's fault."""
+    def __init__(self, journal: Journal, node: str, boot: Callable[[], str] = boot_id) -> None:
+        """`node` is this one's name in a farm; `boot` returns the machine's boot id.
+
+        That a machine went down is no clip's fault. Nor is it that another node lost its lead: perhaps it was
+        frozen or cut off, and no other knows.
+        """
         self._journal = journal
-        self._boot = boot()
+        self._boot = f"{boot()} {node}".strip()
         self._noted: dict[str, str] = {}
         self._lost = CrashCounter()
         kept = dict(journal.fact(_COUNTED) or {})
