@@ -81,6 +81,25 @@ def test_a_transaction_in_which_a_statement_failed_is_no_commit(journal):
     assert journal.fact("paused") is None
 
 
+def test_what_follows_a_failed_statement_is_said_to_fail_for_the_same_reason(driver, journal):
+    """A full disk, for one: the log said no more than that the transaction was aborted."""
+    journal._database._connection.execute(b"SET lock_timeout = '20ms'")
+
+    def change():
+        with journal.turn():
+            with suppress(JournalUnreachable):
+                journal.set_fact("paused", ["*"])
+            journal.set_fact("brake", {})
+
+    with connect_beside(driver.address) as other, other.transaction():
+        other.execute("LOCK TABLE facts")
+        with pytest.raises(JournalUnreachable, match="lock timeout"):
+            change()
+    with journal.turn():
+        journal.set_fact("brake", {"at": 1})
+    assert journal.fact("brake") == {"at": 1}
+
+
 def test_a_journal_has_one_writer(driver, journal, monkeypatch):
     monkeypatch.setattr("clipspool.journal.postgres._OWNERSHIP_SECONDS", 0.0)
     with pytest.raises(JournalError, match="Another clipspool writes the journal"):

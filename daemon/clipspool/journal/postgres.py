@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
+from psycopg.errors import InFailedSqlTransaction
 from psycopg.pq import TransactionStatus
 
 from clipspool.journal.database import Address, Database, Fence, Row, journal_statements
@@ -78,6 +79,8 @@ class PostgresDatabase(Database):
         self._connection: psycopg.Connection = connection
         self._is_reader = is_reader
         self._fence = fence
+        self._failed: JournalError | None = None
+        """Why the open transaction cannot go on, where a statement of it failed."""
 
     @classmethod
     def open(cls, address: Address, fence: Fence | None = None) -> Self:
@@ -116,7 +119,7 @@ class PostgresDatabase(Database):
 
     def run_many(self, name: str, rows: Sequence[Row]) -> None:
         """Run a statement once for each row, in one step."""
-        with translated(self._address):
+        with self._translated():
             self._connection.cursor().executemany(STATEMENTS[name], rows)
 
     def _answer(self, name: str, values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
@@ -124,11 +127,26 @@ class PostgresDatabase(Database):
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
     def _execute(self, name: str, values: Mapping[str, Any]) -> psycopg.Cursor[tuple[Any, ...]]:
-        with translated(self._address):
+        with self._translated():
             if self._is_reader and self._connection.info.transaction_status is TransactionStatus.IDLE:
                 # All answers are of one moment, until `rollback`.
                 self._connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ")
             return self._connection.execute(STATEMENTS[name], values)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise what the world did as JournalError: for all statements of a transaction what the first met.
+
+        A caller may swallow that, and the server says of those that follow no more than that it was.
+        """
+        try:
+            with translated(self._address):
+                yield
+        except JournalError as error:
+            if self._failed is not None and isinstance(error.__cause__, InFailedSqlTransaction):
+                raise type(self._failed)(str(self._failed)) from error
+            self._failed = error
+            raise
 
     # --- transactions ---------------------------------------------------------------------------------------
 
@@ -138,6 +156,7 @@ class PostgresDatabase(Database):
         Also where the fence says that this process may write no more. Then nothing can be written any more: a
         caller may swallow the error, as the scheduler does for an operator's command, and go on in its turn.
         """
+        self._failed = None
         with translated(self._address), closed_on_error(self._connection):
             cursor = self._connection.execute(b"BEGIN; SELECT number FROM journal_schema")
             cursor.nextset()
