@@ -586,7 +586,7 @@ def test_the_thread_that_notes_ends_after_what_it_has_to_write(bench):
 def test_a_task_that_is_not_followed_again_is_not_noted_when_its_job_is_run_again(bench):
     """Were the journal lost then, the failed task would be followed in place of what the order asks for."""
     again = replace(bench.job, task=a_task(), paid=Paid.UNKNOWN)
-    notes_of = LedgerNotes(lambda _inbox: bench.bay, "j1", lambda work: work())
+    notes_of = LedgerNotes(lambda: {bench.job.inbox: bench.bay}, "j1", lambda work: work())
     notes_of.on_news(Happened(replace(again, state=State.FAILED), again, on.Retried("ann")))
     assert [line["what"] for line in notes(bench.bay.inbox, "clip1")] == ["retried"]
 
