@@ -14,9 +14,9 @@ CLICKS = "aevalsrc='{}':d=2:s=48000"
 CLICK = "if(lt(mod(t,1),0.02),0.8*sin(2*PI*1000*t),0)"
 
 
-def finished(decoder, clips, source, folder):
+def finished(decoder, clips, source, folder, **part):
     with clips("plain.mp4").open("rb") as made, source.open("rb") as original:
-        wanted = finish_plan(decoder.verify(made.fileno()), decoder.verify(original.fileno()))
+        wanted = finish_plan(decoder.verify(made.fileno()), decoder.verify(original.fileno()), **part)
         target = folder / f"finished.{wanted.container}"
         with target.open("w+b") as destination:
             done = decoder.finish(made.fileno(), original.fileno(), destination.fileno(), wanted)
@@ -99,3 +99,22 @@ def test_sound_that_a_broadcast_damaged_comes_along_around_the_damage(decoder, c
     source.write_bytes(data)
     target, _ = finished(decoder, clips, source, tmp_path)
     assert clicks_in(target)[0] == pytest.approx(0, abs=0.06)
+
+
+def test_the_first_sound_is_kept_where_a_pause_precedes_it_before_the_first_picture(decoder, clips, tmp_path):
+    source = tmp_path / "fragments.mp4"
+    sound = ["-f", "lavfi", "-i", CLICKS.format(CLICK)]
+    coded = [*H264, "-bf", "2", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"]
+    run(["ffmpeg", "-v", "error", *PICTURES, *sound, *coded, str(source)])
+    target, _ = finished(decoder, clips, source, tmp_path)
+    assert clicks_in(target) == [pytest.approx(0, abs=0.02), pytest.approx(1, abs=0.02)]
+
+
+def test_the_coded_sound_of_a_part_is_where_its_pictures_are_also_of_an_avi_that_counts_packets(
+    decoder, clips, tmp_path
+):
+    source = tmp_path / "adpcm.avi"
+    sound = ["-f", "lavfi", "-i", CLICKS.format(f"{CLICK}|{CLICK}"), "-ar", "44100"]
+    run(["ffmpeg", "-v", "error", *PICTURES, *sound, "-c:v", "mjpeg", "-c:a", "adpcm_ima_wav", str(source)])
+    target, _ = finished(decoder, clips, source, tmp_path, start_seconds=0.6, seconds=1.0)
+    assert clicks_in(target) == [pytest.approx(0.4, abs=0.006)]

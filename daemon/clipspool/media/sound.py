@@ -167,6 +167,7 @@ class _Copied:
         self._step = ceil(1 / (self._base * SAMPLES_PER_SECOND))
         self._earliest = -(1 << 62)  # any time at first: sound may begin before the pictures
         self._is_cut = part.start_seconds > 0
+        self._packet = round(Fraction(stream.codec_context.frame_size, stream.rate or 1) / self._base)
         self.end = None if part.seconds is None else round((begin + Fraction(part.seconds)) / base)
 
     def add(self, packet: Packet) -> Iterator[Packet]:
@@ -179,6 +180,10 @@ class _Copied:
         packet.pts = max(packet.pts * self._times - self._begin, packet.dts)
         self._earliest = packet.dts + self._step
         packet.duration = (packet.duration or 0) * self._times
+        if self._packet and packet.pts + self._packet < 0 <= packet.pts + packet.duration:
+            # A pause follows, up to the first picture: players skip as many samples, and lose later ones.
+            packet.pts = packet.dts = -self._packet
+            packet.duration = self._packet
         packet.time_base = self._base
         packet.stream = self._made
         yield packet
@@ -205,6 +210,7 @@ class _Coded:
         start = f"{float(begin):.6f}"
         length = "" if part.seconds is None else f":duration={part.seconds:.6f}"
         self._chain = (
+            ("asettb", "1/sr"),  # an AVI counts packets, which is too coarse for the rest
             ("atrim", f"start={start}{length}"),
             ("asetpts", f"PTS-({start}/TB)"),
             ("aresample", f"{made.rate}:async=1:min_hard_comp={GAP_SECONDS_MIN}:first_pts=0"),
