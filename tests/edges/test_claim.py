@@ -97,6 +97,27 @@ def test_what_is_exchanged_while_the_work_folder_is_made_is_not_taken_for_what_w
     assert (tmp_path / "precious.mp4").read_bytes() == b"precious"
 
 
+def test_while_it_is_unknown_what_became_of_a_claim_no_other_one_is_begun(bench, monkeypatch):
+    """Each leaves a work folder, and a disk may be broken for long."""
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    bench.drop("a.mp4")
+    with monkeypatch.context() as patched:
+        patched.setattr("clipspool.spool.claims._bring_in", broken)
+        patched.setattr("clipspool.spool.claims.is_claimed", broken)
+        bench.settle()
+        for _ in range(4):
+            bench.look(30.0)
+        assert len(work_folders(bench)) == 1
+        assert "it will be tried again" in bench.note("a.mp4")
+    bench.look(30.0)
+    bench.look(30.0)
+    assert bench.paths == ["a.mp4"]
+    assert len(work_folders(bench)) == 1
+
+
 def test_a_node_that_leads_no_more_claims_nothing(bench):
     """It could not record the clip, and the next leader has read the work folders already."""
     bench.leads = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -73,6 +74,9 @@ class Acceptance:
 
         Raises Known for one that was accepted before, from an inbox that is only read.
         """
+        path = ready.pairing.clip
+        if any(manifest.clip.path == path for manifest in self._unsure.copy()):
+            raise OSError(errno.EAGAIN, "it is not known yet what became of an earlier try")
         for _ in range(_IDS_TRIED_MAX):
             manifest = self._manifest(ready)
             self._unsure.append(manifest)
