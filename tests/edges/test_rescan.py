@@ -1,5 +1,6 @@
 """Rescans of a folder on a local disk: names are read again only where one came or went."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -74,6 +75,24 @@ def test_a_name_that_comes_goes_or_gets_another_file_is_noticed_by_the_next_resc
     (bay.path / "day/lone5.mp4").unlink()
     assert bay.rescan() == ["lone5"]
     assert bay.rescan() == []
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOENT])
+def test_a_file_that_could_not_be_looked_at_for_a_moment_is_seen_again_though_no_name_changed(
+    bay, monkeypatch, code
+):
+    real = os.stat
+
+    def failing(path, *args, **more):
+        if str(path).startswith("pair"):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", failing)
+        assert bay.rescan() == ["pair"]
+    assert bay.rescan() == ["pair"]
+    assert {entry.name for entry in bay.tree.folders["day"].entries("pair")} == {"pair.mp4", "pair.mp4.toml"}
 
 
 def test_a_folder_whose_times_were_set_back_does_not_hide_a_new_name(bay):

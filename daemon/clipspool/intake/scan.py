@@ -159,6 +159,7 @@ class Folder:
             try:
                 seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:
+                self._mark = None
                 self._drop({name} & self._kinds.keys())
             else:
                 self._settling.see(name, stamp_or_not_regular(seen), now)
@@ -191,6 +192,7 @@ class Folder:
             except OSError:
                 if name in self.below | self.bundles | self.pauses | self.settings_folders:
                     return affected, False
+                self._mark = None  # the disk may have failed only now: all names are read again
                 if self._settling.see(name, None, now):
                     affected.add(name)
                 affected |= self._drop({name} & self._kinds.keys())
