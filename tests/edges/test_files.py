@@ -130,6 +130,24 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(root, path, monke
         root.read("ledger", 2)
 
 
+def test_what_was_done_counts_although_the_held_root_cannot_be_closed(root, monkeypatch):
+    """What a stage returned was lost over it, and with it the id of a paid task."""
+    real = os.close
+
+    def close(fd):
+        real(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def work():
+        with root.held():
+            with root.folder() as fd:
+                os.fstat(fd)
+            monkeypatch.setattr(os, "close", close)
+            return "the id of a paid task"
+
+    assert work() == "the id of a paid task"
+
+
 def test_a_held_root_is_opened_once_and_closed_at_the_end(root, path):
     (path / "below").mkdir()
     with root.held():
