@@ -89,7 +89,9 @@ class Farm:
 
 
 @pytest.fixture
-def farm(request):
+def farm(request, monkeypatch):
+    # A notice that comes while a worker begins to listen is lost: it need not wait long for its next look.
+    monkeypatch.setattr(worker, "POLL_SECONDS", 1.0)
     name = f"queue_{abs(hash(request.node.nodeid)) % 10**8}_{os.getpid()}"
     farm = Farm(postgres.shared().schema(name))
     yield farm
@@ -283,8 +285,8 @@ def test_a_fault_a_bug_and_a_folder_or_database_that_is_gone_come_back_as_such(f
 
 
 def test_a_node_that_begins_no_more_gives_back_what_nobody_took(farm, monkeypatch):
-    monkeypatch.setattr(dispatch, "_LOOK_FOR_LOST", 0.02)
     monkeypatch.setattr(dispatch, "_LOOK_SECONDS", 0.1)
+    farm.dispatch = Dispatch(farm.conninfo, lambda: farm.others, stalled_seconds=0.5)
     farm.dispatch.start(farm.hear)
     farm.dispatch.hand_out(given())
     farm.others = []

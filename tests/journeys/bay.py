@@ -182,12 +182,15 @@ class Bay:
 
     def until(self, is_so, seconds=15, what="it happens"):
         end = time.monotonic() + patient(seconds)
+        asked = time.monotonic()
         while not (found := is_so()):
             if time.monotonic() > end:
                 raise TooLateError(f"not within {patient(seconds):g} s: {what}\n{self.lately()}")
             if self.daemon is not None and self.daemon.poll() is not None and not is_so():
                 raise TooLateError(f"the daemon ended before: {what}\n{self.lately()}")
-            time.sleep(0.02)
+            # What is asked by commands, say, must not keep the processor from what is waited for.
+            time.sleep(min(max(0.02, time.monotonic() - asked), 0.5))
+            asked = time.monotonic()
         return found
 
     def lately(self):

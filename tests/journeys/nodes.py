@@ -85,10 +85,11 @@ class Farm:
         return self.nodes[self.leader]
 
     def until(self, is_so, seconds=30):
-        end = time.monotonic() + patient(seconds)
+        end, asked = time.monotonic() + patient(seconds), time.monotonic()
         while not is_so():
             assert time.monotonic() < end, self.lately()
-            time.sleep(0.05)
+            time.sleep(min(max(0.05, time.monotonic() - asked), 0.5))
+            asked = time.monotonic()
 
     def until_retired(self, count, seconds=60):
         retired = "SELECT 1 FROM clips WHERE retired_at IS NOT NULL"

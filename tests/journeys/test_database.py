@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,9 @@ def test_commands_say_in_a_sentence_that_a_table_is_locked(bay, schema):
     assert bay.stop() == 0
     with bay.database[0].connect(schema) as beside, beside.transaction():
         beside.execute("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
-        for words in (("farm",), ("status",), ("pause",)):
-            done = bay.call(*words)
+        with ThreadPoolExecutor() as at_once:  # each waits for seconds
+            said = list(at_once.map(bay.call, ("farm", "status", "pause")))
+        for done in said:
             assert (done.returncode, done.stdout) == (1, "")
             assert re.fullmatch(
                 r"The journal in postgresql:\S+ does not answer \(canceling .* lock timeout.*\)\.\n",
