@@ -1,6 +1,8 @@
 """Commands, with a running daemon and without one."""
 
+import os
 import re
+import subprocess
 import time
 import tomllib
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from faults.oracle import Oracle
+from journeys.bay import COMMAND
 
 STATUS = {"daemon", "provider", "journal", "inboxes", "jobs", "spend", "lanes"}
 JOB = {
@@ -298,6 +301,20 @@ def test_init_gives_a_configuration_that_check_accepts(bay):
     bay.config = folder / "config.toml"
     done = bay.call("check", "--offline", XDG_STATE_HOME=str(bay.home / "state"), HOME=str(bay.home))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_init_that_fails_leaves_no_half_of_a_configuration(bay, tmp_path):
+    bad = os.fsencode(tmp_path) + b"/bad\xff"
+    done = bay.call("init", os.fsdecode(bad), config=False)
+    assert (done.returncode, "not valid UTF-8" in done.stderr) == (1, True)
+    assert not os.path.exists(bad)  # noqa: PTH110 - a path of bytes
+    full = tmp_path / "full"
+    full.mkdir()
+    words = ["prlimit", "--fsize=99", *COMMAND, "init", full]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{full / 'config.toml'} cannot be written: File too large" in done.stderr
+    assert list(full.iterdir()) == []
 
 
 def test_the_drop_in_leaves_the_services_journal_where_the_unit_keeps_it(bay):

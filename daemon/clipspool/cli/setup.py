@@ -56,6 +56,18 @@ def _literal(path: Path) -> str:
     return json.dumps(str(path), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a new file whole, or none: half of one would keep the next try from it."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 @clipspool.command()
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 @asks_nothing
@@ -65,19 +77,20 @@ def init(folder: Path) -> None:
     here = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps links
     inbox, outbox = here / "bay-1", here / "bay-1-results"
     try:
+        # Absolute, so that the file may be put elsewhere: /etc/clipspool/config.toml for the service.
+        text = _START.format(inbox=_literal(inbox), outbox=_literal(outbox)).encode()
+    except UnicodeEncodeError:
+        fail(f"The path {str(here)!a} is not valid UTF-8, so a configuration file cannot name it.")
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        with config.open("x") as file:
-            # Absolute, so that the file may be put elsewhere: /etc/clipspool/config.toml for the service.
-            file.write(_START.format(inbox=_literal(inbox), outbox=_literal(outbox)))
+        _write_new(config, text)
         for made in (inbox, outbox):
             made.mkdir(exist_ok=True)
         example = folder / "sidecar.example.toml"
         if not example.exists():
-            example.write_text(_SIDECAR)
-    except FileExistsError:
-        fail(f"{config} already exists; nothing was changed.")
-    except UnicodeEncodeError:
-        fail(f"The path {str(here)!a} is not valid UTF-8, so a configuration file cannot name it.")
+            _write_new(example, _SIDECAR.encode())
+    except FileExistsError as error:
+        fail(f"{error.filename} already exists; nothing was changed.")
     except OSError as error:
         fail(f"{error.filename or folder} cannot be written: {error.strerror}.")
     say(f"Created {config}, {folder / 'bay-1'} and {folder / 'bay-1-results'}.")
