@@ -222,6 +222,20 @@ def test_a_clip_is_judged_with_the_timeline_that_shows_it_as_when_it_is_accepted
     assert "the timeline `cut.edl` shows it, and it has a sidecar of its own: remove one of the two" in found
 
 
+def test_files_that_are_too_long_get_a_sentence(home, check, film):
+    long = 'prompt = "x"\n' + "#" * 70_000
+    (found,) = lines(check("bay/shot.toml", long))
+    assert "is larger than 64 KiB" in found
+    check("bay/cut.edl", EDL)
+    check("bay/A001_C003.mp4", film)
+    (found,) = lines(check("bay/cut.edl.toml", long))
+    assert "is larger than 64 KiB" in found
+    fill(home / "bay/seq")
+    (found,) = lines(check("bay/seq.toml", long))
+    assert "is larger than 64 KiB" in found
+    assert check("bay/seq.toml", 'prompt = "x"').source == home / "bay/seq", "it is the folder's"
+
+
 @pytest.mark.parametrize(
     ("name", "todo"), [("cut.edl", "correct or remove"), ("reel.aaf", "export it as OTIO")]
 )

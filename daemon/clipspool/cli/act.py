@@ -168,7 +168,9 @@ def _approval(chosen: Sequence[Job], journal: Journal) -> str:
     """Return the question before jobs are approved: what they cost, and what their clips cost so far."""
     timelines = sorted({job.request.timeline_name for job in chosen} - {""})
     which = "it" if len(chosen) == 1 else "these"
-    jobs = f"the jobs of {', '.join(timelines)}" if timelines else which
+    from clipspool.system.redaction import readable
+
+    jobs = f"the jobs of {', '.join(map(readable, timelines))}" if timelines else which
     question = _asked(f"Approve {jobs}?", chosen, "approve")
     spent = sum(journal.clip_cost(clip_id).spent for clip_id in {job.clip_id for job in chosen})
     return question + (f" About {spent:,.10g} credits were already spent on the same clips." if spent else "")

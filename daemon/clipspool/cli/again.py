@@ -81,6 +81,7 @@ def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str) -> No
     """
     settings = context.settings("write")
     from clipspool.cli.client import OperatorCommands, operator_name
+    from clipspool.system.redaction import readable
 
     with OperatorCommands(settings) as operator:
         answers = operator.do("choose", ids=list(jobs), by=operator_name(), why=why, undo=undo)
@@ -90,7 +91,7 @@ def choose(context: Context, jobs: Sequence[str], *, undo: bool, why: str) -> No
         elif undo:
             say(f"{answer['id']} is not chosen any more.")
         else:
-            say(f"{answer['id']} is chosen: {', '.join(answer['names'])}")
+            say(f"{answer['id']} is chosen: {', '.join(map(readable, answer['names']))}")
     if not all(answer["done"] for answer in answers):
         sys.exit(EXIT_FAILED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200
 WIDE = 110
 """From this many columns on a table has room for a reason beside its other columns."""
+_STEERING = re.compile("\x1b(?!\\[[0-9;]*m)|[\0-\b\v-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All control characters but line breaks, tabs and colours."""
 EXIT_FAILED = 1
 EXIT_CONFIG = 78
 
 
 def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
-    """Print a line with secrets redacted; names that are not UTF-8 are escaped."""
+    """Print lines with secrets redacted; what is not UTF-8 is escaped, and what would steer the terminal."""
     from clipspool.system.redaction import redact_words
 
+    text = _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
     color = False if os.environ.get("NO_COLOR") else None  # click looks only whether it is a terminal
     click.echo(utf8(redact_words(text)) + end, err=err, nl=False, color=color)
 

@@ -125,6 +125,8 @@ def check(
     if files:
         _check_files(context, files, inbox, as_json=as_json)
         return
+    if inbox is not None:
+        raise click.UsageError("--inbox is about files: name them too, or leave it out")
     from clipspool.cli.check import is_fit, look
 
     if systemd:
@@ -152,6 +154,7 @@ def check(
 def _check_files(context: Context, files: Sequence[Path], name: str | None, *, as_json: bool) -> None:
     settings = context.settings("none")
     from clipspool.cli.check.files import FileChecker, lines, total
+    from clipspool.system.redaction import readable
 
     inbox = next((one for one in settings.inbox if one.name == name), None)
     if name is not None and inbox is None:
@@ -169,7 +172,7 @@ def _check_files(context: Context, files: Sequence[Path], name: str | None, *, a
                 continue
             mark, color = _MARKS["bad" if found.quote.problems else "warn" if found.held else "ok"]
             first, *more = lines(found)
-            say(f"{click.style(mark, fg=color)}  {found.file}: {first}")
+            say(f"{click.style(mark, fg=color)}  {readable(found.file)}: {first}")
             for line in more:
                 say(f"    {line}")
     if not as_json and (sum_ := total(every)):

@@ -59,12 +59,14 @@ def _show(report: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
+    from clipspool.system.redaction import readable
+
     verb = "would be removed" if report["dry_run"] else "removed"
     for inbox in report["inboxes"]:
         parts = list(_parts(inbox))
         say(f"{inbox['name']}: {', '.join(parts)} {verb}." if parts else f"{inbox['name']}: nothing is due.")
         for left in inbox["left"]:
-            say(f"  left: {left} is not the file that was put there")
+            say(f"  left: {readable(left)} is not the file that was put there")
         if inbox["trouble"]:
             say(f"  not looked through: {inbox['trouble']}")
 

@@ -15,7 +15,7 @@ from stat import S_ISREG
 from typing import Any
 
 from clipspool.app.build import rules_of
-from clipspool.app.quoting import Quoter, read_prompt
+from clipspool.app.quoting import Quoter, head_of, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
 from clipspool.cli.check.gathered import TimelinesAbove, quote_pictures, quote_timeline, timeline_of
@@ -24,7 +24,7 @@ from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.sequences import ONLY_READ
-from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
+from clipspool.intake.sidecar.parse import parse, parse_prompt
 from clipspool.intake.sidecar.presets import finder
 from clipspool.intake.timeline_cuts import NO_TIMELINES, why_twice
 from clipspool.intake.types import Rules
@@ -143,6 +143,9 @@ class FileChecker:
         answer = _paired(root, rules, Names(rules.extensions, rules.ignore), folder, name)
         clip = join(folder, answer.name if isinstance(answer, Waits) else answer.clip)
         is_there, has_own = root.exists(clip), isinstance(answer, Matched) and bool(answer.companions)
+        pictures = join(folder, split_suffix(name)[0])
+        if not is_there and root.is_folder(pictures) and pictures_of(root.names(pictures)):
+            return self._folder(path, inbox, root, rules, pictures)
         timeline, doubt = "", ""
         if is_there and inbox.source != "keep":
             timeline, doubt = self._timelines.showing(root, rules, clip)
@@ -191,7 +194,7 @@ class FileChecker:
                 root,
                 rules,
                 clip,
-                root.read(sidecar, BYTES_MAX + 1) if match.sidecar else b"",
+                head_of(root, sidecar) if match.sidecar else b"",
                 opened.enter_context(root.open(clip)) if root.exists(clip) else None,
                 sidecar_name=sidecar if match.sidecar else "",
                 below=(read_prompt(root, join(folder, match.prompt)),) if match.prompt else (),
@@ -236,8 +239,7 @@ def _trouble(real: Path) -> str:
 
 
 def _settings_in(root: Root, rel: str, kind: Kind) -> Quote:
-    with root.open(rel) as file:
-        data = file.read(BYTES_MAX + 1)
+    data = head_of(root, rel)
     is_prompt = kind is Kind.FOLDER_PROMPT
     layer = parse_prompt(data, rel) if is_prompt else parse(data, rel, is_own=False)
     return Quote(problems=layer.problems)
@@ -287,8 +289,8 @@ def _heading(checked: Checked) -> str:
     if not checked.clip:
         return "no clip lies beside it yet"
     if not media.get("seconds"):
-        return checked.clip
-    return f"{checked.clip}, {media['seconds']:.4g} s, {media['width']}x{media['height']}"
+        return readable(checked.clip)
+    return f"{readable(checked.clip)}, {media['seconds']:.4g} s, {media['width']}x{media['height']}"
 
 
 def _of_job(job: QuotedJob, *, has_clip: bool) -> Iterator[str]:
