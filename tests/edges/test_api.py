@@ -1052,6 +1052,18 @@ def test_the_sidecar_of_a_waiting_clip_is_mended_where_it_is_shown(stage, api):
         assert api("PUT", "sidecar", save | {"path": path, "text": WINTER}).status == 404
 
 
+def test_a_sidecar_that_is_far_too_large_is_replaced_as_any_other(stage, api):
+    bay = stage.home / "bay"
+    (bay / "shot.mp4").write_bytes(CLIP)
+    (bay / "shot.toml").write_text("#" * 300_000)
+    stage.waiting = [{"path": "shot.mp4", "reason": "too large", "since": "x", "problem": True}]
+    shown = api("GET", "sidecar?inbox=bay&path=shot.mp4").json
+    assert (shown["path"], len(shown["text"])) == ("shot.toml", 256 << 10)
+    saved = {"inbox": "bay", "path": "shot.mp4", "version": shown["version"], "text": WINTER}
+    assert api("PUT", "sidecar", saved).status == 200
+    assert (bay / "shot.toml").read_text() == WINTER
+
+
 @pytest.mark.parametrize("moment", ["quoted", "replaced"])
 def test_a_sidecar_that_is_saved_as_its_clip_is_accepted_does_not_stay_behind(
     stage, api, monkeypatch, moment
