@@ -343,6 +343,24 @@ def test_the_demo_tells_the_whole_journey(bay):
     assert (bay.home / "demo" / "bay-1-results" / "street.mp4").stat().st_size > 1000
 
 
+def test_the_demo_keeps_away_from_folders_in_use(bay):
+    """It would replace a real configuration, and drop its clip into a real inbox: it is paid for there."""
+    before = bay.config.read_bytes()
+    done = bay.call("demo", "--keep", str(bay.home), config=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{bay.home} is not empty" in done.stderr
+    assert bay.config.read_bytes() == before
+    done = bay.call("demo", "--keep", str(bay.config / "x"), config=False)
+    assert (done.returncode, "cannot be used: Not a directory" in done.stderr) == (1, True)
+    assert bay.call("demo", "--render-seconds", "-1", config=False).returncode == 2
+
+
+def test_the_sandbox_says_at_once_that_its_ledger_cannot_be_written(bay):
+    done = bay.call("sandbox", "--port", "0", "--ledger", str(bay.home / "nowhere/ledger"), config=False)
+    assert done.returncode == 1
+    assert "nowhere/ledger cannot be written: No such file or directory" in done.stderr
+
+
 @pytest.mark.slow
 def test_an_editors_pause_holds_clips_and_queue_and_every_surface_says_what_to_remove(bay):
     bay.start()

@@ -20,7 +20,7 @@ from clipspool.media.decoder import Decoder
 from clipspool.media.facts import MediaFault
 from clipspool.reporting.status import job_json
 from clipspool.system import mounts
-from runway_sandbox import Options, Render, serve
+from runway_sandbox import Options, serve
 
 _WAIT_SECONDS = 90.0
 _LOOK_SECONDS = 0.15
@@ -33,21 +33,21 @@ class DemoFailed(OperatorError):
     """The demo stopped before its end; the message says where."""
 
 
-def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
+def run_demo(folder: Path | None, options: Options, say: Say) -> None:
     """Make a clip, drop it with a sidecar, follow it to its result; raises DemoFailed.
 
     `folder` is kept; None makes a temporary one, which is kept too so that the result can be viewed.
     """
     if why := mounts.missing_proc():
         raise DemoFailed(why)
-    home = Path(tempfile.mkdtemp(prefix="clipspool-demo-")) if folder is None else folder.absolute()
-    inbox, outbox = home / "bay-1", home / "bay-1-results"
-    for made in (inbox, outbox):
-        made.mkdir(parents=True, exist_ok=True)
+    try:
+        home, inbox, outbox = _make_folders(folder)
+    except OSError as error:
+        raise DemoFailed(f"{error.filename} cannot be used: {error.strerror}.") from error
     say(f"Folder of this demo: {home}")
     say(f"  {inbox.name}/           the inbox: editors drop clips here")
     say(f"  {outbox.name}/   the outbox: results appear here\n")
-    with serve(Options(render=Render.REAL, render_seconds=render_seconds)) as box:
+    with serve(options) as box:
         say(f"1. The sandbox, a local stand-in for the provider's API, runs at {box.base_url}")
         config = _write_config(home, box.base_url)
         with _daemon(config, home) as daemon:
@@ -66,6 +66,18 @@ def run_demo(folder: Path | None, render_seconds: float, say: Say) -> None:
         say(f"     {line}")
     source = tomllib.loads(paper.read_text())["result"]["source"]
     say(f"\nThe source is in {inbox / '_done' / source}. Look around, then delete {home}.")
+
+
+def _make_folders(folder: Path | None) -> tuple[Path, Path, Path]:
+    home = Path(tempfile.mkdtemp(prefix="clipspool-demo-")) if folder is None else folder.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    # Money: beside a real configuration it would replace that, and drop its clip into a real inbox.
+    if any(home.iterdir()):
+        raise DemoFailed(f"{home} is not empty: name a new folder, or an empty one.")
+    inbox, outbox = home / "bay-1", home / "bay-1-results"
+    inbox.mkdir()
+    outbox.mkdir()
+    return home, inbox, outbox
 
 
 def _write_config(home: Path, base_url: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +16,20 @@ from clipspool.cli.output import fail, say
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Run it in this folder and keep it; without this, in a temporary folder.",
+    help="Run it in this new or empty folder; without this, in a temporary one.",
 )
 @click.option("--render-seconds", default=4.0, show_default=True, help="How long the sandbox renders.")
 @click.pass_obj
 def demo(_context: Context, *, keep: Path | None, render_seconds: float) -> None:
     """Run one clip through clipspool on this machine, with no API key and at no cost."""
     from clipspool.cli.demo import run_demo
+    from runway_sandbox import Options, Render
 
-    run_demo(keep, render_seconds, say)
+    try:
+        options = Options(render=Render.REAL, render_seconds=render_seconds)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    run_demo(keep, options, say)
 
 
 @clipspool.command()
@@ -100,8 +106,16 @@ def sandbox(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
+        if ledger is not None:
+            ledger.open("a").close()
+    except OSError as error:
+        fail(f"{ledger} cannot be written: {error.strerror}.")
+    try:
         run(
             options, ready=lambda url: say(f"The sandbox runs at {url} (any API key works). Ctrl-C stops it.")
         )
     except OSError as error:
-        fail(f"The sandbox cannot listen at {host}:{port}: {error.strerror}.")
+        why = (
+            os.strerror(code) if (code := error.errno or 0) > 0 else error.strerror
+        )  # asyncio says all twice
+        fail(f"The sandbox cannot listen at {host}:{port}: {why}. Choose another --port, or --host.")
