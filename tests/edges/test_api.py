@@ -478,6 +478,32 @@ def test_the_same_request_once_more_is_answered_as_before_also_after_a_restart(s
     assert lying(stage) == {}
 
 
+def test_a_request_with_a_used_key_that_is_refused_or_cut_does_not_free_the_key(stage, api):
+    first = api.send(key="take-7").json
+    other = ("inbox", "bay"), ("sidecar", WINTER), ("file", "b.mp4", CLIP)
+    assert api.send(*other, key="take-7").status == 422
+    assert api.send(*other, ("more", "x"), key="take-7").status == 422
+    assert api.send(key="take-7").json["path"] == first["path"]
+    assert sorted(lying(stage)) == ["shot.mp4", "shot.mp4.toml"]
+
+
+def test_of_two_requests_with_one_key_at_once_one_is_refused(stage, api):
+    body = form(("inbox", "bay"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP))
+    head = "POST /api/v1/clips HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: take-7\r\n"
+    head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    with socket.create_connection(api.web.address, timeout=10) as line:
+        line.sendall(head.encode() + body[:-90])
+        while not any((stage.home / "bay").glob(".*.upload")):
+            time.sleep(0.05)
+        second = api.send(key="take-7")
+        assert (second.status, second.json["error"]["code"]) == (409, "UPLOAD.BUSY")
+        line.sendall(body[-90:])
+        assert line.recv(4096).startswith(b"HTTP/1.1 201")
+    assert api.send(key="take-7").json["path"] == "shot.mp4"
+    assert sorted(lying(stage)) == ["shot.mp4", "shot.mp4.toml"]
+
+
 def test_a_clip_is_not_placed_again_where_its_record_could_not_be_read_for_a_moment(stage, api, monkeypatch):
     first = api.send(key="take-7").json
 
