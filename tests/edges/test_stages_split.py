@@ -4,6 +4,8 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +18,8 @@ from clipspool.jobs.model import Held, Part, Result, State, part_id, plain
 from clipspool.jobs.splitting import part_jobs
 from clipspool.jobs.working import keep_to_oneself
 from clipspool.media.decoder import Decoder
-from clipspool.media.facts import MediaFault, Probe
+from clipspool.media.facts import MediaFault, Probe, Scenes
+from clipspool.media.parts import parts_of
 from clipspool.provider.catalog import Catalog
 from clipspool.provider.transport import Depot
 from clipspool.provider.transport.way import InRequest
@@ -25,7 +28,7 @@ from clipspool.spool.recovery import survey
 from clipspool.stages.fit import Workbench
 from clipspool.stages.prepare import PrepareTools, prepare
 from clipspool.stages.runner import StageRunner, Tools
-from clipspool.stages.split import JoinTools, clip_part, cut_up, join_results, record_parts
+from clipspool.stages.split import JoinTools, Parting, clip_part, cut_up, join_results, parting, record_parts
 from clipspool.stages.submit import SubmitTools, submit
 from fakes import PROFILE, Bench, Film, Studio, a_request, a_task, always
 
@@ -144,7 +147,30 @@ def test_parts_are_entered_only_for_a_clip_with_the_date_that_was_read(bench):
 
 def test_a_job_that_is_run_again_keeps_the_parts_that_may_be_paid_for(bench):
     workbench = Workbench(bench.bay, bench.clip, bench.job, "a1", None, keep_to_oneself)
-    assert cut_up(workbench, None, None, None) == tuple(map(clip_part, PARTS))
+    assert cut_up(workbench, None, None, None, lambda parts: Parting(parts, ())).parts == tuple(
+        map(clip_part, PARTS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cuts", "frames"),
+    [((110, 168), [101, 100, 100]), ((100, 200), [100, 100, 77])],
+)
+def test_scene_changes_never_make_a_clip_dearer_than_the_even_parts_whose_price_was_approved(
+    bench, cuts, frames
+):
+    catalog = Catalog.load()
+    probe = Probe("mp4", 1000, "h264", 640, 360, fps="25/1", seconds=11.08, pixel_format="yuv420p")
+    limits = catalog.limits("gen4_aleph")
+    scenes = SimpleNamespace(scenes=lambda *_, **__: Scenes(cuts))
+    job = replace(bench.job, parts=(), request=a_request(long_clips="split", model="gen4_aleph"))
+    workbench = Workbench(bench.bay, bench.clip, job, "a1", scenes, keep_to_oneself)
+    priced = partial(parting, job.request, probe, limits, DEPOT.ways, "video/mp4", catalog.credits)
+    with (bench.work / "clip.mp4").open("rb") as file:
+        made = cut_up(workbench, probe, limits, file, priced)
+    even = priced(parts_of(probe, limits, overlap_frames=job.request.overlap_frames))
+    assert made.price <= even.price
+    assert [part.frames for part in made.parts] == frames
 
 
 @pytest.mark.parametrize(

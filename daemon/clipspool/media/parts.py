@@ -34,8 +34,8 @@ def parts_of(
 ) -> tuple[ClipPart, ...] | Refuse:
     """Divide a clip into parts that its model takes; a clip that is not too long is one part.
 
-    `cuts` are the frames at which a scene begins, in order. They never make the parts longer together: the
-    price without them is the most that the clip can cost. Each pair that meets elsewhere shares
+    `cuts` are the frames at which a scene begins, in order. They never make the parts longer together; the
+    price of each is rounded up, and has to be compared besides. Each pair that meets elsewhere shares
     `overlap_frames`: fewer where the longest part has few frames, more where the least length needs it.
     """
     rate = constant_rate(probe)
@@ -62,7 +62,6 @@ def parts_of(
     even = tuple(span.divided(0, total))
     places = _places(total, [cut for cut in cuts if 0 < cut < total], span)
     parts = tuple(part for begin, end in pairwise(places) for part in span.divided(begin, end))
-    # Whoever approved the price of the even parts must not pay more.
     costs_more = sum(part.frames for part in parts) > sum(part.frames for part in even)
     return even if costs_more or len(parts) > PARTS_MAX else parts
 

@@ -30,7 +30,7 @@ from clipspool.stages.changed import why_another
 from clipspool.stages.film import look_at_pictures, open_film, read_pictures
 from clipspool.stages.fit import Trouble, Workbench, choose_for, media_trouble, parcel_of, type_of_clip
 from clipspool.stages.payload import Sent, SentFile, files_of, read_sent, write_sent
-from clipspool.stages.split import clip_part, cut_up, is_split, parting
+from clipspool.stages.split import Parting, clip_part, cut_up, is_split, parting
 from clipspool.system.atomic import CHUNK, TIME_NS_MAX, NotRegular, join, sha256_of
 
 
@@ -245,13 +245,13 @@ def _make_parts_ready(
         # One that cannot be sent is found before the first part is paid for.
         if not isinstance(image := bench.image(number, reference, tools.depot.ways, None), SentFile):
             return image
-    found = cut_up(bench, fit.probe, fit.limits, file)
-    if not isinstance(found, tuple):
-        return found
-    content_type, ways = type_of_clip(clip), tools.depot.ways
-    parted = parting(job.request, fit.probe, fit.limits, ways, content_type, tools.estimate, found)
-    if isinstance(parted, Refuse):
-        return Failed(Error("CLIP.DOES_NOT_FIT", parted.reason, parted.what_to_do))
+    content_type = type_of_clip(clip)
+    priced = partial(
+        parting, job.request, fit.probe, fit.limits, tools.depot.ways, content_type, tools.estimate
+    )
+    parted = cut_up(bench, fit.probe, fit.limits, file, priced)
+    if not isinstance(parted, Parting):
+        return parted
     whole = SentFile(clip.source, clip.size, clip.mtime_ns, clip.sha256 or "", content_type, "inline")
     sent = Sent(whole, (), parted.bars, parted.changes)
     write_sent(folders.inbox, clip, job, attempt, sent)

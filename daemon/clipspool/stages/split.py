@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import FileIO
+from math import inf
 
 import structlog
 
@@ -122,12 +123,16 @@ def _bars(conform: Conform | None) -> Bars | None:
 
 
 def cut_up(
-    bench: Workbench, probe: Probe, limits: Bounds, file: FileIO
-) -> tuple[ClipPart, ...] | Failed | Postponed | StageFailed:
+    bench: Workbench,
+    probe: Probe,
+    limits: Bounds,
+    file: FileIO,
+    priced: Callable[[Sequence[ClipPart]], Parting | Refuse],
+) -> Parting | Failed | Postponed | StageFailed:
     """Choose the parts of a clip: at scene changes where they are. A job that is run again keeps its own."""
     job, clip = bench.job, bench.clip
     if job.parts:
-        return tuple(map(clip_part, job.parts))
+        return _sendable(priced(tuple(map(clip_part, job.parts))))
 
     shown = "looking for scene changes"
     scenes = bench.decoder.scenes(
@@ -141,10 +146,17 @@ def cut_up(
         log.warning("scenes_not_found", job=job.id, clip=clip.path, why=scenes.message)
     else:
         cuts = scenes.cuts
-    found = parts_of(probe, limits, cuts=cuts, overlap_frames=job.request.overlap_frames)
-    if isinstance(found, Refuse):
-        return Failed(Error("CLIP.DOES_NOT_FIT", found.reason, found.what_to_do))
-    return found
+    overlap = job.request.overlap_frames
+    both = [parts_of(probe, limits, cuts=each, overlap_frames=overlap) for each in (cuts, ())]
+    choices = [one if isinstance(one, Refuse) else priced(one) for one in both]
+    # Whoever approved the price of even parts must not pay more: each part is rounded up to whole seconds.
+    return _sendable(min(choices, key=lambda one: inf if isinstance(one, Refuse) else one.price or 0.0))
+
+
+def _sendable(parted: Parting | Refuse) -> Parting | Failed:
+    if isinstance(parted, Refuse):
+        return Failed(Error("CLIP.DOES_NOT_FIT", parted.reason, parted.what_to_do))
+    return parted
 
 
 def record_parts(job: Job, clip: Clip, folders: Folders, may_send: Callable[[], bool]) -> Event:
