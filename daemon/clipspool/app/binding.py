@@ -16,7 +16,7 @@ from clipspool.journal import JournalError
 from clipspool.scheduler import commands
 from clipspool.scheduler.loop import Scheduler
 from clipspool.scheduler.restore_marks import Marks
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import Unavailable, forgiving
 from clipspool.spool.layout import TAKEN, WORK
 from clipspool.spool.neighbours import JournalAnswers, Neighbours
 from clipspool.spool.peers import Mark
@@ -124,14 +124,10 @@ class Binding:
         # The outbox is marked at once: if its disk is unmounted later, the bare mount point has no mark.
         thread = start_thread(partial(_bind, self._folders.outbox, self._now), f"outbox-{self._folders.name}")
         self._threads += [thread] if thread is not None else []
-        try:
+        with forgiving(OSError):  # read-only, full, or a file has its name: each look tries again
             # This comes before any look for a name in it: a file server's client caches that a name was not
             # found.
             root.make_folders(TAKEN)
-        except Unavailable:
-            raise
-        except OSError:  # read-only, full, or a file has its name: each look tries again
-            pass
         tidy(root, self._now())
         for accepted in left_behind(self._folders.name, root, self._folders.journal, self._known):
             self._scheduler.enqueue(accepted)

@@ -19,9 +19,9 @@ from clipspool.intake.types import Waiting
 from clipspool.jobs.model import Problem
 from clipspool.jobs.naming import marked
 from clipspool.jobs.path_map import AS_THEY_ARE, Places
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import Unavailable, forgiving
 from clipspool.spool.root import Root
-from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent, write_all
+from clipspool.system.atomic import Rel, join, name_of, parent, write_all
 from clipspool.system.redaction import readable, redact
 
 _DAY_NS = 86_400e9
@@ -179,12 +179,9 @@ class Notes:
             self._remove(join(folder, name))
 
     def _text(self, note: Rel) -> str | None:
-        try:
+        with forgiving(OSError, ValueError):
             return self._root.read(note, _NOTE_BYTES_MAX).decode(errors="replace")
-        except Unavailable:
-            raise
-        except (OSError, ValueError, NotRegular):
-            return None
+        return None
 
     def _remove(self, note: Rel) -> None:
         """Remove a note; another file of that name stays."""
@@ -336,13 +333,9 @@ def _notes_in(root: Root) -> dict[Rel, set[str]]:
     pending: list[Rel] = [""]
     while pending:
         rel = pending.pop()
-        try:
-            with root.folder(rel) as fd, os.scandir(fd) as entries:
-                names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        except Unavailable:
-            raise
-        except OSError:
-            continue
+        names: list[tuple[str, bool]] = []
+        with forgiving(OSError), root.folder(rel) as fd, os.scandir(fd) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         if notes := {name for name, is_folder in names if not is_folder and name.endswith(PROBLEM_NOTE)}:
             found[rel] = notes
         if rel.count("/") < _DEPTH_MAX:

@@ -29,7 +29,7 @@ from clipspool.intake.timeline_media import unread_in
 from clipspool.intake.tree import Tree
 from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join, name_of, parent
 
@@ -238,13 +238,9 @@ class UnknownFiles:
         """Read the first bytes of a file whose name says nothing, once."""
         known = self._films.get(path)
         if known is None:
-            try:
-                with self._root.open(path) as file:
-                    known = film_in(file.read(SNIFFED_BYTES))
-            except Unavailable:
-                raise
-            except OSError:
-                known = ("", "")
+            known = ("", "")
+            with forgiving(OSError), self._root.open(path) as file:
+                known = film_in(file.read(SNIFFED_BYTES))
             self._films[path] = known
         return known
 

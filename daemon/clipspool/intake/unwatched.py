@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from clipspool.intake.names import PROBLEM_NOTE, Kind, Names
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.root import Root
 from clipspool.system.atomic import Rel, join
 
@@ -56,13 +56,9 @@ def passed_by(inbox: Path, extensions: Collection[str], ignore: Collection[str])
 def with_clips(root: Root, folders: Iterable[Rel], names: Names) -> Iterator[Rel]:
     """Yield the folders that contain a clip at some depth. Raises Unavailable."""
     for rel in sorted(folders):
-        try:
+        with forgiving(OSError):  # it went, or we may not read it
             if _holds_clip(root, rel, names):
                 yield rel
-        except Unavailable:
-            raise
-        except OSError:  # it went, or we may not read it
-            continue
 
 
 def _holds_clip(root: Root, rel: Rel, names: Names) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from clipspool.jobs.model import Clip
 from clipspool.jobs.naming import numbered
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.kept import forget, is_cut
 from clipspool.spool.layout import LEDGER, MANIFEST, SIDECAR, WORK
 from clipspool.spool.root import Root
@@ -178,7 +178,7 @@ def finish_claim(root: Root, clip: Clip) -> None:
     _remove_copied(root, clip.id, clip.path, join(home, clip.source))
     if clip.sidecar is None:
         return
-    try:
+    with forgiving(OSError):
         if root.exists(join(home, SIDECAR)):
             root.finish_move(clip.sidecar, join(home, SIDECAR))
             _remove_copied(root, clip.id, clip.sidecar, join(home, SIDECAR))
@@ -189,10 +189,6 @@ def finish_claim(root: Root, clip: Clip) -> None:
                 copy(own, source, SIDECAR, folder, root.create_in, _IN)
             else:
                 _bring_in(root, clip.id, clip.sidecar, source, SIDECAR, folder, ClaimCalls())
-    except Unavailable:
-        raise
-    except OSError:
-        return
 
 
 def _remove_copied(root: Root, clip_id: str, path: Rel, whole: Rel) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
 
 import tomli_w
 
@@ -32,6 +33,15 @@ from clipspool.system.atomic import (
 
 class Unavailable(OSError):
     """The folder is not the one it was: unmounted, another disk, or gone."""
+
+
+class forgiving(suppress):  # noqa: N801 - as `suppress` is named
+    """Suppresses errors of single files and folders; that the whole folder is unavailable is still raised."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return not isinstance(error, Unavailable) and super().__exit__(kind, error, trace)
 
 
 class MountGuard:

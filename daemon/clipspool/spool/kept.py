@@ -20,7 +20,7 @@ from io import FileIO
 from typing import Any
 
 from clipspool.jobs.model import Clip, Request
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.layout import ARRIVED, KEPT, LEDGER, MANIFEST, RETURNING, WORK
 from clipspool.spool.pruning import File
 from clipspool.spool.root import Root
@@ -232,13 +232,10 @@ def gone_since(root: Root, origin: Root, until: float) -> Iterator[File]:
 
 
 def _is_there(origin: Root, path: Rel, size: int, mtime_ns: int) -> bool:
-    try:
+    with forgiving(OSError, ValueError):  # closed to us, or a name that was tampered with
         there = origin.stat_if_there(path)
         return there is not None and is_as_it_was(there, size, mtime_ns)
-    except Unavailable:
-        raise
-    except (OSError, ValueError):  # closed to us, or a name that was tampered with: nothing is known of it
-        return True
+    return True  # nothing is known of it
 
 
 def as_kept(manifest: Manifest, name: str) -> Manifest:

@@ -19,7 +19,7 @@ from clipspool.jobs.events import TakenOver
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import status_mark
 from clipspool.spool.claims import is_claimed, is_in_work
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import Unavailable, forgiving
 from clipspool.spool.handover import taker_of
 from clipspool.spool.kept import holder_of
 from clipspool.spool.layout import TAKEN, WORK
@@ -210,17 +210,14 @@ class Neighbours:
 
     def _owner_of(self, clip_id: str, living: Collection[str], server_now: float) -> str:
         """Return whose a work folder is; empty without a clip in it or a manifest that can be read."""
-        try:
+        with forgiving(OSError, ValueError):
             manifest = read_manifest(self._root, clip_id)
             clip = manifest.clip
-            is_here = is_in_work(self._root, clip) or is_claimed(self._root, clip, manifest.kept)
-            if not is_here and manifest.journal not in {*living, self._own.journal}:
+            if is_in_work(self._root, clip) or is_claimed(self._root, clip, manifest.kept):
+                return manifest.journal
+            if manifest.journal not in {*living, self._own.journal}:
                 self._clear_copy(manifest, server_now)
-        except Unavailable:
-            raise
-        except (OSError, ValueError):
-            return ""
-        return manifest.journal if is_here else ""
+        return ""
 
     def _clear_copy(self, manifest: Manifest, server_now: float) -> None:
         """Remove what a daemon that runs no more was copying from an inbox that is only read, after a day.

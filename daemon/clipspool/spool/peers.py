@@ -23,7 +23,7 @@ import tomli_w
 from clipspool.jobs.nouns import replace
 from clipspool.jobs.records import Life, Peer
 from clipspool.jobs.text import span
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.root import Root
 from clipspool.system.atomic import OURS, Rel, join, temporary_name, unlink
 from clipspool.system.process import boot_id
@@ -139,15 +139,11 @@ def mark_of(root: Root, journal_id: str) -> SeenMark | None:
     """Read the mark of a journal's daemon; None where none can be read. Raises Unavailable."""
     if not is_journal(journal_id):
         return None
-    try:
-        with root.open(mark_name(journal_id)) as file:
-            at = os.fstat(file.fileno()).st_mtime
-            mark = Mark.from_toml(file.read(_BYTES_MAX) or b"")
-    except Unavailable:
-        raise
-    except (OSError, ValueError):  # removed meanwhile, or none of ours
-        return None
-    return SeenMark(mark, at) if mark.journal == journal_id else None
+    # It may be removed meanwhile, or none of ours.
+    with forgiving(OSError, ValueError), root.open(mark_name(journal_id)) as file:
+        mark = Mark.from_toml(file.read(_BYTES_MAX) or b"")
+        return SeenMark(mark, os.fstat(file.fileno()).st_mtime) if mark.journal == journal_id else None
+    return None
 
 
 def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> str:
@@ -158,12 +154,9 @@ def copy_served(root: Root, own: Mark, now: Callable[[], float] = time.time) -> 
     seen = mark_of(root, own.journal)
     if seen is None or _is_process(seen.mark, own) or _led_before(seen.mark, own):
         return ""
-    try:
+    server_now = now()
+    with forgiving(OSError):  # a full disk, perhaps
         server_now = server_time(root)
-    except Unavailable:
-        raise
-    except OSError:  # a full disk, perhaps
-        server_now = now()
     if life_of(seen, own, server_now) is not Life.LIVING:
         return ""
     return _COPIED.format(host=seen.mark.host or "another machine")

@@ -19,7 +19,7 @@ from clipspool.jobs.model import Clip, Held, Job, Task
 from clipspool.jobs.splitting import part_jobs
 from clipspool.jobs.text import is_task_id
 from clipspool.spool.claims import finish_claim, is_claimed, is_in_work, put_back
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import Unavailable, forgiving
 from clipspool.spool.handover import claim_manifest, finish_take_over, take_over, taker_of
 from clipspool.spool.layout import DONE, FAILED, POSTERS, SOURCE, TAKEN, WORK
 from clipspool.spool.ledger import SUBMISSIONS_MAX, end_noted, notes, parts_noted, whole_notes
@@ -167,37 +167,26 @@ def tidy(root: Root, now: float) -> None:
     open_ends = [OURS, POSTERS, FAILED]
     while open_ends:
         rel = open_ends.pop()
-        try:
+        with forgiving(OSError):  # a link, closed to us, too deep: no reason for an inbox to do nothing
             with root.folder(rel) as folder, os.scandir(folder) as entries:
                 found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
             root.clear_temporaries(rel, [name for name, _ in found], now)
-        except Unavailable:
-            raise
-        except OSError:  # a link, closed to us, too deep: no reason for an inbox to do nothing
-            continue
-        if rel.split("/")[0] == FAILED:
-            open_ends += [
-                join(rel, name) for name, is_folder in found if is_folder and not is_temporary(name)
-            ]
+            if rel.split("/")[0] == FAILED:
+                open_ends += [
+                    join(rel, name) for name, is_folder in found if is_folder and not is_temporary(name)
+                ]
 
 
 def _forget_taken(root: Root, now: float) -> None:
     """Remove the records of clips taken over long ago: their previous owner has given them up or is gone."""
-    try:
+    names: list[str] = []
+    with forgiving(OSError):  # none was ever taken over, or somebody made a file of the folder
         names = root.names(TAKEN)
-    except Unavailable:
-        raise
-    except OSError:  # none was ever taken over, or somebody made a file of the folder
-        return
     for name in names:
-        try:
+        with forgiving(OSError):  # another machine was faster
             there = root.stat(join(TAKEN, name))
             if stat.S_ISREG(there.st_mode) and now - there.st_mtime > _TAKEN_SECONDS:
                 root.remove(join(TAKEN, name))
-        except Unavailable:
-            raise
-        except OSError:  # another machine was faster
-            continue
 
 
 def _with_parts(job: Job, lines: Sequence[Mapping[str, Any]]) -> list[Job]:

@@ -21,7 +21,7 @@ import tomli_w
 from clipspool.jobs.model import Clip, Job, Request
 from clipspool.jobs.naming import marked
 from clipspool.jobs.nouns import read
-from clipspool.spool.guard import Unavailable
+from clipspool.spool.guard import forgiving
 from clipspool.spool.layout import (
     CHANGED_NOTE,
     CLAIMED_MANIFEST,
@@ -252,13 +252,10 @@ def was_put_back(root: Root, path: Rel) -> bool:
     A copy that a mirror drops again and again leaves the failed clip where it is. Raises Unavailable.
     """
     failed = join(FAILED, path)
-    try:
+    with forgiving(OSError, ValueError, RecursionError):
         note = tomllib.loads(root.read(error_note_of(failed), MANIFEST_BYTES_MAX).decode())
         return "code" in note and "paid" in note and not root.exists(failed)
-    except Unavailable:
-        raise
-    except (OSError, ValueError, RecursionError):
-        return False
+    return False
 
 
 def forget_failure(root: Root, path: Rel) -> None:
