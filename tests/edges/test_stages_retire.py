@@ -36,7 +36,7 @@ from clipspool.spool.workfolder import (
 from clipspool.stages import poster
 from clipspool.stages.poster import draw_posters
 from clipspool.stages.provenance import why_perhaps_paid
-from clipspool.stages.retire import retire, sweep
+from clipspool.stages.retire import missing, retire, sweep
 from clipspool.stages.runner import StageRunner, Tools
 from clipspool.system import moves
 from disks import REFUSALS, Crash, Disk
@@ -471,6 +471,42 @@ def test_a_note_that_somebody_changed_is_no_doubt(bench, note):
     clip = end(bench, FAILED)
     bench.path.joinpath(f"{clip.lies_at}.error.toml").write_text(note)
     assert not why_perhaps_paid(bench.bay.inbox, clip, a_job(state=State.QUEUED))
+
+
+@pytest.mark.parametrize("ended", [DONE, FAILED])
+def test_a_task_that_only_the_ledger_knows_is_named_before_its_work_folder_goes(bench, ended):
+    for number in (1, 2):
+        note(bench.bay.inbox, "clip1", "clip1", "intent", profile=PROFILE, number=number)
+        note(bench.bay.inbox, "clip1", "clip1", "task", number=number, task_id=f"task-{number}")
+    for odd in ({"number": "3"}, {"number": 3, "task_id": ".."}, {"number": 3, "task_id": 3}):
+        note(bench.bay.inbox, "clip1", "clip1", "task", **odd)
+    knows = replace(ended, task=replace(a_task(), number=2))
+    assert not missing(replace(bench.clip, lies_at="x"), [knows], bench.bay)
+    clip = end(bench, ended)
+    assert missing(clip, [ended], bench.bay).endswith("does not know what was sent since: task task-2")
+    if ended is FAILED:
+        noted = tomllib.loads((bench.path / f"{clip.lies_at}.error.toml").read_text())
+        assert (noted["task_id"], noted["unknown_tasks"]) == ("task-1", ["task-2"])
+    sweep(clip, bench.bay)
+    assert not missing(clip, [ended], bench.bay)
+
+
+def test_it_is_named_in_the_note_of_a_clip_whose_inbox_is_only_read_too(bench):
+    note(bench.bay.inbox, "clip1", "clip1", "task", number=2, task_id="task-2")
+    retire(bench.clip, [FAILED], replace(bench.bay, origin=Root(bench.path)), always)
+    noted = tomllib.loads((bench.path / "_failed/day/shot.mp4.error.toml").read_text())
+    assert noted["unknown_tasks"] == ["task-2"]
+
+
+def test_a_version_that_the_journal_does_not_know_at_all_is_named_by_its_task(bench):
+    note(bench.bay.inbox, "clip1", "clip1-r2", "task", number=1, task_id="task-2")
+    assert "task-2" in missing(end(bench, DONE), [DONE], bench.bay)
+
+
+def test_a_damaged_ledger_keeps_no_clip_in_its_work_folder(bench):
+    (bench.work / "ledger.jsonl").write_bytes(b"\n" * ((16 << 20) + 1))
+    noted = tomllib.loads((bench.path / f"{end(bench, FAILED).lies_at}.error.toml").read_text())
+    assert "unknown_tasks" not in noted
 
 
 def test_each_variant_that_is_retried_is_named_in_the_manifest_of_the_work_folder(bench):

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sqlite3
+import tomllib
 
 import pytest
 
@@ -16,17 +17,25 @@ def put_back_an_older_journal(bay):
     go_on_and_put_back(bay)
 
 
-def go_on_and_put_back(bay):
+def back_up(bay):
     with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
         journal.backup(copy)
     journal.close()
     copy.close()
-    bay.call("resume")
-    bay.until_retired()
-    assert bay.stop() == 0
+
+
+def put_back(bay):
     for suffix in ("-wal", "-shm"):
         bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
     shutil.copy(bay.home / "backup", bay.journal)
+
+
+def go_on_and_put_back(bay):
+    back_up(bay)
+    bay.call("resume")
+    bay.until_retired()
+    assert bay.stop() == 0
+    put_back(bay)
 
 
 def test_an_older_journal_submits_nothing_until_it_is_accepted(bay):
@@ -92,10 +101,7 @@ def test_a_job_that_was_cancelled_paid_for_since_and_cancelled_again_is_in_doubt
         bay.call("cancel", *bay.jobs(), "--yes")
         bay.until_retired()
         bay.until_swept()
-        with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
-            journal.backup(copy)
-        journal.close()
-        copy.close()
+        back_up(bay)
         bay.call("resume")
         bay.call("retry", job_id, "--yes")
         bay.until(lambda: bay.jobs()[job_id] == "running")
@@ -104,9 +110,7 @@ def test_a_job_that_was_cancelled_paid_for_since_and_cancelled_again_is_in_doubt
         bay.until((bay.inbox / "_failed/one.mp4").exists)
         bay.until_swept()
         assert bay.stop() == 0
-        for suffix in ("-wal", "-shm"):
-            bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
-        shutil.copy(bay.home / "backup", bay.journal)
+        put_back(bay)
         bay.start()
         bay.call("resume", "--accept-restored", "--yes")
         bay.call("resume")
@@ -144,20 +148,35 @@ def test_an_older_journal_from_the_first_minute_of_a_run_is_known_though_the_dae
     bay.is_checked = False
     bay.start()
     bay.until(lambda: bay.told("status")["inboxes"][0]["state"] == "watching")
-    with sqlite3.connect(bay.journal) as journal, sqlite3.connect(bay.home / "backup") as copy:
-        journal.backup(copy)
-    journal.close()
-    copy.close()
+    back_up(bay)
     for number in range(3):
         bay.drop(f"r{number}.mp4")
     bay.until_retired(3)
     bay.stop(signal.SIGKILL)
-    for suffix in ("-wal", "-shm"):
-        bay.journal.with_name(bay.journal.name + suffix).unlink(missing_ok=True)
-    shutil.copy(bay.home / "backup", bay.journal)
+    put_back(bay)
     bay.start()
     bay.drop("after.mp4")
     bay.until(bay.jobs)
     assert bay.told("status")["journal"]["restored"] is True
     assert {job["held"] for job in bay.told("jobs")} == {"restored"}
     assert bay.paid == 3
+
+
+def test_a_task_that_an_older_journal_does_not_know_is_named_when_its_work_folder_goes(open_bays):
+    with open_bays(render_seconds=60.0) as bay:
+        bay.start()
+        bay.drop("one.mp4")
+        bay.until_states("running")
+        back_up(bay)
+        bay.box.misbehave("poll:failure:times=1")
+        bay.until_states("failed")
+        assert bay.call("retry", *bay.jobs(), "--yes").returncode == 0
+        bay.until_states("running")
+        first, second = [create.task_id for create in bay.box.ledger.creates]
+        bay.stop(signal.SIGKILL)
+        put_back(bay)
+        bay.start()
+        bay.until_states("failed")
+        bay.until_swept()
+        told = tomllib.loads((bay.inbox / "_failed/one.mp4.error.toml").read_text())
+        assert (told["task_id"], told["unknown_tasks"]) == (first, [second])

@@ -11,10 +11,11 @@ from io import FileIO
 from typing import Any
 
 from clipspool.jobs.model import Job, Part, part_id
+from clipspool.jobs.text import is_task_id
 from clipspool.spool.layout import LEDGER
 from clipspool.spool.root import Root
 from clipspool.spool.workfolder import folder_of
-from clipspool.system.atomic import join, write_all
+from clipspool.system.atomic import NotRegular, join, write_all
 
 _LEDGER_BYTES_MAX = 16 << 20
 SUBMISSIONS_MAX = 1_000_000
@@ -133,6 +134,20 @@ def _parts_of(line: Mapping[str, Any]) -> tuple[Part, ...]:
         if part.start < 0 or part.frames < 1 or part.overlap < 0 or Fraction(part.fps) <= 0:
             raise ValueError("a part has no length")
     return parts
+
+
+def tasks_beyond(root: Root, clip_id: str, known: Mapping[str, int]) -> list[str]:
+    """Return the tasks that a ledger has of requests above those `known`, the newest number of each job."""
+    try:
+        lines = [line for line in notes(root, clip_id) if line.get("what") == "task"]
+    except (NotRegular, ValueError):
+        return []
+    return [
+        line["task_id"]
+        for line in lines
+        if is_task_id(line.get("task_id")) and isinstance(number := line.get("number"), int)
+        if number > known.get(str(line.get("job")), 0)
+    ]
 
 
 def submissions_beyond(root: Root, clip_id: str, job_id: str, known: int, before: str = "") -> int:

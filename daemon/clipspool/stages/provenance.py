@@ -180,15 +180,20 @@ def is_ours(provenance: dict[str, Any], job: Job, result: Result) -> bool:
     return isinstance(facts, dict) and facts.get("job") == job.id and facts.get("sha256") == result.sha256
 
 
-def error_note(clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE) -> bytes:
+def error_note(
+    clip: Clip, jobs: Sequence[Job], places: Places = AS_THEY_ARE, unknown_tasks: Sequence[str] = ()
+) -> bytes:
     """Return why a clip failed: the first failed job's error, and every job's where there are several.
 
-    `places` are the editors' names of our folders.
+    `places` are the editors' names of our folders; `unknown_tasks` were made for the clip, and the journal,
+    which was put back from a backup, does not know them.
     """
     facts = {job.id: _facts(job, places) for job in jobs}
     first = next(job for job in newest(jobs) if job.state is not State.DELIVERED)
     body = {"clip": text(clip.path), **facts[first.id]}
     body["paid"] = paid_of(jobs[0], jobs[1:]).value
+    if unknown_tasks:
+        body["unknown_tasks"] = list(unknown_tasks)
     # Of parts only those are named that did not give a result.
     jobs = [job for job in jobs if not job.part or job.error is not None]
     if len(jobs) > 1:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from clipspool.jobs.model import Clip, Job, State, newest
 from clipspool.jobs.naming import numbered
 from clipspool.spool.layout import DONE, FAILED, PROMPT, SIDECAR
+from clipspool.spool.ledger import tasks_beyond
 from clipspool.spool.root import Root
 from clipspool.spool.sources import stamp
 from clipspool.spool.watchfolder import Folders
@@ -55,7 +56,7 @@ def retire(clip: Clip, jobs: Sequence[Job], folders: Folders, may_move: Callable
         return replace(clip, lies_at=None, sidecar_lies_at=None)
     home = join(_archive(jobs, is_dated=folders.has_dated_archive) if is_done else FAILED, parent(clip.path))
     root.make_folders(home)
-    note = b"" if is_done else error_note(clip, jobs, folders.places)
+    note = b"" if is_done else error_note(clip, jobs, folders.places, unknown_tasks(clip, jobs, root))
     retiring = _Retiring(root, clip, source, sidecar, note, change, may_move)
     # `.toml` behind it makes its sidecar's name.
     for name in numbered(*split_suffix(name_of(clip.path)), spare=_SIDECAR_BYTES):
@@ -118,11 +119,19 @@ class _Retiring:
 
 
 def missing(retired: Clip, jobs: Sequence[Job], folders: Folders) -> str:
-    """Return that a retired clip's source is gone, where it was not removed here; else an empty text."""
+    """Return what is missing of a retired clip: its source, or tasks in the journal; empty for nothing."""
+    if tasks := unknown_tasks(retired, jobs, folders.inbox):
+        why = "the journal was put back from a backup, and does not know what was sent since"
+        return f"{why}: task {', '.join(tasks)}"
     is_kept = folders.keeps_sources or not _is_done(jobs)
     if retired.lies_at is not None or folders.origin is not None or not is_kept:
         return ""
     return "its source is gone: somebody removed it from its work folder before it could be archived"
+
+
+def unknown_tasks(clip: Clip, jobs: Sequence[Job], root: Root) -> list[str]:
+    """Return the tasks that a journal which was put back lacks: nothing else leads to what they made."""
+    return tasks_beyond(root, clip.id, {job.id: job.task.number if job.task else 0 for job in jobs})
 
 
 def _is_done(jobs: Sequence[Job]) -> bool:
@@ -138,7 +147,7 @@ def _retire_copy(
     if not is_done:
         note = error_note_of(join(FAILED, clip.path))
         root.make_folders(parent(note))
-        root.replace(note, error_note(clip, jobs, folders.places))
+        root.replace(note, error_note(clip, jobs, folders.places, unknown_tasks(clip, jobs, root)))
     root.remove(join(folder_of(clip.id), clip.source))
     return replace(clip, lies_at=None, sidecar_lies_at=None)
 
