@@ -13,7 +13,7 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.model import Paid, State
 from clipspool.spool.root import Root
 from clipspool.spool.watchfolder import Folders
-from clipspool.web import inbox_pages, threads, uploads
+from clipspool.web import inbox_pages, media, threads, uploads
 from clipspool.web.api import films, jobs
 from clipspool.web.context import AccessRules, Token
 from edges.test_api import Api
@@ -66,8 +66,7 @@ def hanging(stage, monkeypatch):
             answers.set()
 
 
-def test_a_share_that_hangs_takes_no_thread_from_the_rest(stage, monkeypatch):
-    stage.deliver("here", "here.mp4")
+def deliver_there(stage):
     with stage.journal.turn():
         results = (replace(RESULT, name="gone.mp4"),)
         gone = a_job(
@@ -75,6 +74,11 @@ def test_a_share_that_hangs_takes_no_thread_from_the_rest(stage, monkeypatch):
         )
         clip = replace(a_clip("gone", path="g.mp4"), inbox="away")
         stage.journal.accept(clip, [replace(gone, inbox="away")])
+
+
+def test_a_share_that_hangs_takes_no_thread_from_the_rest(stage, monkeypatch):
+    stage.deliver("here", "here.mp4")
+    deliver_there(stage)
     lost = f"/api/v1/uploads/{uploads.id_in('away', '0' * 24)}"
     with hanging(stage, monkeypatch) as (web, others):
         for path in (
@@ -102,8 +106,9 @@ def test_monitors_are_answered_while_everybody_else_waits(stage, monkeypatch):
 
 @pytest.mark.parametrize("slow", ["LOOK_SECONDS", "FREE_SECONDS"])
 def test_who_asks_for_what_lies_in_a_share_that_hangs_is_told_so(stage, monkeypatch, slow):
-    for module in (threads, films, inbox_pages, jobs):
+    for module in (threads, films, inbox_pages, jobs, media):
         monkeypatch.setattr(module, slow, 0.3, raising=False)
+    deliver_there(stage)
     lost = f"uploads/{uploads.id_in('away', '0' * 24)}"
     with hanging(stage, monkeypatch) as (web, others):
         if slow == "FREE_SECONDS":
@@ -114,8 +119,9 @@ def test_who_asks_for_what_lies_in_a_share_that_hangs_is_told_so(stage, monkeypa
         for path in (lost, "presets?inbox=away"):
             answer = Api(web)("GET", path)
             assert (answer.status, answer.json["error"]["code"]) == (503, "INBOX.SILENT")
-        page = web("GET", "/inbox/away", BEARER)
-        assert (page.status, page.text) == (503, "The inbox's folder does not answer now; try again.\n")
+        for path in ("/inbox/away", "/jobs/gone/source", "/jobs/gone/result/1", "/jobs/gone/poster/1"):
+            page = web("GET", path, BEARER)
+            assert (page.status, page.text) == (503, "The inbox's folder does not answer now; try again.\n")
 
 
 def test_many_slow_senders_keep_no_other_from_sending(stage, monkeypatch):

@@ -30,7 +30,7 @@ from clipspool.spool.watchfolder import Folders
 from clipspool.stages.poster import poster_of
 from clipspool.system.atomic import Rel, name_of, split_suffix
 from clipspool.web.context import DaemonHandle
-from clipspool.web.threads import InboxThreads, Silent
+from clipspool.web.threads import LOOK_SECONDS, InboxThreads, Silent
 
 _CHUNK_BYTES = 256 * 1024
 _TYPES = {
@@ -98,7 +98,8 @@ class MediaRoutes:
             return found.folders.outbox.open(result.name), name_of(result.name)
 
         found = await run_in_threadpool(self._find, request)
-        if found is not None and (there := await self._threads.run(found.job.inbox, folder, found)):
+        look = partial(self._threads.run, seconds=LOOK_SECONDS)
+        if found is not None and (there := await look(found.job.inbox, folder, found)):
             saved = {"Content-Disposition": _saved_as(f"{name_of(there[1])}.zip")}
             if request.method == "HEAD":
                 return Response(headers=saved, media_type="application/zip")
@@ -137,7 +138,8 @@ class MediaRoutes:
             except (OSError, ValueError):
                 return None
 
-        found = await self._threads.run(inbox, find)
+        # Not for ever: a browser has six connections to a host, and pictures of a share that hangs take all.
+        found = await self._threads.run(inbox, find, seconds=LOOK_SECONDS)
         return _missing() if found is None else self._answer(request, inbox, *found)
 
     def _find(self, request: Request) -> _Found | None:
@@ -176,7 +178,8 @@ class MediaRoutes:
         if request.method == "HEAD":
             file.close()
             return Response(status_code=206 if part.is_part else 200, headers=headers, media_type=kind)
-        return _FileResponse(file, part, partial(self._threads.run, inbox), headers, kind)
+        read = partial(self._threads.run, inbox, seconds=LOOK_SECONDS)
+        return _FileResponse(file, part, read, headers, kind)
 
 
 @dataclass(frozen=True, slots=True)

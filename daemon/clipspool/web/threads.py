@@ -15,8 +15,8 @@ EACH: Final = 16
 """Threads of one inbox. Those in a share that hangs cannot be ended; they are free again once it answers."""
 FREE_SECONDS = 20.0
 """How long a request waits for one of them."""
-LOOK_SECONDS = 10.0
-"""How long a page, or an answer, waits for what it only reads."""
+LOOK_SECONDS = 20.0
+"""How long a page, or an answer, waits for what it only reads; a disk that slept wakes in this time."""
 
 
 class Silent(OSError):
