@@ -479,7 +479,8 @@ def test_a_second_video_track_and_a_cover_picture_are_said_to_be_lost(decoder, c
     (lost,) = [change for change in found.changes if change.startswith("lost from the source: ")]
     assert "another video track (h264), a cover picture" in lost
     with source.open("rb") as file:
-        assert decoder.probe(file.fileno()).besides == ("another video track (h264)", "a cover picture")
+        probe = decoder.probe(file.fileno())
+    assert (probe.besides, probe.video_tracks) == (("another video track (h264)", "a cover picture"), 2)
 
 
 @pytest.mark.parametrize(("codec", "name"), [("prores", "prores"), ("dnxhr", "dnxhd")])

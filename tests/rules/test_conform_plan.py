@@ -376,6 +376,12 @@ def test_a_rate_that_varies_becomes_a_common_one_there_and_back(fps, base, rate)
     assert Fraction(finish_plan(CLIP, varying).fps) == Fraction(rate)
 
 
+def test_of_several_video_tracks_only_the_one_that_players_show_is_sent():
+    made = plan(replace(CLIP, video_tracks=2), MODEL, 3_700_000)
+    assert isinstance(made, Conform)
+    assert made.changes[1:] == ("the one of 2 video tracks that players show",)
+
+
 def test_nothing_is_said_that_was_not_changed():
     mirrored = plan(replace(CLIP, mirrored=True), MODEL, 3_700_000)
     assert isinstance(mirrored, Conform)

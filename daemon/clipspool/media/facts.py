@@ -129,6 +129,8 @@ class Probe(Value):
     transfer: str = ""
     primaries: str = ""
     interlaced: bool = False
+    video_tracks: int = 1
+    """Without cover pictures; the other facts are those of the one that players show."""
     audio: Audio | None = None
     timecode: str | None = None
     reel: str | None = None

@@ -66,9 +66,9 @@ class Conform(Value):
 
     `width` and `height` are even; `fps` is the exact constant rate as "num/den"; `start_seconds` and
     `seconds` the part that is used; `bytes_max` the size that the result never exceeds, None for no limit;
-    `bits_per_second` the video's share of it. `smaller_width` and `smaller_height` are what is tried as well
-    where that share is low for pictures of this size; 0 where it is not. `picture_aspect` is "num/den" where
-    black bars surround the picture, and `own_seconds` the clip's own length where its last picture is held.
+    `bits_per_second` the video's share of it. `smaller_width` and `smaller_height` are tried as well where
+    that share is low, else 0. `picture_aspect` is "num/den" where black bars surround the picture, and
+    `own_seconds` the clip's own length where its last picture is held.
     """
 
     width: int
@@ -274,7 +274,7 @@ def _fits(probe: Probe, limits: Bounds, bytes_max: int | None) -> bool:
         and _has_usual_colour(probe)
         and (limits.hdr or not probe.is_hdr)
         and not (probe.rotation or probe.mirrored or probe.interlaced or probe.variable_frame_rate)
-        and not probe.hidden_frames
+        and not (probe.hidden_frames or probe.video_tracks > 1)  # what the provider takes is not known
         and Fraction(probe.sar) == 1
     )
 
@@ -290,8 +290,7 @@ def _has_usual_colour(probe: Probe) -> bool:
 
 def _rate(probe: Probe, limits: Bounds) -> tuple[Fraction, str | None]:
     """Choose the constant rate: the clip's own, an even part of it, or the limit."""
-    own = Fraction(probe.fps) if probe.fps else DEFAULT_RATE
-    rate = constant_rate(probe)
+    own, rate = Fraction(probe.fps) if probe.fps else DEFAULT_RATE, constant_rate(probe)
     if limits.fps_max is not None and rate > limits.fps_max + 0.01:
         part = rate / ceil(float(rate) / (limits.fps_max + 0.01))
         rate = part if part >= limits.fps_max * 0.75 else Fraction(limits.fps_max).limit_denominator(1001)
@@ -334,6 +333,7 @@ def _changes(probe: Probe, limits: Bounds, conform: Conform, fps_change: str | N
         (probe.rotation, f"rotation of {probe.rotation} degrees applied"),
         (probe.noticed, probe.noticed or ""),
         (probe.mirrored, "mirrored, as players show it"),
+        (probe.video_tracks > 1, f"the one of {probe.video_tracks} video tracks that players show"),
         (probe.hidden_frames, f"{probe.hidden_frames} pictures left out that players do not show"),
         (fps_change, fps_change or ""),
         (probe.interlaced, "deinterlaced"),

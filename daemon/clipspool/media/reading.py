@@ -173,8 +173,7 @@ def _is_dark(picture: av.VideoFrame) -> bool:
 
 def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
     """Choose the video stream that a player would show, never a cover picture; raises MediaError."""
-    cover = av.stream.Disposition.attached_pic
-    candidates = [stream for stream in source.streams.video if not stream.disposition & cover]
+    candidates = _tracks_of_pictures(source)
     if not candidates:
         raise MediaError("MEDIA.NO_VIDEO", "there is no video in the file", "Drop a clip that has pictures.")
     best = source.streams.best("video")
@@ -186,6 +185,11 @@ def video_stream(source: av.container.InputContainer) -> av.video.VideoStream:
     if stream.codec_context.name == "exr" and not stream.codec_context.is_open:
         stream.codec_context.options = LINEAR_TO_SRGB
     return stream
+
+
+def _tracks_of_pictures(source: av.container.InputContainer) -> list[av.video.VideoStream]:
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in source.streams.video if not stream.disposition & cover]
 
 
 def _has_decoder(stream: av.stream.Stream) -> bool:
@@ -240,6 +244,7 @@ def facts_of(
         transfer=TRANSFERS.get(transfer, ""),
         primaries=PRIMARIES.get(primaries, ""),
         interlaced=picture.interlaced_frame,
+        video_tracks=len(_tracks_of_pictures(source)),
         audio=_audio(source),
         timecode=timecode_of(source),
         reel=reel_of(source),
