@@ -37,8 +37,8 @@ class _Look:
 
     def __init__(self, inbox: InboxSettings, settings: Settings, known: Mapping[str, str]) -> None:
         self._inbox, self._settings = inbox, settings
-        self._ours: list[Root] = []
-        """The folders that we write into, as the journal recognises them; none before it was served."""
+        self._ours: list[tuple[Root, str]] = []
+        """As the journal recognises them, and where in them we write; none before it was served."""
         self._only_read: list[Root] = []
         self._recognise(known)
 
@@ -54,8 +54,8 @@ class _Look:
     def _look(self) -> None:
         if not self._ours:
             os.scandir(self._inbox.path).close()
-        for root in self._ours:
-            with root.folder(OURS) as folder:
+        for root, place in self._ours:
+            with root.folder(place) as folder:
                 # Mounted read-only, or closed to this machine's user: no stage can end here.
                 if not os.access(".", os.W_OK, dir_fd=folder):
                     raise PermissionError(errno.EACCES, "it cannot be written to", str(root.path))
@@ -66,14 +66,14 @@ class _Look:
     def _recognise(self, known: Mapping[str, str]) -> None:
         inbox = self._inbox
         # A leader without the outbox could deliver nothing, and perhaps another node can.
-        folders = (
-            {"kept": inbox.home} if inbox.is_read_only else {"inbox": inbox.path, "outbox": inbox.outbox}
-        )
+        folders = {"inbox": (inbox.path, OURS), "outbox": (inbox.outbox, "")}
+        if inbox.is_read_only:
+            folders = {"kept": (inbox.home, OURS)}
         identities = {kind: known.get(f"{kind}:{inbox.name}") for kind in folders}
         if identities.get("kept") or identities.get("inbox"):
             self._ours = [
-                Root(folders[kind], guard=Guard(kind, identity, lambda _: None))
-                for kind, identity in identities.items()
-                if identity is not None
+                (Root(path, guard=Guard(kind, identities[kind], lambda _: None)), place)
+                for kind, (path, place) in folders.items()
+                if identities[kind]
             ]
             self._only_read = [origin_of(inbox, self._settings, known)] if inbox.is_read_only else []
