@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from clipspool.provider.transport.way import InRequest
 from clipspool.spool.root import Root
 from clipspool.stages.prepare import _Reported
 from clipspool.system.atomic import temporary_name
+from patience import patient
 from runway_sandbox import Options, Render, serve
 
 SECRET = "canary-s3cr3t-0f-the-bucket"
@@ -432,6 +434,22 @@ def test_check_tries_each_way_for_real(s3, settings, tmp_path):
     assert SECRET not in repr(found)
     assert list((tmp_path / "served").iterdir()) == []
     assert keys_in(s3) == []
+
+
+def test_check_does_not_wait_for_minutes_for_a_store_that_does_not_answer(settings, monkeypatch):
+    monkeypatch.setattr("clipspool.cli.check.services._STORE_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = {"ACCESS_KEY_ID": "an-id", "SECRET_ACCESS_KEY": SECRET}
+        config = settings(
+            f'[transport.bucket]\nname = "clips"\nendpoint = "{url}"\n',
+            **{f"CLIPSPOOL_TRANSPORT__BUCKET__{name}": value for name, value in keys.items()},
+        )
+        begun = time.monotonic()
+        (found,) = [one for one in look_at_transports(config) if one.what == "transport bucket"]
+    assert time.monotonic() - begun < patient(15)
+    assert found.level == "bad"
+    assert found.why == "the bucket clips takes no file: it does not answer in time"
 
 
 def test_check_tries_the_providers_uploads(box, settings):

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 from clipspool.app.receivers import new_id, senders_of
 from clipspool.app.settings import Settings
@@ -15,6 +16,7 @@ from clipspool.journal import Address, JournalError, JournalUnreachable
 from clipspool.journal.migrations.postgres import HEAD
 from clipspool.journal.place import require_driver
 from clipspool.provider.transport import SecretNames
+from clipspool.provider.transport.bucket import Bucket
 from clipspool.provider.transport.trial import try_out
 from clipspool.reporting.notify.courier import NotDelivered, Sender
 from clipspool.reporting.notify.digest import NoticeMessage
@@ -29,6 +31,8 @@ _TODO = {
     "public_url": "check [transport.public_url]: the folder's permissions, and what the web server serves",
     "upload": "check the API key and its credits, or choose another [transport] mode",
 }
+_STORE_SECONDS = 15.0
+"""For each request to a bucket's store. The daemon waits longer, since its files are large."""
 _HEAD_TODO = "if the provider refuses clips, make the bucket public and set transport.bucket.public_url"
 
 
@@ -115,8 +119,9 @@ def look_at_transports(settings: Settings) -> Iterator[Finding]:
             room = way.room("video/mp4") / 1e6
             yield Finding("ok", what, f"clips up to {room:.2f} MB are sent inside the request")
             continue
-        with closing(way):
-            level, why = try_out(way, ca_file, proxy_of(settings))
+        tried = replace(way, seconds_max=_STORE_SECONDS) if isinstance(way, Bucket) else way
+        with closing(tried):
+            level, why = try_out(tried, ca_file, proxy_of(settings))
         if not level:
             yield Finding("ok", what, "a small file was uploaded, read back and removed")
         elif level == "look":

@@ -61,6 +61,8 @@ class Bucket(Way):
     url_seconds: float = 86_400.0
     public_url: str | None = None
     """The address at which the bucket is public; then only the names are signed."""
+    seconds_max: float = 300.0
+    """For one request, and one part of a large file is one."""
     name: str = "bucket"
     proxy: str | None = field(default=None, repr=False)
     """Its address, with the login that it wants."""
@@ -72,11 +74,11 @@ class Bucket(Way):
             "virtual_hosted_style_request": self.virtual_hosted,
             "client_options": {
                 "allow_http": (self.endpoint or "").startswith("http://"),
-                "timeout": "300s",
+                "timeout": f"{self.seconds_max:.0f}s",
                 "connect_timeout": "10s",
                 **(_NO_PROXY if self.proxy is None else {"proxy_url": self.proxy}),
             },
-            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=min(self.seconds_max, 60))},
         }
         if self.endpoint:
             options["endpoint"] = self.endpoint
@@ -180,6 +182,8 @@ def _why(error: Exception) -> str:
         return f"its key is refused, or lacks the right{said}"
     if status:
         return f"it answers HTTP {status[1].strip()}{said}"
+    if "kind: Timeout" in text:
+        return "it does not answer in time"
     first, _, details = text.partition("\n")
     deepest = _DEEPEST.findall(details)
     return redact_line(deepest[-1] if deepest else first.rpartition(" - ")[2], _WHY_LENGTH_MAX)
