@@ -10,14 +10,7 @@ from urllib.parse import quote
 from clipspool.jobs.faults import Fault
 from clipspool.provider.transport.way import STRAY_SECONDS, Parcel, SecretNames, Way
 from clipspool.spool.root import Root
-from clipspool.system.atomic import (
-    copy_bytes,
-    is_temporary,
-    rename_over,
-    sync_and_close,
-    temporary_name,
-    unlink,
-)
+from clipspool.system.atomic import copy_bytes, is_temporary, temporary_name
 
 MARK = "clipspool-"
 """Begins every name of ours there; no other file in that folder is ever touched."""
@@ -46,19 +39,13 @@ class ServedFolder(Way):
 
     def put(self, parcel: Parcel) -> Fault | None:
         """Copy the file there; it gets its final name when it is whole. Raises OSError."""
-        name = self._name(parcel)
-        temporary = f".{MARK}{temporary_name()}"
-        with self.root.folder() as folder:
-            try:
-                with parcel.open() as source, self.root.create_in(temporary, folder) as target:
-                    copy_bytes(source, target)
-                    sync_and_close(target)
-                # The provider may be reading what another attempt put there.
-                rename_over(temporary, folder, name, folder)
-            except BaseException:
-                with suppress(OSError):
-                    unlink(temporary, folder)
-                raise
+        part = f".{MARK}{temporary_name()}"
+        # What another attempt put there is replaced: the provider may be reading it.
+        with (
+            parcel.open() as source,
+            self.root.filling(self._name(parcel), part=part, is_last=False) as target,
+        ):
+            copy_bytes(source, target)
         return None
 
     def address(self, parcel: Parcel) -> str | None:
