@@ -59,7 +59,8 @@ def read(kind: Callable[..., N], body: Mapping[str, Any]) -> N:
 
 @cache
 def _readers(kind: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
-    return {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+    hints = get_type_hints(kind)
+    return {field.name: _reader(hints[field.name]) for field in fields(kind)}  # type: ignore[arg-type]
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
@@ -78,6 +79,9 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         return lambda value: {key: read_one(one) for key, one in value.items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
+    if hasattr(hint, "from_dict"):
+        reader: Callable[[Any], Any] = hint.from_dict
+        return reader
     if hasattr(hint, "__dataclass_fields__"):
         return lambda value: read(hint, value)
     if origin in {None, Literal, dict}:

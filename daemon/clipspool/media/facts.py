@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
+
+from clipspool.jobs.nouns import read
 
 CALL_BYTES_MAX = 1 << 16
 PARTS_MAX = 200
@@ -35,8 +37,6 @@ class Value:
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    inner: ClassVar[Mapping[str, type[Value]]] = {}
-    """The fields that are such values themselves, or several of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields; those that are None are left out, since TOML has no null."""
@@ -50,15 +50,7 @@ class Value:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Self:
         """Read the result of `to_dict`; keys of a later version are skipped."""
-        known: dict[str, Any] = {}
-        for key, value in found.items():
-            if key in cls.inner and value:
-                inner = cls.inner[key]
-                many = isinstance(value, Sequence)
-                known[key] = tuple(map(inner.from_dict, value)) if many else inner.from_dict(value)
-            elif key in cls.__dataclass_fields__:
-                known[key] = tuple(value) if isinstance(value, list) else value
-        return cls(**known)
+        return read(cls, {key: value for key, value in found.items() if key in cls.__dataclass_fields__})
 
 
 def _plain(value: Any) -> Any:
@@ -106,8 +98,6 @@ class Probe(Value):
     shows every picture. A ZIP of images has container "zip" and no more facts,
     a folder of numbered pictures "pictures".
     """
-
-    inner: ClassVar[Mapping[str, type[Value]]] = {"audio": Audio}
 
     container: str
     size_bytes: int
@@ -191,8 +181,6 @@ class Scenes(Value):
 @dataclass(frozen=True, slots=True)
 class Conformed(Value):
     """A clip that was made to fit: its facts now, how often it was coded, and the changes, in words."""
-
-    inner: ClassVar[Mapping[str, type[Value]]] = {"facts": Probe}
 
     facts: Probe
     attempts: int

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
-from typing import ClassVar
 
 from clipspool.media.facts import ClipPart, Probe, Value
 from clipspool.media.lengths import frames_in_words
@@ -46,8 +45,6 @@ class Piece(Value):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinPlan(Value):
     """How the results of a clip's parts become one film; `finish` says what it is like as a whole."""
-
-    inner: ClassVar[Mapping[str, type[Value]]] = {"finish": FinishPlan, "pieces": Piece}
 
     finish: FinishPlan
     pieces: tuple[Piece, ...]

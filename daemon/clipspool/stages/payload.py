@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from clipspool.jobs.model import Clip, Job
+from clipspool.jobs.nouns import read
 from clipspool.media.facts import Probe
 from clipspool.media.lengths import Length
 from clipspool.media.timeline import Bars
@@ -76,10 +77,9 @@ def read_sent(root: Root, clip: Clip, job: Job) -> Sent | None:
     """Read the record of the attempt that prepared a job; None where there is none, or it is damaged."""
     try:
         body = tomllib.loads(root.read(paper_of(clip, job, job.prepared_by), _PAPER_BYTES_MAX).decode())
-        references = tuple(_read(one) for one in body.get("reference", []))
         split = body.get("split", {})
-        bars = Bars(**split["bars"]) if "bars" in split else None
-        return Sent(_read(body["source"]), references, bars, tuple(map(str, split.get("changes", ()))))
+        sent = {"source": body["source"], "references": body.get("reference", []), **split}
+        return read(Sent, {**sent, "changes": map(str, split.get("changes", ()))})
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -145,7 +145,3 @@ def length_sent(clip: Clip, sent: Sent | None) -> Length | None:
 def files_of(sent: Sent | None) -> Sequence[SentFile]:
     """Return every file of a record."""
     return () if sent is None else (sent.source, *sent.references)
-
-
-def _read(entry: dict[str, Any]) -> SentFile:
-    return SentFile(**{**entry, "changes": tuple(entry.get("changes", ()))})
