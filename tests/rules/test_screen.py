@@ -99,6 +99,12 @@ def test_every_line_fits_the_width_and_all_of_them_the_height(width, height):
     assert height is None or len(lines) <= height
 
 
+@pytest.mark.parametrize("width", [20, 40, 100])
+def test_an_inbox_that_has_nothing_to_say_takes_one_line(width):
+    view = replace(BUSY, status=a_status(inboxes=[InboxView("bay", "watching", "events")]))
+    assert not [line for line in draw(view, width) if line.plain and not line.plain.strip()]
+
+
 def test_at_80_columns_no_lane_is_cut():
     lanes = [{"name": name, "threads": size, "busy": size, "stages": {}} for name, (size, _) in ALL.items()]
     drawn = text(replace(BUSY, status={**BUSY.status, "lanes": lanes}), 80)

@@ -173,6 +173,8 @@ class _Pen:
 
     def _with(self, line: Text, words: str, style: str) -> list[Text]:
         """Append words to a line, wrapped below themselves where they do not fit."""
+        if not words:
+            return [line]
         indent = line.cell_len
         if self.width - indent < min(_REASON_MIN, cell_len(words)):
             return [line, *(Text(f"    {more}", style) for more in self._wrap(words, max(self.width - 4, 1)))]

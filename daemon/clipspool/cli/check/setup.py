@@ -243,6 +243,8 @@ def look_at_provider(provider: Provider, subject: str = "provider") -> Finding:
             return Finding("bad", subject, f"{fault.message} ({fault.code})", fault.what_to_do)
         case answer:
             facts = ", ".join(
-                f"{name} {value}" for name, value in answer.items() if isinstance(value, str | int | float)
+                f"{name} {value}" if isinstance(value, str) else f"{name} {value:,.10g}"
+                for name, value in answer.items()
+                if isinstance(value, str | int | float)
             )
             return Finding("ok", subject, facts or "it answers and accepts the key")
