@@ -351,8 +351,24 @@ def test_the_demo_keeps_away_from_folders_in_use(bay):
     assert f"{bay.home} is not empty" in done.stderr
     assert bay.config.read_bytes() == before
     done = bay.call("demo", "--keep", str(bay.config / "x"), config=False)
-    assert (done.returncode, "cannot be used: Not a directory" in done.stderr) == (1, True)
+    assert (done.returncode, done.stderr) == (1, f"{bay.config / 'x'}: Not a directory.\n")
     assert bay.call("demo", "--render-seconds", "-1", config=False).returncode == 2
+
+
+def test_a_command_in_a_folder_that_is_gone_says_so(bay):
+    for words in (["init"], ["status", "-c", "config.toml"], ["backup", "-c", str(bay.config), "copy"]):
+        (bay.home / "gone").mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *COMMAND, *words],
+            cwd=bay.home / "gone",
+            env=bay.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, words
+        assert "is gone: change into another one" in done.stderr or words[0] == "backup", words
+        assert "Traceback" not in done.stderr, words
 
 
 def test_the_sandbox_says_at_once_that_its_ledger_cannot_be_written(bay):

@@ -40,10 +40,7 @@ def run_demo(folder: Path | None, options: Options, say: Say) -> None:
     """
     if why := mounts.missing_proc():
         raise DemoFailed(why)
-    try:
-        home, inbox, outbox = _make_folders(folder)
-    except OSError as error:
-        raise DemoFailed(f"{error.filename} cannot be used: {error.strerror}.") from error
+    home, inbox, outbox = _make_folders(folder)
     say(f"Folder of this demo: {home}")
     say(f"  {inbox.name}/           the inbox: editors drop clips here")
     say(f"  {outbox.name}/   the outbox: results appear here\n")

@@ -221,7 +221,7 @@ def command(
 def main() -> None:
     """Run the command; a closed pipe (`| head`) ends it quietly.
 
-    A missing permission ends it with one sentence, and so does a full disk.
+    A missing permission ends it with one sentence, and so does a full disk, or any file that cannot be used.
     """
     _use_utf8()
     _open_standard_streams()
@@ -235,10 +235,16 @@ def main() -> None:
     except PermissionError as error:
         fail(f"{error.filename or 'A file'}: {error.strerror}; run this as a user with the permission.")
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
-        fail(f"{error.filename or 'The output'}: cannot be written, there is no space left.")
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at the end
+            fail(f"{error.filename or 'The output'}: cannot be written, there is no space left.")
+        if error.filename is not None:
+            fail(f"{error.filename}: {error.strerror}.")
+        try:
+            os.getcwd()  # noqa: PTH109 - pathlib loads late
+        except OSError:
+            fail("The folder that you are in is gone: change into another one.")
+        raise
 
 
 def _use_utf8() -> None:
