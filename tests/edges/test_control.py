@@ -15,7 +15,7 @@ from clipspool.app.settings import load
 from clipspool.cli.check.page import look_at_daemon, look_at_page
 from clipspool.cli.look import _status
 from clipspool.cli.offline import without_daemon
-from clipspool.journal import Journal, Lock
+from clipspool.journal import Journal, JournalError, Lock
 
 
 @contextmanager
@@ -125,6 +125,10 @@ def test_beside_a_daemon_that_hangs_no_clip_is_said_to_wait_for_one(tmp_path):
         (inbox,) = without_daemon(settings)["inboxes"]
         return inbox["reason"], inbox["waiting"][0]["reason"]
 
+    with pytest.raises(JournalError, match=r"There is no journal at .* yet"):
+        reasons()
+    assert without_daemon(settings, expects_journal=False)["jobs"]
+    Journal.open(tmp_path / "j.db").close()
     assert reasons() == ("no daemon runs", "no daemon runs")
     lock = Lock(tmp_path / "j.db")
     assert lock.take()

@@ -54,7 +54,12 @@ def status(context: Context, *, as_json: bool, watch: bool) -> None:
         return
     from clipspool.cli.watch import Looker, keep_drawing, print_once
 
-    looker = Looker(lambda: context.settings(need), served=served, program=program(context.config))
+    looker = Looker(
+        lambda: context.settings(need),
+        served=served,
+        program=program(context.config),
+        expects_journal=not watch,
+    )
     (keep_drawing if watch else print_once)(looker)
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from clipspool.jobs.model import Job
 
 
+_NO_JOURNAL = "There is no journal at {} yet; `clipspool run` creates it."
+
+
 @contextmanager
 def open_to_read(settings: Settings) -> Iterator[Journal]:
     """Open the journal for reading; ends the process with a sentence when there is none."""
@@ -32,7 +35,7 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
     except OSError as error:
         fail(str(error))
     if journal is None:
-        fail(f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it.")
+        fail(_NO_JOURNAL.format(settings.journal.place))
     with closing(journal):
         yield journal
 
@@ -61,17 +64,19 @@ def working_now(settings: Settings) -> dict[str, Working]:
     return {}
 
 
-def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any]:
+def without_daemon(
+    settings: Settings, most: int | None = None, *, expects_journal: bool = True
+) -> dict[str, Any]:
     """Return what `status --json` prints without a daemon, at most `most` waiting clips of each inbox.
 
-    Raises JournalError.
+    Raises JournalError, also where there is no journal yet and one is expected.
     """
     from clipspool.journal import Address
     from clipspool.journal.place import require_driver
 
     place = settings.journal.place
     if not isinstance(place, Address):
-        return _without_any(settings, most)
+        return _without_any(settings, most, expects_journal=expects_journal)
     require_driver()
     from clipspool.app import farm_client
     from clipspool.farm.nodes import leader_of, node_json
@@ -79,10 +84,11 @@ def without_daemon(settings: Settings, most: int | None = None) -> dict[str, Any
     nodes = farm_client.nodes(place)
     if leader_of(nodes) is not None:
         return farm_client.status(settings, place)
-    return {**_without_any(settings, most), "nodes": [node_json(one) for one in nodes]}
+    found = _without_any(settings, most, expects_journal=expects_journal)
+    return {**found, "nodes": [node_json(one) for one in nodes]}
 
 
-def _without_any(settings: Settings, most: int | None) -> dict[str, Any]:
+def _without_any(settings: Settings, most: int | None, *, expects_journal: bool) -> dict[str, Any]:
     holder = Lock(settings.journal.path).holder()
     why = "no daemon runs" if holder is None else "the daemon does not answer"
     inboxes = []
@@ -101,6 +107,10 @@ def _without_any(settings: Settings, most: int | None) -> dict[str, Any]:
     daemon: dict[str, Any] = {"running": False, "pid": holder, "since": None, "troubles": []}
     journal = Journal.read(settings.journal.place)
     if journal is None:
+        if expects_journal:
+            raise NoJournal(
+                f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it."
+            )
         return status_json({}, Conditions(time.time()), inboxes, daemon)
     with closing(journal):
         return status_json(
@@ -128,8 +138,8 @@ def _is_new_in(inbox: InboxSettings) -> Callable[[str, os.stat_result], bool]:
 class Offline:
     """Looks again and again at a journal that no daemon answers for; for one thread."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, expects_journal: bool = False) -> None:
+        self._settings, self._expects_journal = settings, expects_journal
         self._window = Window(settings.journal.place)
 
     def close(self) -> None:
@@ -139,7 +149,7 @@ class Offline:
     def status(self, most: int) -> tuple[Mapping[str, Any], str]:
         """Return what `status --json` prints, and what went wrong; empty where nothing did."""
         try:
-            return without_daemon(self._settings, most), ""
+            return without_daemon(self._settings, most, expects_journal=self._expects_journal), ""
         except JournalError as error:
             return {}, str(error)
 

@@ -40,16 +40,17 @@ class Looker:
         *,
         served: Path | None = None,
         program: str = "clipspool",
+        expects_journal: bool = False,
     ) -> None:
         """Load nothing yet: settings and the journal's driver take long, and a daemon may answer.
 
         `served` is the journal of the daemon that runs, which can be asked without the settings. Suggested
-        commands begin with `program`.
+        commands begin with `program`. `expects_journal`: where there is none yet, no look succeeds.
         """
         self._settings = settings
         self._now = now
         self._journal = served
-        self._program = program
+        self._program, self._expects_journal = program, expects_journal
         self._offline: Offline | None = None
         self._status: Mapping[str, Any] = {}
         self._walked_at = 0.0
@@ -80,7 +81,7 @@ class Looker:
         if self._offline is None:
             from clipspool.cli.offline import Offline
 
-            self._offline = Offline(self._settings())
+            self._offline = Offline(self._settings(), expects_journal=self._expects_journal)
         now, known = self._now(), self._status
         if not known or (
             not trouble and (known["daemon"]["running"] or now - self._walked_at >= _WALK_SECONDS)
