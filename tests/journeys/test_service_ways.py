@@ -61,7 +61,7 @@ def test_a_reload_says_what_came_of_it(bay):
         done = reload()
         assert done.returncode == 1, broken
         assert why in done.stderr
-        assert "Nothing was changed." in done.stderr
+        assert "Nothing was changed: " in done.stderr
     assert len(bay.events("reload_refused")) == 3
     assert len(bay.events("reloaded")) == 1
 

@@ -53,7 +53,7 @@ class Reloads:
         except CannotReload as error:
             log.warning("reload_refused", why=str(error))
             for reply in waiting:
-                reply.set_exception(error)
+                reply.set_exception(_refused(str(error)))
         else:
             for reply in waiting:
                 reply.set_result(None)
@@ -61,10 +61,14 @@ class Reloads:
     def refuse(self, why: str) -> None:
         """Refuse all requests, with a reason."""
         for reply in self._waiting():
-            reply.set_exception(CannotReload(why))
+            reply.set_exception(_refused(why))
 
     def _waiting(self) -> list[Future[None]]:
         return [self._asked.get() for _ in range(self._asked.qsize())]
+
+
+def _refused(why: str) -> CannotReload:
+    return CannotReload(f"Nothing was changed: {why}")
 
 
 def reread(
@@ -84,7 +88,7 @@ def reread(
     change = changes(settings, new)
     if change.restart:
         names = ", ".join(change.restart)
-        raise CannotReload(f"a change of {names} needs a restart; nothing was changed")
+        raise CannotReload(f"a change of {names} needs a restart")
     if why := refuse(new):
         raise CannotReload(why)
     return new, change.live

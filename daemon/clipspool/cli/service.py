@@ -150,7 +150,7 @@ def reload(context: Context, *, config: Path | None) -> None:
     except control.NoDaemon:
         fail(f"{file} is served by {one}, which takes no commands yet: try again.")
     except control.CommandFailed as error:
-        fail(f"Nothing was changed. {error}")
+        fail(str(error))
     say(f"{file} was reloaded.")
 
 
