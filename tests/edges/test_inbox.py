@@ -415,11 +415,32 @@ def test_shots_that_differ_in_a_number_are_not_asked_about(bench):
 
 
 @pytest.mark.parametrize(
+    "name", ["a.toml.filepart", ".syncthing.a.toml.tmp", ".a.toml.Xk39ab", ".a.toml.swp"]
+)
+def test_defaults_do_not_serve_a_clip_whose_sidecar_is_on_its_way(bench, name):
+    b = bench(sidecar_required=False, layers={"own": {"model": "m", "prompt": "the house's"}})
+    b.drop("a.mp4", sidecar=None)
+    b.write(name, SIDECAR[:9])
+    b.settle()
+    b.look(50.0)
+    assert b.paths == []
+    assert b.lying() == sorted(["a.mp4", name])
+    b.look(10.0)
+    assert f"`{name}` shows that one is being copied or written" in b.note("a.mp4")
+    (b.path / name).rename(b.path / "a.toml")
+    b.write("a.toml", SIDECAR)
+    b.settle()
+    assert b.accepted[0].jobs[0].request.prompt == "deep winter"
+    assert b.lying() == []
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "_defaults.toml.txt",
         "_default.toml",
         "_defaults.toml ",
+        "_defaults.toml.part",
         "_defaults (1).toml",
         "defaults.toml",
         "_promt.txt",

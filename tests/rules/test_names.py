@@ -76,6 +76,16 @@ def test_what_is_no_business_of_ours_is_ignored(name):
         ("shot.mp4.filepart", Kind.TEMPORARY),
         (".syncthing.shot.mp4.tmp", Kind.TEMPORARY),
         ("~syncthing~shot.mp4.tmp", Kind.TEMPORARY),
+        ("shot.toml.part", Kind.COMING),
+        ("shot.txt.filepart", Kind.COMING),
+        (".shot.mp4.toml.Xa12bC", Kind.COMING),
+        (".syncthing.shot.toml.tmp", Kind.COMING),
+        (".shot.toml.swp", Kind.COMING),
+        ("._shot.toml", Kind.IGNORED),
+        (".shot.toml", Kind.IGNORED),
+        ("shot.part", Kind.IGNORED),
+        ("_defaults.toml.part", Kind.NEAR_SETTINGS),
+        ("_defaults.toml.bak", Kind.IGNORED),
     ],
 )
 def test_other_names_have_their_own_meaning(name, kind):

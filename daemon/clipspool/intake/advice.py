@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from clipspool.intake.kinds import BUNDLES, PLAIN_TEXT, Sort, sort_of, stem, suffix_of
+from clipspool.intake.kinds import BUNDLES, PARTIAL_SUFFIXES, PLAIN_TEXT, Sort, sort_of, stem, suffix_of
 from clipspool.intake.names import TOML, TXT, may_name_sidecar
 from clipspool.intake.near import FOLDER_PROMPT, is_bare_pause, meant_as_sidecar
 from clipspool.jobs.sequence import DEFAULT_RATE, KINDS
@@ -35,7 +35,7 @@ def did_you_mean(name: str, clip: str) -> str:
 
 
 def _how_to_name(name: str) -> str:
-    is_plain = suffix_of(name.rstrip(" .")) in {*PLAIN_TEXT, ""}
+    is_plain = suffix_of(name.rstrip(" .")) in {*PLAIN_TEXT, *PARTIAL_SUFFIXES, ""}
     return "rename it to" if is_plain else "save it as plain text, named"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clipspool.intake.names import Kind, Names
 from clipspool.intake.near import is_typo_of
 
-LOOSE = frozenset({Kind.PROMPT, Kind.NEAR, Kind.OTHER})
+LOOSE = frozenset({Kind.PROMPT, Kind.NEAR, Kind.COMING, Kind.OTHER})
 """Files that are judged only beside a clip or a sidecar of the same name; the others get notes."""
 _SIDECARS = frozenset({Kind.SIDECAR, Kind.PROMPT, Kind.NEAR})
 _CLIPS = frozenset({Kind.CLIP, Kind.TEMPORARY})

@@ -66,6 +66,8 @@ class Kind(IntEnum):  # its hash is faster than a plain Enum's
     """A problem note of ours."""
     TEMPORARY = auto()
     """Made by a copying or downloading tool until its clip is complete."""
+    COMING = auto()
+    """The same until a sidecar or a prompt is complete, or made by a text editor that has it open."""
     FOLDER = auto()
     """A sub-folder: one clip if it holds the numbered pictures of a film, and has a sidecar of its own."""
     IMAGE = auto()
@@ -95,12 +97,13 @@ class Names:
         lower = name.lower()
         if lower.endswith(_OUR_NOTES):
             return Kind.NOTE if lower.endswith(PROBLEM_NOTE) else Kind.IGNORED
-        if lower.startswith(_IGNORED_PREFIXES) or lower.endswith(PARTIAL_SUFFIXES) or is_foreign_file(lower):
-            return Kind.IGNORED if self.awaited(name) is None else Kind.TEMPORARY
-        if self.is_clip(name):
+        is_hidden = lower.startswith(_IGNORED_PREFIXES) or lower.endswith(PARTIAL_SUFFIXES)
+        is_hidden |= is_foreign_file(lower)
+        if self.is_clip(name) and not is_hidden:
             return Kind.CLIP
-        if self.awaited(name) is not None:
-            return Kind.TEMPORARY
+        announced = Kind.TEMPORARY if self.awaited(name) else Kind.COMING if _coming(name) else None
+        if announced is not None or is_hidden:
+            return announced or Kind.IGNORED
         if meant_as_sidecar(name) is not None:
             return Kind.NEAR
         if lower.endswith(TOML):
@@ -156,7 +159,7 @@ class Names:
 
         It is composed (NFC) and folded: names from a Mac, or typed by a person, may be encoded differently.
         """
-        inner = folded(self.awaited(name) or name)
+        inner = folded(self.awaited(name) or _coming(name) or name)
         if inner.endswith((" ", ".")) and meant_as_sidecar(inner) is not None:
             inner = inner.rstrip(" .")
         while (suffix := suffix_of(inner)) and (
@@ -169,6 +172,12 @@ class Names:
         """Return what base names have in common that may be meant to be the same."""
         bare = uncopied(base)
         return loose(base if bare == base else self.base(bare))
+
+
+def _coming(name: str) -> str:
+    """Return the sidecar or prompt that a temporary file announces; empty for none."""
+    inner = (one for one in inner_names(name) if one.lower().endswith((TOML, TXT)))
+    return "" if is_claimed_name(name) else next((one for one in inner if may_name_sidecar(one)), "")
 
 
 def _other_kind(name: str) -> Kind:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
-from clipspool.intake.kinds import TEXT_DISGUISES, suffix_of
+from clipspool.intake.kinds import PARTIAL_SUFFIXES, TEXT_DISGUISES, suffix_of
 
 DEFAULTS = "_defaults.toml"
 FOLDER_PROMPT = "_prompt.txt"
@@ -126,10 +126,10 @@ def is_pause(name: str) -> bool:
 
 
 def _core(name: str) -> tuple[str, list[str]]:
-    """Strip text suffixes and copy marks off a folded name; return both, the last suffix first."""
+    """Strip suffixes of texts and unfinished copies, and copy marks; return both, the last suffix first."""
     core, suffixes = _plain(folded(name)).strip(), []
     while True:
-        if suffix_of(core) in TEXT_DISGUISES:
+        if suffix_of(core) in {*TEXT_DISGUISES, *PARTIAL_SUFFIXES}:
             suffixes.append(suffix_of(core))
             shorter = core[: -len(suffixes[-1])].rstrip(" .")
         else:

@@ -113,8 +113,8 @@ def pair(
 ) -> list[Matched | Waits]:
     """Judge the files of one base name; each clip and each sidecar left over gets one answer.
 
-    A folder of pictures is a clip only with a sidecar or prompt of its very name and beside no clip of that
-    name: defaults never serve it, for it may hold references, and what it costs was not asked for.
+    A folder of pictures is a clip only with a sidecar or prompt of its very name, beside no clip of that
+    name: defaults never serve it, as it may hold references.
 
     `now` is monotonic seconds; `defaults_serve` means that the defaults hold a prompt, `are_pictures` that a
     folder of that name beside them holds the pictures of a film.
@@ -192,16 +192,15 @@ class _Table:
         self._prompts = _Companions(self.clips, of[Kind.PROMPT], TXT)
         self._temporaries = of[Kind.TEMPORARY]
         self._folders = of[Kind.FOLDER]
+        self._coming = of[Kind.COMING]
         self._near = [*of[Kind.NEAR], *self.sidecars.unmatched, *self._prompts.unmatched]
-        self._others = [
-            entry for entry in (*of[Kind.OTHER], *of[Kind.IMAGE]) if sort_of(entry.name) is not Sort.SILENT
-        ]
+        others = (*of[Kind.OTHER], *of[Kind.IMAGE])
+        self._others = [entry for entry in others if sort_of(entry.name) is not Sort.SILENT]
         self._now = now
         self._rules = rules
         self._defaults_hold_prompt = defaults_serve
         self._defaults_serve = defaults_serve and not rules.sidecar_required
-        self._similar = similar
-        self._are_pictures = are_pictures
+        self._similar, self._are_pictures = similar, are_pictures
 
     def judge_clip(self, clip: Entry) -> Matched | Waits:
         if not clip.is_regular:
@@ -253,8 +252,7 @@ class _Table:
         return None if companion.is_settled else Waits(clip.name, f"its sidecar `{name}` is still changing")
 
     def _without_sidecar(self, clip: Entry) -> Matched | Waits:
-        # Where defaults serve, a sidecar under a nearly right name would be ignored, and the wrong request
-        # paid for: its clip waits.
+        # Where defaults serve, the wrong request would be paid for.
         if near := self._nearly_its_sidecar(clip):
             return self._wait(clip, f"it has no sidecar yet; {near}", needs_others=True)
         if self._defaults_serve:
@@ -272,7 +270,9 @@ class _Table:
         return self._wait(clip, reason, advice=example_for(clip.name))
 
     def _nearly_its_sidecar(self, clip: Entry) -> str:
-        """Return advice on a file that may be meant as a clip's sidecar; empty for none."""
+        """Return advice on a file that may be meant as a clip's sidecar, or become it; empty for none."""
+        for coming in self._coming:
+            return f"`{readable(coming.name)}` shows that one is being copied or written; if not, remove it"
         documents = [e for e in self._others if sort_of(e.name) in {Sort.DOCUMENT, Sort.SETTINGS}]
         names = [entry.name for entry in (*self._near, *documents)]
         names = names or [*self._similar(Kind.SIDECAR, self._is_due(clip) and not self._defaults_serve)]

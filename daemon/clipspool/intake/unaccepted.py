@@ -253,8 +253,10 @@ def _shared(names: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _sort_in(folder: Folder, name: str) -> Sort:
-    """Return what a file is; SILENT if its clip's own note names it."""
+    """Return what a file is; SILENT if it is on its way, or its clip's own note names it."""
     kind = folder.kind_of(name)
+    if kind is Kind.COMING:
+        return Sort.SILENT
     if kind is Kind.NEAR:
         return Sort.SILENT if folder.groups.has_clip(name) else Sort.SIDECAR
     sort = sort_of(name)
