@@ -19,6 +19,8 @@ from clipspool.app.quoting import Quoter, head_of, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
 from clipspool.cli.check.gathered import TimelinesAbove, quote_pictures, quote_timeline, timeline_of
+from clipspool.intake.advice import Found, about_files
+from clipspool.intake.kinds import SNIFFED_BYTES, film_in, sort_of
 from clipspool.intake.names import TOML, Kind, Names
 from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
@@ -133,7 +135,7 @@ class FileChecker:
                 return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
             if kind is Kind.TIMELINE:
                 return self._timeline(path, inbox, root, rules, rel)
-            why = f"it is neither a clip ({', '.join(sorted(rules.extensions))}) nor a sidecar (.toml, .txt)"
+            why = _why_unused(root, rules, rel, kind)
             return Checked(str(path), inbox.name, Quote(problems=(Problem(why),)))
         return self._clip(path, inbox, root, rules, rel)
 
@@ -228,6 +230,24 @@ def _paired(root: Root, rules: Rules, names: Names, folder: Rel, name: str) -> M
         if name in ((one.clip, *one.companions) if isinstance(one, Matched) else (one.name,))
     )
     return next(of_it, answers[0])
+
+
+_UNUSED = {
+    Kind.IGNORED: "it is passed over: its name begins with `.`, `_` or `~`, is one that other programs give, "
+    "or is in the inbox's `ignore`",
+    Kind.TEMPORARY: "it is taken for a clip that is still on its way, until it has its own name",
+    Kind.NOTE: "it is a note of clipspool",
+    Kind.PAUSE: "it pauses its folder: nothing of it is sent until it is removed",
+    Kind.IMAGE: "it is a picture, which a sidecar may name in `references`; by itself it is no clip",
+}
+
+
+def _why_unused(root: Root, rules: Rules, rel: Rel, kind: Kind) -> str:
+    """Return why nothing is sent of a file that is neither clip nor sidecar, as its note in an inbox does."""
+    if kind in _UNUSED:
+        return _UNUSED[kind]
+    film = film_in(head_of(root, rel, SNIFFED_BYTES))
+    return about_files(Found(sort_of(name_of(rel)), (name_of(rel),), film=film), sorted(rules.extensions))
 
 
 def _trouble(real: Path) -> str:
