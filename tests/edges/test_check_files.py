@@ -152,7 +152,8 @@ def test_a_file_elsewhere_is_judged_by_the_inbox_that_is_named(check):
         ("bay/a.xyz", "what", "this kind of file (.xyz) is unknown and not used. Accepted as clips: .avi,"),
         ("bay/a.braw", "what", "it is camera raw (.braw)"),
         ("bay/_a.mp4", "film", "it is passed over: its name begins with"),
-        ("bay/a.mp4.part", "film", "it is taken for a clip that is still on its way"),
+        ("bay/a.mp4.part", "film", "it is taken for a file that is still on its way"),
+        ("bay/a.toml.part", "x", "it is taken for a file that is still on its way"),
         ("bay/a.png", "image", "which a sidecar may name in `references`"),
         ("bay/none.mp4", None, "there is no such file"),
         ("bay", None, "name the clips in it"),
@@ -168,6 +169,12 @@ def test_what_is_wrong_is_told_as_intake_would(check, name, text, why):
 def test_settings_for_many_clips_are_judged_by_themselves(check, name):
     text = "a plain prompt" if name.endswith(".txt") else "seed = 1\n"
     assert list(lines(check(name, text))) == ["it can be used for the clips that it is meant for"]
+
+
+def test_a_clip_beside_which_a_partner_lies_is_not_whole(check, film):
+    check("bay/a.toml", 'prompt = "x"')
+    check("bay/a.mp4.aria2", "x")
+    assert "`a.mp4.aria2` is beside it" in next(lines(check("bay/a.mp4", film)))
 
 
 def test_a_link_is_never_followed(home, check):

@@ -217,9 +217,9 @@ def _paired(root: Root, rules: Rules, names: Names, folder: Rel, name: str) -> M
     beside = [one for one in root.names(folder) if names.base(one) == names.base(name)]
     entries = []
     for one in beside:
-        found = (root.path / folder / one).lstat()
-        is_regular = S_ISREG(found.st_mode)
-        entries.append(Entry(one, names.kind(one, folder), size=found.st_size, is_regular=is_regular))
+        found, kind = (root.path / folder / one).lstat(), names.kind(one, folder)
+        is_file, awaits = S_ISREG(found.st_mode), names.awaited(one)
+        entries.append(Entry(one, kind, size=found.st_size, is_regular=is_file, awaits=awaits))
     if not any(entry.kind is Kind.CLIP for entry in entries):
         entries.append(Entry(f"{split_suffix(name)[0]}.mp4", Kind.CLIP))
     at_once = replace(rules, optional_wait_seconds=0.0)
@@ -232,10 +232,14 @@ def _paired(root: Root, rules: Rules, names: Names, folder: Rel, name: str) -> M
     return next(of_it, answers[0])
 
 
+_COMING = "it is taken for a file that is still on its way, until it has its own name"
 _UNUSED = {
     Kind.IGNORED: "it is passed over: its name begins with `.`, `_` or `~`, is one that other programs give, "
     "or is in the inbox's `ignore`",
-    Kind.TEMPORARY: "it is taken for a clip that is still on its way, until it has its own name",
+    **dict.fromkeys(
+        (Kind.TEMPORARY, Kind.COMING),
+        "it is taken for a file that is still on its way, until it has its own name",
+    ),
     Kind.NOTE: "it is a note of clipspool",
     Kind.PAUSE: "it pauses its folder: nothing of it is sent until it is removed",
     Kind.IMAGE: "it is a picture, which a sidecar may name in `references`; by itself it is no clip",
