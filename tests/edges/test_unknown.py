@@ -141,6 +141,18 @@ def test_what_systems_and_tools_leave_behind_gets_no_answer(bench, name):
     assert b.waiting() == {}
 
 
+@pytest.mark.parametrize("kind", ["folder", "nowhere", "device"])
+def test_a_link_without_a_clips_name_is_named_as_one(bench, kind, tmp_path):
+    b = bench()
+    if kind == "device":
+        os.mkfifo(b.path / "day 1")
+    else:
+        (b.path / "day 1").symlink_to(tmp_path if kind == "folder" else "nowhere")
+    b.look()
+    b.look(60.0)
+    assert "it is a link or a device, and none is followed" in b.note("day 1")
+
+
 def test_what_is_to_be_ignored_gets_no_answer(bench):
     b = bench(ignore=("*.wmv", "raw/*"))
     b.write("A.wmv", b"x")

@@ -78,6 +78,10 @@ def near_miss(path: str, right: str) -> str:
 # --- files that are neither clips nor sidecars ----------------------------------------------------------
 
 
+LINK = ("", "link")
+"""In the place of a film's kind: no file at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Files of one sort in a folder that share one note."""
@@ -185,6 +189,8 @@ def _bare(name: str) -> str:
 
 
 def _about_unknown(name: str, film: tuple[str, str], accepted: Sequence[str]) -> str:
+    if film == LINK:
+        return "it is a link or a device, and none is followed: put the file or folder itself here"
     if is_misnamed(name, accepted):
         bare = _bare(name)
         return (

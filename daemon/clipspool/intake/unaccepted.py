@@ -31,7 +31,7 @@ from clipspool.intake.types import Rules
 from clipspool.jobs.model import Problem
 from clipspool.spool.guard import forgiving
 from clipspool.spool.root import Root
-from clipspool.system.atomic import Rel, join, name_of, parent
+from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 
 _EACH_MAX = 4
 """Of more files of one kind in a folder only the first gets a note, which names them all."""
@@ -239,8 +239,12 @@ class UnknownFiles:
         known = self._films.get(path)
         if known is None:
             known = ("", "")
-            with forgiving(OSError), self._root.open(path) as file:
-                known = film_in(file.read(SNIFFED_BYTES))
+            with forgiving(OSError):
+                try:
+                    with self._root.open(path) as file:
+                        known = film_in(file.read(SNIFFED_BYTES))
+                except NotRegular:
+                    known = advice.LINK
             self._films[path] = known
         return known
 
