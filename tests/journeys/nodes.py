@@ -110,7 +110,8 @@ class Farm:
     def check(self, name):
         """Nothing was paid twice and nothing is lost, as the journal and the folders show."""
         self.bay.until_swept()
-        assert Oracle(self.nodes[name]).violations() == [], self.lately()
+        found = Oracle(self.nodes[name]).violations()
+        assert found == [], "\n".join([*found, self.lately()])
 
 
 @contextlib.contextmanager

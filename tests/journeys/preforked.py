@@ -203,7 +203,8 @@ def serve(control, listening=None):
                     leave(watched)
                     return request, files
                 answers = socket.socket(fileno=files[0])
-                answers.send(str(pid).encode())
+                with contextlib.suppress(OSError):  # a command that asked for a decoder was killed meanwhile
+                    answers.send(str(pid).encode())
                 for file in files[1:]:
                     os.close(file)
                 watched.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, answers))
