@@ -92,9 +92,12 @@ def test_a_daemon_that_hangs_is_found_by_check_and_status_still_is_json(tmp_path
             assert f"does not answer (process {os.getpid()} of user" in found.why
             assert next(look_at_page(settings)).level == "ok"
             assert next(look_at_page(settings, is_silent=True)).level == "bad"
-            assert _status(lambda: settings, None)["daemon"]["troubles"] == [
-                "the daemon runs, but does not answer"
-            ]
+            lock = Lock(tmp_path / "j.db")
+            assert lock.take()
+            told = _status(lambda: settings, None)["daemon"]
+            lock.release()
+            assert (told["running"], told["pid"]) == (True, os.getpid())
+            assert told["troubles"] == ["the daemon runs, but does not answer"]
 
 
 def test_of_a_daemon_that_may_not_be_asked_nothing_is_reported_and_check_passes_it_over(

@@ -78,7 +78,9 @@ def _status(settings: Callable[[], Settings], served: Path | None) -> Mapping[st
     from clipspool.cli.offline import without_daemon
 
     found = without_daemon(settings())
-    return {**found, "daemon": {**found["daemon"], "troubles": [*troubles, *found["daemon"]["troubles"]]}}
+    daemon = found["daemon"]
+    is_silent = bool(troubles) and daemon["pid"] is not None
+    return {**found, "daemon": {**daemon, "running": is_silent, "troubles": [*troubles, *daemon["troubles"]]}}
 
 
 @command()
