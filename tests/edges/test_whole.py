@@ -255,6 +255,8 @@ def test_a_recording_that_tells_no_end_waits_long_and_says_so_and_then_goes_on(b
     assert not b.inbox.is_idle
     b.look(60.0)
     assert "more may come" in b.note("a.mkv")
+    assert "Nothing has to be done" in b.note("a.mkv")
+    assert "Fix this" not in b.note("a.mkv")
     b.look(230.0)
     assert b.paths == []
     b.look(10.0)

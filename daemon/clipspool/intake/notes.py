@@ -53,7 +53,9 @@ def text_of(name: str, problems: Sequence[Problem]) -> str:
     fix = "Fix this and save; it is checked again automatically, and this note goes."
     keep = "If it is only kept here, nothing has to be done: this note goes when the file goes."
     gone = f"This note goes when {readable(name)} is renamed, moved or removed."
-    lines += ["", keep if is_harmless else gone if problems[0].is_its_kind else fix]
+    soon = "Nothing has to be done while that is so: it is checked again automatically, and this note goes."
+    end = gone if problems[0].is_its_kind else soon if problems[0].is_passing else fix
+    lines += ["", keep if is_harmless else end]
     return "\n".join(lines) + "\n"
 
 

@@ -89,7 +89,7 @@ class Waits:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Contents of its note; none if it only waits."""
-        described = Problem("\n".join(filter(None, (self.reason, self.advice))))
+        described = Problem("\n".join(filter(None, (self.reason, self.advice))), is_passing=self.proceeds)
         return self.found or ((described,) if self.is_problem else ())
 
     @classmethod

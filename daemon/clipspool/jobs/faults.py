@@ -54,6 +54,8 @@ class Problem:
     """Nobody has to do anything about it: a note explains, and nothing waits for a person."""
     is_its_kind: bool = False
     """It is about the kind of file, which no change of it mends: what is to be used is another file."""
+    is_passing: bool = False
+    """It ends by itself, as when a clip is still being written."""
 
 
 class Unsure(Exception):
