@@ -48,3 +48,8 @@ def test_a_trial_holds_for_some_seconds_for_this_folder_and_for_no_more_bytes(tm
 def test_a_folder_that_has_to_be_made_yet_is_looked_at_where_it_will_be(tmp_path, rel):
     assert lacking(Root(tmp_path), 1, rel, tries=True) == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_that_is_named_is_the_deepest_that_is_there(tmp_path):
+    (tmp_path / "day").mkdir()
+    assert f"{tmp_path}/day needs" in lacking(Root(tmp_path), 1 << 60, "day/two/three")
