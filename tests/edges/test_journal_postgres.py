@@ -11,9 +11,9 @@ import pytest
 
 import postgres
 from clipspool.jobs.model import State
-from clipspool.journal import Address, Filter, Journal, JournalError, JournalUnreachable
+from clipspool.journal import Address, Filter, Journal, JournalError, JournalUnreachable, NoJournal
 from clipspool.journal.files import mark_node
-from clipspool.journal.looks import NoJournal, Window
+from clipspool.journal.looks import Window
 from clipspool.journal.postgres import connect_beside, make_schema
 from clipspool.journal.server import translated
 from fakes import a_clip, a_job

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from clipspool.jobs.model import Held, State
-from clipspool.journal import Journal, JournalError
-from clipspool.journal.looks import NoJournal, Window
+from clipspool.journal import Journal, JournalError, NoJournal
+from clipspool.journal.looks import Window
 from fakes import NOON, a_clip, a_job, a_task
 
 

@@ -22,7 +22,7 @@ from clipspool.jobs.model import Job
 from clipspool.jobs.pacing import Pace, PollPace
 from clipspool.jobs.path_map import Places
 from clipspool.jobs.render_times import Durations
-from clipspool.journal import Address, Journal, JournalError, JournalUnreachable, Lock, Place
+from clipspool.journal import Address, Journal, JournalError, JournalUnreachable, Lock, NoJournal, Place
 from clipspool.journal.files import make_for_owner, make_home, mark_node
 from clipspool.provider.addresses import OneAccount
 from clipspool.provider.catalog import DEFAULT_MODEL
@@ -60,7 +60,7 @@ def open_journal(settings: Settings, *, makes: bool = True, gives_away: bool = F
     folder's owner, whose daemon could not open them otherwise.
     """
     if not makes and not is_there(settings.journal.place):
-        raise CannotStart(f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it.")
+        raise CannotStart(str(NoJournal(settings.journal.place)))
     lock = lock_journal(settings, gives_away=gives_away)
     try:
         journal = Journal.open(settings.journal.place)

@@ -17,7 +17,7 @@ from clipspool.farm.lease import Lease, ask
 from clipspool.farm.membership import Membership
 from clipspool.farm.nodes import Identity, Member, members
 from clipspool.farm.orders import ANSWER_SECONDS, give
-from clipspool.journal import Address, Journal, JournalError
+from clipspool.journal import Address, Journal, JournalError, NoJournal
 from clipspool.journal.postgres import connect_beside, make_schema
 from clipspool.journal.server import translated
 
@@ -67,7 +67,7 @@ class BriefLead:
         Without `makes` a missing journal is not created.
         """
         if not makes and not is_there(address):
-            raise CannotStart(f"There is no journal at {address} yet; `clipspool run` creates it.")
+            raise CannotStart(str(NoJournal(address)))
         self.lock = lock_journal(settings, gives_away=True)
         """The lock on this machine's state."""
         seconds, ours = settings.farm.lease_seconds, identity_of(settings)

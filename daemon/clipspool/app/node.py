@@ -38,8 +38,6 @@ from clipspool.system.signals import Signals, keep_for_next
 from clipspool.system.systemd import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from clipspool.farm.lease import Lease
     from clipspool.farm.nodes import Identity
 

@@ -138,15 +138,9 @@ def _layers(root: Root, rules: Rules, folder: Rel) -> Iterator[Layer]:
                     yield _layer(root, join(above, name), is_prompt=wanted is Kind.FOLDER_PROMPT)
 
 
-def head_of(root: Root, path: Rel, bytes_max: int = BYTES_MAX) -> bytes:
-    """Read a file, or one byte more than it may hold: its parser says that it is too long. Raises OSError."""
-    with root.open(path) as file:
-        return file.read(bytes_max + 1)
-
-
 def _layer(root: Root, path: Rel, *, is_prompt: bool) -> Layer:
     try:
-        data = head_of(root, path)
+        data = root.head(path, BYTES_MAX + 1)
     except NotRegular:
         return wrong_layer(path, "is a link or device instead of a file")
     return parse_prompt(data, path) if is_prompt else parse(data, path, is_own=False)

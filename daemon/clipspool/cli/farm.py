@@ -80,7 +80,7 @@ def drain(context: Context, *, node: str, undo: bool) -> None:
 @contextmanager
 def _database(settings: Settings) -> Iterator[Any]:
     """Connect to the farm's database; ends the process with a sentence where that is not possible."""
-    from clipspool.journal import Address, Journal
+    from clipspool.journal import Address, Journal, NoJournal
     from clipspool.journal.place import require_driver
 
     place = settings.journal.place
@@ -92,7 +92,7 @@ def _database(settings: Settings) -> Iterator[Any]:
 
     journal = Journal.read(place)
     if journal is None:
-        fail(f"There is no journal at {place} yet; `clipspool run` creates it.")
+        fail(str(NoJournal(place)))
     journal.close()
     with translated(place), closing(connect_beside(place)) as connection:
         yield connection

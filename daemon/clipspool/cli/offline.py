@@ -15,16 +15,13 @@ from clipspool.intake.unwatched import clips_in
 from clipspool.jobs.conditions import Conditions
 from clipspool.jobs.text import iso, text
 from clipspool.jobs.working import Working
-from clipspool.journal import Journal, JournalError, Lock
-from clipspool.journal.looks import NoJournal, Window
+from clipspool.journal import Journal, JournalError, Lock, NoJournal
+from clipspool.journal.looks import Window
 from clipspool.reporting.looking import account_in, conditions_in, jobs_in_view
 from clipspool.reporting.status import InboxView, status_json
 
 if TYPE_CHECKING:
     from clipspool.jobs.model import Job
-
-
-_NO_JOURNAL = "There is no journal at {} yet; `clipspool run` creates it."
 
 
 @contextmanager
@@ -35,7 +32,7 @@ def open_to_read(settings: Settings) -> Iterator[Journal]:
     except OSError as error:
         fail(str(error))
     if journal is None:
-        fail(_NO_JOURNAL.format(settings.journal.place))
+        fail(str(NoJournal(settings.journal.place)))
     with closing(journal):
         yield journal
 
@@ -108,9 +105,7 @@ def _without_any(settings: Settings, most: int | None, *, expects_journal: bool)
     journal = Journal.read(settings.journal.place)
     if journal is None:
         if expects_journal:
-            raise NoJournal(
-                f"There is no journal at {settings.journal.place} yet; `clipspool run` creates it."
-            )
+            raise NoJournal(settings.journal.place)
         return status_json({}, Conditions(time.time()), inboxes, daemon)
     with closing(journal):
         return status_json(

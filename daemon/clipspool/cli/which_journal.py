@@ -113,7 +113,9 @@ def _expect(path: Path) -> None:
     except PermissionError:
         fail(f"{rights_on(path)}.")
     except (FileNotFoundError, NotADirectoryError):
-        fail(f"There is no journal at {path} yet; `clipspool run` creates it.")
+        from clipspool.journal.files import NoJournal
+
+        fail(str(NoJournal(path)))
     except OSError as error:
         fail(f"The journal {path} cannot be read: {error.strerror}.")
 

@@ -245,8 +245,7 @@ class Timelines:
         return Dropped(folder, path, stamp, beside, document, settings, layer, known.cuts)
 
     def _bytes(self, path: Rel, stamp: Stamp, most: int) -> bytes:
-        with self._root.open(path) as file:
-            data = file.read(most + 1)
+        data = self._root.head(path, most + 1)
         if stamp_of(self._root.stat(path)) != stamp:
             raise Unsettled(path)
         return data

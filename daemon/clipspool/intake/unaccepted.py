@@ -241,8 +241,7 @@ class UnknownFiles:
             known = ("", "")
             with forgiving(OSError):
                 try:
-                    with self._root.open(path) as file:
-                        known = film_in(file.read(SNIFFED_BYTES))
+                    known = film_in(self._root.head(path, SNIFFED_BYTES))
                 except NotRegular:
                     known = advice.LINK
             self._films[path] = known

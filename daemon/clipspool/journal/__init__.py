@@ -8,7 +8,7 @@ statements by name: those of `statements.sql`, and where the two differ those of
 """
 
 from clipspool.journal.database import Address, Place
-from clipspool.journal.files import JournalError, JournalUnreachable, Lock
+from clipspool.journal.files import JournalError, JournalUnreachable, Lock, NoJournal
 from clipspool.journal.journal import Journal
 from clipspool.journal.lookup import SORTED_MAX, UNDER_WAY, DaySpent, Filter, Look, Lookup, Page, SortBy
 from clipspool.journal.rows import Candidate, candidate
@@ -26,6 +26,7 @@ __all__ = [
     "Lock",
     "Look",
     "Lookup",
+    "NoJournal",
     "Page",
     "Place",
     "SortBy",

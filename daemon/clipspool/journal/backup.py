@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipspool.journal.files import JournalError, Lock, make_for_owner, make_home, sync
+from clipspool.journal.files import JournalError, Lock, NoJournal, make_for_owner, make_home, sync
 from clipspool.journal.migrations import OlderJournal, refuse_another, version_of
 from clipspool.system.atomic import NEW_FLAGS, Opened, rename_new
 
@@ -42,7 +42,7 @@ def back_up(journal: Path, target: Path) -> Copied:
     JournalError and OSError.
     """
     if not journal.exists():
-        raise JournalError(f"There is no journal at {journal} yet; `clipspool run` creates it.")
+        raise NoJournal(journal)
     sums = _sums_of(target)
     if not target.exists():
         _clear_left(sums, target)

@@ -20,6 +20,13 @@ class JournalError(OperatorError):
     """The journal cannot be used: damaged, of another version, removed, or its disk is full or fails."""
 
 
+class NoJournal(JournalError):
+    """There is none at a place yet."""
+
+    def __init__(self, place: object) -> None:
+        super().__init__(f"There is no journal at {place} yet; `clipspool run` creates it.")
+
+
 class JournalUnreachable(JournalError):
     """The database does not answer, for now; whether the last commit was kept is not known."""
 

@@ -7,12 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipspool.journal.database import Place
-from clipspool.journal.files import JournalError, numbers_of
+from clipspool.journal.files import JournalError, NoJournal, numbers_of
 from clipspool.journal.journal import Journal
-
-
-class NoJournal(JournalError):
-    """There is none yet."""
 
 
 class Window:
@@ -50,7 +46,7 @@ class Window:
             self._journal = Journal.read(self.place)
             self._identity = identity
         if self._journal is None:
-            raise NoJournal(f"There is no journal at {self.place} yet; `clipspool run` creates it.")
+            raise NoJournal(self.place)
         return self._journal
 
 

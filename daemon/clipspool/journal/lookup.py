@@ -19,7 +19,7 @@ from unicodedata import normalize
 from clipspool.jobs.model import Job, State
 from clipspool.jobs.records import HistoryEntry, current_name
 from clipspool.journal.database import Place
-from clipspool.journal.looks import NoJournal
+from clipspool.journal.files import NoJournal
 from clipspool.journal.place import read_database
 from clipspool.journal.questions import OPEN, Questions
 
@@ -101,7 +101,7 @@ class Lookup:
         """Open the journal as it is at one moment."""
         database = read_database(self._place)
         if database is None:
-            raise NoJournal(f"There is no journal at {self._place} yet; `clipspool run` creates it.")
+            raise NoJournal(self._place)
         try:
             yield Look(database)
         finally:

@@ -210,6 +210,11 @@ class CheckedFolder:
             raise ValueError(f"larger than {size_max} bytes")
         return data
 
+    def head(self, rel: Rel, size: int) -> bytes:
+        """Read a file's first bytes."""
+        with self.open(rel) as file:
+            return file.read(size) or b""
+
     def read_if_there(self, rel: Rel, size_max: int) -> bytes | None:
         """Read a small file whole; None where there is none, or something that is not one of ours."""
         with suppress(FileNotFoundError, NotADirectoryError, NotRegular, ValueError):

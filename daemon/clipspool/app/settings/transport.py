@@ -34,12 +34,7 @@ def _prefix(value: str) -> str:
 class BucketSettings(SettingsTable):
     """`[transport.bucket]`: a bucket of any S3-compatible store."""
 
-    name: Annotated[
-        str,
-        form(
-            "[A-Za-z0-9][A-Za-z0-9._-]{1,254}", "a bucket's name: 2 to 255 letters, digits, `.`, `_` or `-`"
-        ),
-    ]
+    name: Annotated[str, _bucket_name]
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     """None for AWS."""
     region: Annotated[str, form("[A-Za-z0-9-]{1,64}", "a region such as us-east-1")] = "us-east-1"

@@ -15,7 +15,7 @@ from stat import S_ISREG
 from typing import Any
 
 from clipspool.app.build import rules_of
-from clipspool.app.quoting import Quoter, head_of, read_prompt
+from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.app.settings import InboxSettings, Settings
 from clipspool.app.shipping import depot_of
 from clipspool.cli.check.gathered import TimelinesAbove, quote_pictures, quote_timeline, timeline_of
@@ -26,7 +26,7 @@ from clipspool.intake.near import meant_as_settings, meant_as_sidecar
 from clipspool.intake.notes import sentence
 from clipspool.intake.pair import Entry, Matched, Waits, pair
 from clipspool.intake.sequences import ONLY_READ
-from clipspool.intake.sidecar.parse import parse, parse_prompt
+from clipspool.intake.sidecar.parse import BYTES_MAX, parse, parse_prompt
 from clipspool.intake.sidecar.presets import finder
 from clipspool.intake.timeline_cuts import NO_TIMELINES, why_twice
 from clipspool.intake.types import Rules
@@ -196,7 +196,7 @@ class FileChecker:
                 root,
                 rules,
                 clip,
-                head_of(root, sidecar) if match.sidecar else b"",
+                root.head(sidecar, BYTES_MAX + 1) if match.sidecar else b"",
                 opened.enter_context(root.open(clip)) if root.exists(clip) else None,
                 sidecar_name=sidecar if match.sidecar else "",
                 below=(read_prompt(root, join(folder, match.prompt)),) if match.prompt else (),
@@ -236,10 +236,8 @@ _COMING = "it is taken for a file that is still on its way, until it has its own
 _UNUSED = {
     Kind.IGNORED: "it is passed over: its name begins with `.`, `_` or `~`, is one that other programs give, "
     "or is in the inbox's `ignore`",
-    **dict.fromkeys(
-        (Kind.TEMPORARY, Kind.COMING),
-        "it is taken for a file that is still on its way, until it has its own name",
-    ),
+    Kind.TEMPORARY: _COMING,
+    Kind.COMING: _COMING,
     Kind.NOTE: "it is a note of clipspool",
     Kind.PAUSE: "it pauses its folder: nothing of it is sent until it is removed",
     Kind.IMAGE: "it is a picture, which a sidecar may name in `references`; by itself it is no clip",
@@ -250,7 +248,7 @@ def _why_unused(root: Root, rules: Rules, rel: Rel, kind: Kind) -> str:
     """Return why nothing is sent of a file that is neither clip nor sidecar, as its note in an inbox does."""
     if kind in _UNUSED:
         return _UNUSED[kind]
-    film = film_in(head_of(root, rel, SNIFFED_BYTES))
+    film = film_in(root.head(rel, SNIFFED_BYTES))
     return about_files(Found(sort_of(name_of(rel)), (name_of(rel),), film=film), sorted(rules.extensions))
 
 
@@ -263,7 +261,7 @@ def _trouble(real: Path) -> str:
 
 
 def _settings_in(root: Root, rel: str, kind: Kind) -> Quote:
-    data = head_of(root, rel)
+    data = root.head(rel, BYTES_MAX + 1)
     is_prompt = kind is Kind.FOLDER_PROMPT
     layer = parse_prompt(data, rel) if is_prompt else parse(data, rel, is_own=False)
     return Quote(problems=layer.problems)

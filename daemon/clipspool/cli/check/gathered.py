@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clipspool.app.quoting import Quoter, head_of, read_prompt
+from clipspool.app.quoting import Quoter, read_prompt
 from clipspool.intake.advice import HOW_TO_EXPORT
 from clipspool.intake.kinds import TIMELINES, UNREAD_TIMELINES, card_in, suffix_of
 from clipspool.intake.names import TOML, TXT, Names
 from clipspool.intake.pair import Entry
 from clipspool.intake.sequences import not_alone, odd_count
 from clipspool.intake.sidecar.layers import preset_of
-from clipspool.intake.sidecar.parse import Layer, parse
+from clipspool.intake.sidecar.parse import BYTES_MAX, Layer, parse
 from clipspool.intake.sidecar.presets import finder
 from clipspool.intake.timeline_cuts import (
     HOW_TO_MARK,
@@ -55,7 +55,7 @@ def quote_pictures(quoter: Quoter, decoder: Decoder, root: Root, rules: Rules, r
     found = facts_in(root, rel, decoder)
     if isinstance(found, Unfit | MediaFault):
         return _wrong(found.reason if isinstance(found, Unfit) else found.message)
-    body = head_of(root, sidecar) if has_sidecar else b""
+    body = root.head(sidecar, BYTES_MAX + 1) if has_sidecar else b""
     below = (read_prompt(root, text),) if has_text else ()
     return quoter.quote(root, rules, rel, body, (found, ()), sidecar_name=sidecar, below=below)
 
@@ -91,7 +91,7 @@ def quote_timeline(
 
 
 def _cuts(root: Root, rel: Rel) -> list[Cut]:
-    return timelines.read(head_of(root, rel, timelines.BYTES_MAX), suffix_of(name_of(rel)))
+    return timelines.read(root.head(rel, timelines.BYTES_MAX + 1), suffix_of(name_of(rel)))
 
 
 class TimelinesAbove:
@@ -147,7 +147,7 @@ def _own(root: Root, rules: Rules, rel: Rel) -> tuple[tuple[Layer, ...], list[Pr
         near = nearly_its_sidecar(name_of(rel), beside)
         return (), [Problem(near)] if near else []
     path = join(parent(rel), own.name)
-    layer = parse(head_of(root, path), path, is_own=False)
+    layer = parse(root.head(path, BYTES_MAX + 1), path, is_own=False)
     return (layer,), list(layer.problems)
 
 

@@ -166,8 +166,7 @@ def _as_preset(layer: Layer) -> Layer:
 
 def _read_now(root: Root, path: Rel) -> Layer:
     try:
-        with root.open(path) as file:
-            data = file.read(BYTES_MAX + 1)
+        data = root.head(path, BYTES_MAX + 1)
     except Unavailable:
         raise
     except NotRegular:

@@ -82,8 +82,7 @@ class OwnFile:
         return removed
 
     def _beginning(self, name: str) -> bytes:
-        with self.root.open(name) as file:
-            return file.read(_BEGIN_BYTES) or b""
+        return self.root.head(name, _BEGIN_BYTES)
 
     def _is_ours(self, other: Keeper) -> bool:
         """Whether a file is ours, or of a journal that had our journal's path before: that one is gone.

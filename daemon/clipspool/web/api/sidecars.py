@@ -14,7 +14,6 @@ from clipspool.intake.pair import Entry, companion_of
 from clipspool.intake.sidecar.parse import BYTES_MAX, decode
 from clipspool.jobs.quote import Quote
 from clipspool.jobs.text import text
-from clipspool.spool.root import Root
 from clipspool.system.atomic import NotRegular, Rel, join, name_of, parent
 from clipspool.system.redaction import readable
 from clipspool.web.api.films import Films, problem_json
@@ -26,6 +25,8 @@ from clipspool.web.upload_rules import NotTaken
 
 log = structlog.get_logger()
 
+_SHOWN_BYTES = 4 * BYTES_MAX
+"""Of a sidecar that is too large so much is shown that this is seen."""
 _EXAMPLE = 'prompt = "Turn the street into deep winter at dusk"\n'
 
 
@@ -81,7 +82,7 @@ class SidecarRoutes:
         if not root.exists(clip):  # the clip was read for its quote, and that took its time
             raise accepted
         try:
-            if before is not None and _head(root, at) != before:
+            if before is not None and root.head(at, _SHOWN_BYTES) != before:
                 raise changed
             (root.create if before is None else root.replace)(at, data)
         except FileExistsError:
@@ -126,13 +127,7 @@ class SidecarRoutes:
         used = companion_of(name, [Entry(one, names.kind(one, folder)) for one in {name, *beside}])
         if used is None:
             return f"{clip}{TOML}", None
-        return join(folder, used), _head(root, join(folder, used))
-
-
-def _head(root: Root, path: Rel) -> bytes:
-    """Read a sidecar, or so much of one that is too large that it is seen to be."""
-    with root.open(path) as file:
-        return file.read(4 * BYTES_MAX)
+        return join(folder, used), root.head(join(folder, used), _SHOWN_BYTES)
 
 
 def _version(data: bytes) -> str:
