@@ -15,6 +15,7 @@ import structlog
 from clipspool.media.decoder import Decoder
 from journals import DRIVERS
 from media_clips import clip
+from pages import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,14 @@ def open_path():
     with tempfile.TemporaryDirectory(prefix="clipspool-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Yield what the page is of: a journal, an inbox and an outbox of its own."""
+    one = Stage(tmp_path)
+    yield one
+    one.journal.close()
 
 
 @pytest.fixture(params=DRIVERS.values(), ids=DRIVERS.keys())

@@ -30,7 +30,7 @@ from clipspool.web.api.sidecars import SidecarRoutes
 from clipspool.web.context import AccessRules, Right, Token
 from fakes import NOON, a_clip, a_job
 from films import film
-from pages import FILM, SAME, TOKEN, Stage, clip_doors
+from pages import FILM, SAME, TOKEN, clip_doors
 from patience import patient
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -70,13 +70,6 @@ class Api:
         parts = parts or (("inbox", "bay"), ("sidecar", WINTER), ("file", "shot.mp4", CLIP))
         headers = {"Idempotency-Key": key} if key else {}
         return self("POST", "clips", form(*parts), headers, f"multipart/form-data; boundary={BOUNDARY}")
-
-
-@pytest.fixture
-def stage(tmp_path):
-    one = Stage(tmp_path)
-    yield one
-    one.journal.close()
 
 
 @pytest.fixture

@@ -48,13 +48,6 @@ SCRIPT = "<script>alert('x')</script>"
 
 
 @pytest.fixture
-def stage(tmp_path):
-    one = Stage(tmp_path)
-    yield one
-    one.journal.close()
-
-
-@pytest.fixture
 def web(stage):
     with stage.open() as client:
         yield client

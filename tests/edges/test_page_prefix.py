@@ -9,18 +9,11 @@ import pytest
 from clipspool.jobs.model import Error, Held, State
 from clipspool.web.context import AccessRules, Token
 from fakes import RESULT, a_clip, a_job, a_request, a_task
-from pages import BEARER, FORM, SAME, TOKEN, Stage, clip_doors, followed
+from pages import BEARER, FORM, SAME, TOKEN, clip_doors, followed
 
 UNDER = "/tools/clipspool"
 LINK = re.compile(r'\b(?:href|src|action|formaction|data-picture)="([^"#]+)')
 QUIET = {"/logout", "/events"}
-
-
-@pytest.fixture
-def stage(tmp_path):
-    one = Stage(tmp_path)
-    yield one
-    one.journal.close()
 
 
 @pytest.fixture

@@ -18,14 +18,7 @@ from clipspool.web.api import films, jobs
 from clipspool.web.context import AccessRules, Token
 from edges.test_api import Api
 from fakes import RESULT, a_clip, a_job, a_task
-from pages import BEARER, FORM, TOKEN, Stage, clip_doors
-
-
-@pytest.fixture
-def stage(tmp_path):
-    one = Stage(tmp_path)
-    yield one
-    one.journal.close()
+from pages import BEARER, FORM, TOKEN, clip_doors
 
 
 @contextmanager

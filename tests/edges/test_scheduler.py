@@ -978,7 +978,8 @@ def test_a_pause_that_comes_before_the_gate_withdraws_the_submission(desk):
     assert (desk.shop.paid, desk.state()) == ([], S.QUEUED)
 
 
-def test_a_job_that_is_run_again_is_cancelled_at_once_though_its_lost_task_is_just_polled(desk):
+def lose(desk):
+    """Have a task lost, and a poll of it under way that hangs; return what holds it."""
     desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
     desk.drop()
     desk.turns(39, 60.0)
@@ -986,6 +987,11 @@ def test_a_job_that_is_run_again_is_cancelled_at_once_though_its_lost_task_is_ju
     poll_hangs = desk.shop.hold(Stage.POLL)
     desk.turns(2, 3600.0)
     assert desk.shop.waiting[poll_hangs] == 1
+    return poll_hangs
+
+
+def test_a_job_that_is_run_again_is_cancelled_at_once_though_its_lost_task_is_just_polled(desk):
+    poll_hangs = lose(desk)
     for order in (operator.pause, operator.retry):
         desk.order(order, *([None] if order is operator.pause else [["clip1"], "ann"]))
     assert cancel(desk)["state"] == "cancelled"
@@ -1156,13 +1162,7 @@ def test_what_is_seen_of_a_lost_task_does_not_count_for_the_job_that_is_made_aga
 
 
 def test_what_is_seen_of_a_lost_task_does_not_count_for_the_one_that_is_attached(desk):
-    desk.shop.say[Stage.POLL].extend([TaskMissing("task_not_exist")] * 40)
-    desk.drop()
-    desk.turns(39, 60.0)
-    desk.shop.say[Stage.POLL].clear()
-    poll_hangs = desk.shop.hold(Stage.POLL)
-    desk.turns(2, 3600.0)
-    assert desk.shop.waiting[poll_hangs] == 1
+    poll_hangs = lose(desk)
     assert desk.order(operator.attach, "clip1", "task-found", "ann")[0]["done"]
     desk.shop.say[Stage.POLL].extend([Failed(Error("X", "the old task failed"), is_of_task=True), RENDERS])
     desk.release(poll_hangs)
