@@ -52,7 +52,7 @@ class Member:
     stages: tuple[str, ...]
     has_page: bool
     lease_seconds: float
-    """As this node has it: they should all have the same, but for a moment they may not."""
+    """This node's own. All should have the same; after a change they may differ for a while."""
 
     @property
     def is_live(self) -> bool:

@@ -1,4 +1,4 @@
-"""Words the advice of problem notes: on the name and text of a sidecar, on other files, on errors; pure."""
+"""Writes the advice in problem notes: on a sidecar's name and text, on other files, on errors; pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def near_miss(path: str, right: str) -> str:
 
 
 LINK = ("", "link")
-"""In the place of a film's kind: no file at all."""
+"""Stands for a film's kind where the name is no file at all."""
 
 
 @dataclass(frozen=True, slots=True)

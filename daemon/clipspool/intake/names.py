@@ -67,7 +67,7 @@ class Kind(IntEnum):  # its hash is faster than a plain Enum's
     TEMPORARY = auto()
     """Made by a copying or downloading tool until its clip is complete."""
     COMING = auto()
-    """The same until a sidecar or a prompt is complete, or made by a text editor that has it open."""
+    """A sidecar or prompt that is not complete yet: it is being copied, or a text editor has it open."""
     FOLDER = auto()
     """A sub-folder: one clip if it holds the numbered pictures of a film, and has a sidecar of its own."""
     IMAGE = auto()

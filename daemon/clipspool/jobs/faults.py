@@ -53,7 +53,7 @@ class Problem:
     is_harmless: bool = False
     """Nobody has to do anything about it: a note explains, and nothing waits for a person."""
     is_its_kind: bool = False
-    """It is about the kind of file, which no change of it mends: what is to be used is another file."""
+    """It is about the kind of file: no change of this one helps, another file has to be used."""
     is_passing: bool = False
     """It ends by itself, as when a clip is still being written."""
 

@@ -86,9 +86,9 @@ class Comparison:
 
 
 def _is_consent(one: Job) -> bool:
-    """Whether who moves back the clip of an ended job, perhaps paid for, agrees to pay: its note has said so.
+    """Whether moving an ended job's clip back means to pay once more: its note said that it may cost again.
 
-    Not of one that was charged; and of a variant, or a version, the note names the operator's order instead.
+    Never for one that was charged; for a variant or a version the note names the operator's order instead.
     """
     return one.paid is Paid.UNKNOWN and not (one.variant or one.is_again)
 

@@ -35,8 +35,8 @@ class Suspects:
     def __init__(self, journal: Journal, node: str, boot: Callable[[], str] = boot_id) -> None:
         """`node` is this one's name in a farm; `boot` returns the machine's boot id.
 
-        That a machine went down is no clip's fault. Nor is it that another node lost its lead: perhaps it was
-        frozen or cut off, and no other knows.
+        A machine that goes down is no clip's fault. Nor is another node's loss of the lead: it may have been
+        frozen or cut off, which no other node can know.
         """
         self._journal = journal
         self._boot = f"{boot()} {node}".strip()

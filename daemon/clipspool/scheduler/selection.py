@@ -49,9 +49,9 @@ class Picks:
     held: list[tuple[Job, Held, str]] = field(default_factory=list)
     retirements: list[tuple[Clip, list[Job], int]] = field(default_factory=list)
     spent: dict[str, DailyLimitReached] = field(default_factory=dict)
-    """Which of the day's limits hold jobs back: the day's own by an empty name, others by inbox or model.
+    """Which limits hold jobs back: the day's own by an empty name, others by inbox or model.
 
-    `over a day` is a job that is dearer than a whole day may be."""
+    By `over a day`: a job costs more than may be spent on a whole day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def tiles_of(counts: OpenJobs, failed: int, ended: Mapping[str, int]) -> list[di
 
 
 def problems_first(waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return files that wait with those first that their editor has to mend: not all are shown."""
+    """Sort waiting files: those that an editor has to mend come first, since not all are shown."""
     return sorted(waiting, key=lambda one: not one.get("problem"))
 
 

@@ -62,7 +62,7 @@ class Bucket(Way):
     public_url: str | None = None
     """The address at which the bucket is public; then only the names are signed."""
     seconds_max: float = 300.0
-    """For one request, and one part of a large file is one."""
+    """For one request; each part of a large file is one."""
     name: str = "bucket"
     proxy: str | None = field(default=None, repr=False)
     """Its address, with the login that it wants."""

@@ -25,9 +25,9 @@ from clipspool.system.process import start_thread
 log = structlog.get_logger()
 
 REFUSALS_MAX = 8
-"""A message that its receiver refuses so often is dropped, and logged: it would keep later ones waiting."""
+"""After so many refusals a message is dropped, and logged: later ones wait for it."""
 KEPT_SECONDS = 86_400.0
-"""A message that its receiver cannot be given otherwise is kept for so long: networks are away overnight."""
+"""How long a message is kept that its receiver has not refused: a network may be down overnight."""
 _PAUSE_SECONDS = (5.0, 300.0)
 
 

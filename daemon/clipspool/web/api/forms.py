@@ -61,7 +61,7 @@ class FormReader:
     """Reads one request's form."""
 
     def __init__(self, films: Films, request: Request, owner: str) -> None:
-        """`owner` is what of the upload's id is its own, from the request's key; empty for a new one."""
+        """`owner` is the upload's part of its id, made from the request's key; empty for a new one."""
         self._films, self._request, self._owner = films, request, owner
         self.form = ClipForm()
 

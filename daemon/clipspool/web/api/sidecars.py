@@ -26,7 +26,7 @@ from clipspool.web.upload_rules import NotTaken
 log = structlog.get_logger()
 
 _SHOWN_BYTES = 4 * BYTES_MAX
-"""Of a sidecar that is too large so much is shown that this is seen."""
+"""Enough of a sidecar that is too large for an editor to see that it is."""
 _EXAMPLE = 'prompt = "Turn the street into deep winter at dusk"\n'
 
 
