@@ -8,6 +8,7 @@ import pytest
 
 from clipspool.intake import timelines
 from clipspool.intake.accept import Acceptance
+from clipspool.intake.sidecar.parse import BYTES_MAX
 from clipspool.jobs.model import Problem
 from clipspool.jobs.text import local_time
 from clipspool.spool.timelines import claimed_of, home_of, plan_of
@@ -83,6 +84,14 @@ def test_the_sidecar_of_a_timeline_says_what_all_its_clips_have_in_common(bench)
     assert [cut[2:] for cut in cuts_of(bench)] == [(25, 25), (75, 25), (5, 25)]
     assert {job.request.seed for one in bench.accepted for job in one.jobs} == {7}
     assert bench.lying() == []
+
+
+def test_a_sidecar_that_is_too_long_is_never_read_in_part(bench):
+    drop(bench)
+    bench.write("day/cut.toml", f"seed = 7\n{'#' * BYTES_MAX}")
+    bench.settle()
+    assert bench.accepted == []
+    assert "is larger than 64 KiB" in bench.note("day/cut.edl")
 
 
 def test_a_sidecar_of_another_letter_case_is_the_timelines(bench):
